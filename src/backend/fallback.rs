@@ -1,0 +1,272 @@
+//! The policy between memory and server: who is asked, what is kept where, what an outage changes.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::journal::{Full, Journal};
+use super::memory::{Content, Entry, Evicted, Memory};
+use super::{Life, Server, ServerError};
+use crate::codec::{SharedCodec, ValueCodec};
+use crate::error::Error;
+use crate::key::{CallKey, KeyPrefix};
+use crate::telemetry::{Counters, Stats};
+
+/// The memory tier and the server, either of which may be missing, but not both.
+pub(crate) struct Tiers<S> {
+    pub(crate) memory: Option<Memory>,
+    pub(crate) server: Option<S>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) max_value_bytes: u64,
+}
+
+/// Who is asked for a key, now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Server,
+    Memory,
+    /// The server is away and memory is switched off.
+    Nowhere,
+}
+
+/// One call, as the tiers see it.
+pub(crate) struct Request<'a, C> {
+    pub(crate) key: &'a CallKey,
+    pub(crate) codec: &'a C,
+    /// The codec of the handle, for calls that inherit it.
+    pub(crate) inherited: &'a SharedCodec,
+    /// How long a value that is stored now lives.
+    pub(crate) life: Duration,
+}
+
+/// What keeps a value that was invalidated meanwhile from being stored.
+pub(crate) trait Fence {
+    /// Runs `keep` unless the key has been invalidated since this caller got its turn. An invalidation waits for
+    /// `keep` to end, so it's short and never waits itself.
+    fn commit(&self, keep: impl FnOnce() -> Evicted);
+
+    /// While this is held, whoever invalidates the key waits before going to the server; `None` if it has
+    /// been invalidated already.
+    fn begin_store(&self) -> Option<impl Send>;
+}
+
+/// What the server said to a read.
+pub(crate) enum Read<T> {
+    Hit(T),
+    Miss,
+    /// The key holds another type: somebody else's, so it's not to be overwritten.
+    Foreign,
+    Unavailable,
+}
+
+impl<S: Server> Tiers<S> {
+    pub(crate) fn route(&self, key: &CallKey) -> Route {
+        match &self.server {
+            Some(server) if server.is_available() && !self.journal.blocks(key) => Route::Server,
+            _ if self.memory.is_some() => Route::Memory,
+            _ => Route::Nowhere,
+        }
+    }
+
+    /// The value that memory holds, decoded at most once.
+    pub(crate) fn read_memory<T, C>(&self, request: &Request<'_, C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let entry = self.memory.as_ref()?.find(request.key)?;
+        if entry.is_decoded() {
+            return entry.value::<T>().cloned();
+        }
+        let bytes = entry.bytes()?;
+        self.decode_into(&entry, bytes, request)
+    }
+
+    /// The server's value. What comes is kept in memory too, for as long as it lives there.
+    pub(crate) async fn read_server<T, C>(&self, server: &S, request: &Request<'_, C>, fence: &impl Fence) -> Read<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let warm = self.memory.as_ref().and_then(|memory| memory.find(request.key));
+        let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
+        let server_key = known_key.unwrap_or_else(|| request.key.server_key());
+        // What remains of its life is asked for only where a copy is to be made: not without a memory tier, and not again
+        // while the copy that there is stays true.
+        let reply = match (&self.memory, &warm) {
+            (Some(_), None) => server.get_with_life(&server_key).await,
+            _ => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
+        };
+        match reply {
+            Ok(Some((bytes, life))) => {
+                let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
+                    Some(entry) => self.decode_same(&entry, &bytes, request),
+                    None => {
+                        self.keep_copy(request, fence, &server_key, &bytes, life);
+                        self.decode(&bytes, request)
+                    }
+                };
+                value.map_or(Read::Miss, Read::Hit)
+            }
+            Ok(None) => {
+                if let Some(memory) = &self.memory {
+                    fence.commit(|| {
+                        memory.remove(request.key);
+                        Evicted::default()
+                    });
+                }
+                Read::Miss
+            }
+            Err(ServerError::WrongType) => Read::Foreign,
+            Err(ServerError::Unavailable(_) | ServerError::Refused { .. }) => Read::Unavailable,
+        }
+    }
+
+    /// Keeps a value that was computed: in memory, and on the server if `to_server`. What can't be kept is counted.
+    pub(crate) async fn store<T, C>(
+        &self,
+        request: &Request<'_, C>,
+        fence: &impl Fence,
+        value: &T,
+        to_server: bool,
+    ) -> Result<(), Error>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        if request.life.is_zero() {
+            return Ok(());
+        }
+        let encoded = Bytes::from(self.encode(request, value)?);
+        let server_key = self.server.as_ref().map(|_| request.key.server_key());
+        if let Some(memory) = &self.memory {
+            let content = Content {
+                value: Some(Box::new(value.clone())),
+                codec: request.codec.serde_codec(request.inherited).cloned(),
+                bytes: self.server.as_ref().map(|_| encoded.clone()),
+                server_key: server_key.clone(),
+                encoded_len: encoded.len(),
+            };
+            fence.commit(|| memory.insert(request.key, content, request.life));
+        }
+        let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
+        let Some(_storing) = fence.begin_store() else { return Ok(()) };
+        let stored = server.set(server_key, encoded, request.life).await;
+        if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
+            self.counters.failed_writes.add_one();
+        }
+        stored.map_err(Error::from)
+    }
+
+    /// Drops what memory holds of `key`; whether there was something.
+    pub(crate) fn forget(&self, key: &CallKey) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.remove(key))
+    }
+
+    /// Drops what memory holds of the keys that `prefix` names; how many there were.
+    pub(crate) fn forget_matching(&self, prefix: &KeyPrefix) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.remove_matching(prefix))
+    }
+
+    pub(crate) fn journal_key(&self, key: &CallKey) -> Result<(), Error> {
+        self.journal.add_key(key).map_err(|Full| {
+            let problem =
+                "the journal of invalidations is full of keys that share no namespace, and this one wasn't taken";
+            Error::from(ServerError::Refused { code: "JOURNAL".into(), message: problem.into() })
+        })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let memory = self.memory.as_ref();
+        Stats {
+            journal_length: self.journal.len() as u64,
+            memory_entries: memory.map_or(0, Memory::len),
+            memory_bytes: memory.map_or(0, Memory::weight),
+            ..self.counters.snapshot()
+        }
+    }
+
+    fn encode<T, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
+        let encoded = request.codec.encode_value(request.inherited, value).and_then(|encoded| {
+            if encoded.len() as u64 <= self.max_value_bytes {
+                return Ok(encoded);
+            }
+            let (bytes, limit) = (encoded.len(), self.max_value_bytes);
+            Err(Error::new(crate::error::Kind::TooLarge { bytes, limit }))
+        });
+        encoded.inspect_err(|_| self.counters.uncached.add_one())
+    }
+
+    fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], request: &Request<'_, C>) -> Option<T> {
+        let value = request.codec.decode_value(request.inherited, bytes);
+        // The error may quote the value, so it's counted and not shown.
+        value.inspect_err(|_| self.counters.decode_failures.add_one()).ok()
+    }
+
+    /// The value of bytes that memory holds too: cloned if it has been decoded before, by the same codec.
+    fn decode_same<T, C>(&self, entry: &Entry, bytes: &[u8], request: &Request<'_, C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        if entry.was_coded_by(request.codec.serde_codec(request.inherited))
+            && let Some(value) = entry.value::<T>()
+        {
+            return Some(value.clone());
+        }
+        self.decode_into(entry, bytes, request)
+    }
+
+    /// Decodes, and keeps the value beside its bytes if none is there yet.
+    fn decode_into<T, C>(&self, entry: &Entry, bytes: &[u8], request: &Request<'_, C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let value: T = self.decode(bytes, request)?;
+        if !entry.is_decoded() {
+            entry.keep_decoded(Box::new(value.clone()), request.codec.serde_codec(request.inherited).cloned());
+        }
+        Some(value)
+    }
+
+    fn keep_copy<C>(
+        &self,
+        request: &Request<'_, C>,
+        fence: &impl Fence,
+        server_key: &Bytes,
+        bytes: &Bytes,
+        life: Life,
+    ) {
+        let Some(memory) = &self.memory else { return };
+        let life = match life {
+            Life::Remaining(life) => life,
+            Life::Endless => request.life,
+            // The copy that there was is of another value, and nothing is known of this one's life.
+            Life::Unknown => {
+                return fence.commit(|| {
+                    memory.remove(request.key);
+                    Evicted::default()
+                });
+            }
+        };
+        let content = Content {
+            value: None,
+            codec: None,
+            bytes: Some(unshared(bytes)),
+            server_key: Some(server_key.clone()),
+            encoded_len: bytes.len(),
+        };
+        fence.commit(|| memory.insert(request.key, content, life));
+    }
+}
+
+/// A reply's bytes without the buffer of the connection that they are a part of. A large reply fills its buffer by
+/// itself, so it's kept as it is.
+fn unshared(bytes: &Bytes) -> Bytes {
+    const LARGE: usize = 16 * 1024;
+    if bytes.len() < LARGE { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+}

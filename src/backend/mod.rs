@@ -1,0 +1,107 @@
+//! Where values are kept: in memory, on a server, and the policy between the two.
+
+pub(crate) mod fallback;
+mod journal;
+pub(crate) mod memory;
+pub(crate) mod redis;
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::key::{KeyPrefix, ServerKey};
+
+/// A server that keeps bytes under keys.
+///
+/// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
+/// means for a caller is for [`fallback`] to decide.
+pub(crate) trait Server: Send + Sync + 'static {
+    /// Whether asking is worth it; free of I/O. While it says no, callers go to memory.
+    fn is_available(&self) -> bool;
+
+    /// The bytes of `key`.
+    fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
+
+    /// The bytes of `key` and what remains of its life, in one round trip.
+    fn get_with_life(&self, key: &ServerKey)
+    -> impl Future<Output = Result<Option<(Bytes, Life)>, ServerError>> + Send;
+
+    /// Whether there is a value under `key`.
+    fn contains(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
+
+    /// Whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
+    fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
+
+    /// Keeps `value` for `life`, which is at least a millisecond, whatever was there.
+    fn set(
+        &self,
+        key: &ServerKey,
+        value: Bytes,
+        life: Duration,
+    ) -> impl Future<Output = Result<(), ServerError>> + Send;
+
+    /// Removes `key`; whether it was there.
+    fn remove(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
+
+    /// Removes every key that `prefix` names; how many there were.
+    fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
+}
+
+/// What remains of a key's life on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Remaining(Duration),
+    Endless,
+    /// The server didn't say.
+    Unknown,
+}
+
+/// Why a server didn't do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ServerError {
+    /// Can't be asked now: not connected, timed out, connection lost in the middle, loading, failing over.
+    Unavailable(Unavailable),
+    /// Answered with an error; `code` is the first word of the reply.
+    Refused { code: String, message: String },
+    /// The key holds another type: it's somebody else's.
+    WrongType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    NotConnected,
+    TimedOut,
+    ConnectionLost,
+    /// Too many operations in flight.
+    Shed,
+    /// The server's own word: `LOADING`, `CLUSTERDOWN`, `MASTERDOWN`, `TRYAGAIN`, `BUSY`.
+    NotReady,
+}
+
+impl Unavailable {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not connected",
+            Self::TimedOut => "no answer within command_timeout",
+            Self::ConnectionLost => "the connection was lost",
+            Self::Shed => "too many operations in flight",
+            Self::NotReady => "the server isn't ready",
+        }
+    }
+}
+
+impl From<ServerError> for Error {
+    fn from(error: ServerError) -> Self {
+        use crate::error::Kind;
+        match error {
+            ServerError::Unavailable(why) => Self::unavailable(why.as_str()),
+            ServerError::Refused { code, message } => Self::new(Kind::Reply { code, message }),
+            ServerError::WrongType => Self::new(Kind::Reply {
+                code: "WRONGTYPE".into(),
+                message: "the key holds another type, so it's somebody else's".into(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What waits for the server: at most so much at once, and each for so long at most.
+//!
+//! One sweeper ends all that wait too long, so that an operation costs neither a timer nor a task,
+//! and may be polled on any executor, or on none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+
+pub(crate) struct InFlight {
+    slots: Box<[Slot]>,
+    free: Mutex<Vec<u32>>,
+    timeout: Duration,
+    start: Instant,
+    /// Set while the sweeper sleeps until there is something to watch.
+    asleep: AtomicBool,
+    started: Notify,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// When to give up, in nanoseconds since the start; [`FREE`] or [`OVERDUE`].
+    deadline: AtomicU64,
+    waker: AtomicWaker,
+}
+
+/// By how much a timer may come late on a machine that is merely busy.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
+const FREE: u64 = u64::MAX;
+const OVERDUE: u64 = 0;
+
+/// The operation wasn't answered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overdue;
+
+/// The right to have one operation in flight; given back on drop.
+pub(crate) struct Permit<'a> {
+    in_flight: &'a InFlight,
+    slot: u32,
+}
+
+/// What one sweep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) overdue: usize,
+    /// The sweeper itself came late, so the program has kept this runtime from running: what is overdue says
+    /// nothing about the server.
+    pub(crate) starved: bool,
+}
+
+impl InFlight {
+    pub(crate) fn new(capacity: usize, timeout: Duration) -> Self {
+        let slot = |_| Slot { deadline: AtomicU64::new(FREE), waker: AtomicWaker::new() };
+        // `max_in_flight` is at most 2^20.
+        let free = (0..capacity as u32).rev().collect();
+        Self {
+            slots: (0..capacity).map(slot).collect(),
+            free: Mutex::new(free),
+            timeout,
+            start: Instant::now(),
+            asleep: AtomicBool::new(false),
+            started: Notify::new(),
+        }
+    }
+
+    /// `None` while as many are in flight as may be.
+    pub(crate) fn enter(&self) -> Option<Permit<'_>> {
+        let slot = self.free.lock().pop()?;
+        let permit = Permit { in_flight: self, slot };
+        permit.slot().deadline.store(self.now() + nanos(self.timeout), Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.started.notify_one();
+        }
+        Some(permit)
+    }
+
+    /// Watches the deadlines for ever, and tells of each sweep that ended something. Owned by the node's driver task.
+    pub(crate) async fn sweep(&self, mut tell: impl FnMut(Swept)) {
+        loop {
+            let Some(next) = self.next_deadline() else {
+                self.sleep_until_started().await;
+                continue;
+            };
+            tokio::time::sleep_until((self.start + Duration::from_nanos(next)).into()).await;
+            let now = self.now();
+            let late = Duration::from_nanos(now.saturating_sub(next));
+            let overdue = self.end_overdue(now);
+            if overdue > 0 {
+                tell(Swept { overdue, starved: late > (self.timeout / 2).max(TIMER_SLACK) });
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        let deadlines = self.slots.iter().map(|slot| slot.deadline.load(Ordering::SeqCst));
+        deadlines.filter(|&deadline| deadline != FREE && deadline != OVERDUE).min()
+    }
+
+    async fn sleep_until_started(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        // One that began in between has seen `asleep` unset, so look once more.
+        if self.next_deadline().is_some() {
+            self.asleep.store(false, Ordering::SeqCst);
+            return;
+        }
+        self.started.notified().await;
+    }
+
+    fn end_overdue(&self, now: u64) -> usize {
+        let mut ended = 0;
+        for slot in &self.slots {
+            let deadline = slot.deadline.load(Ordering::SeqCst);
+            if deadline == FREE || deadline == OVERDUE || deadline > now {
+                continue;
+            }
+            // Fails where the operation has just ended.
+            if slot.deadline.compare_exchange(deadline, OVERDUE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                slot.waker.wake();
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.start.elapsed())
+    }
+}
+
+impl<'a> Permit<'a> {
+    /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.
+    pub(crate) fn run<F: Future>(self, operation: F) -> Watched<'a, F> {
+        Watched { operation, permit: self }
+    }
+
+    fn slot(&self) -> &'a Slot {
+        &self.in_flight.slots[self.slot as usize]
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let slot = self.slot();
+        slot.deadline.store(FREE, Ordering::SeqCst);
+        drop(slot.waker.take());
+        self.in_flight.free.lock().push(self.slot);
+    }
+}
+
+pin_project! {
+    /// An operation that is given up on when it's overdue.
+    pub(crate) struct Watched<'a, F> {
+        #[pin]
+        operation: F,
+        permit: Permit<'a>,
+    }
+}
+
+impl<F: Future> Future for Watched<'_, F> {
+    type Output = Result<F::Output, Overdue>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.operation.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let slot = this.permit.slot();
+        slot.waker.register(cx.waker());
+        if slot.deadline.load(Ordering::SeqCst) == OVERDUE { Poll::Ready(Err(Overdue)) } else { Poll::Pending }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

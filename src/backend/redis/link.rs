@@ -1,0 +1,313 @@
+//! One connection to one server: a fresh fred client for each, or several where a pool is wanted.
+
+use std::future::{Future, poll_fn};
+use std::hash::BuildHasher;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::error::{Error as FredError, ErrorKind};
+use fred::prelude::ClientLike;
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame as Frame, RespVersion, Value};
+use tokio::task::AbortHandle;
+
+use super::reply::{self, ErrorReply};
+use super::tls;
+use crate::config::{Address, Connection};
+use crate::error::Error;
+use crate::health::{Reason, ReasonKind};
+
+/// What it takes to connect; made once by `build()`, which reports what is wrong with it.
+pub(super) struct Connector {
+    config: Config,
+    connection: ConnectionConfig,
+    lanes: usize,
+    connect_timeout: Duration,
+    /// A key to ask for when the server's health is in question; whether it exists doesn't matter.
+    probe_key: Bytes,
+    /// Never shown; here to be cut out of whatever the server says.
+    password: Option<String>,
+}
+
+/// A connection that has logged in, and is of the right kind.
+pub(super) struct Link {
+    /// One client, or as many as the pool has. A key always goes by the same one, so that the server sees the
+    /// operations on it in the order in which they were sent.
+    lanes: Vec<Lane>,
+    probe_key: Bytes,
+}
+
+struct Lane {
+    client: Client,
+    task: AbortHandle,
+    identity: Option<Identity>,
+}
+
+/// A connection as the server knows it: its number, and its address so that a restarted server's stranger of the
+/// same number isn't taken for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    id: String,
+    address: String,
+}
+
+/// Resolves when a connection of the link has ended.
+pub(super) struct Ended(Vec<ConnectHandle>);
+
+/// What came back from a command that was sent.
+pub(super) type Sent = Result<Result<Frame, ErrorReply>, FredError>;
+
+impl Connector {
+    pub(super) fn new(settings: &Connection, probe_key: Bytes) -> Result<Self, Error> {
+        let server = match &settings.endpoint.address {
+            Address::Tcp { host, port } => ServerConfig::Centralized { server: Server::new(host.as_str(), *port) },
+            Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
+        };
+        let tls = settings.tls.as_ref().map(tls::connector).transpose()?;
+        let login = settings.login.as_ref();
+        let password = login.map(|login| login.password.expose().to_owned());
+        let config = Config {
+            server,
+            fail_fast: true,
+            version: RespVersion::RESP3,
+            username: login.and_then(|login| login.username.clone()),
+            password: password.clone(),
+            database: (settings.database != 0).then_some(settings.database),
+            #[cfg(feature = "tls")]
+            tls,
+            ..Config::default()
+        };
+        #[cfg(not(feature = "tls"))]
+        let _: Option<std::convert::Infallible> = tls;
+        let connection = ConnectionConfig {
+            connection_timeout: settings.connect_timeout,
+            internal_command_timeout: settings.connect_timeout,
+            // A command that was in flight when its connection broke may have been carried out: never twice.
+            max_command_attempts: 1,
+            auto_client_setname: false,
+            tcp: TcpConfig {
+                nodelay: Some(true),
+                #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+                user_timeout: Some(USER_TIMEOUT),
+                ..TcpConfig::default()
+            },
+            ..ConnectionConfig::default()
+        };
+        let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
+        Ok(Self { config, connection, lanes, connect_timeout, probe_key, password })
+    }
+
+    /// One attempt; the reason carries no secret.
+    pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
+        let mut link = Link { lanes: Vec::with_capacity(self.lanes), probe_key: self.probe_key.clone() };
+        let mut ended = Ended(Vec::with_capacity(self.lanes));
+        let all = async {
+            for _ in 0..self.lanes {
+                let (lane, task) = self.connect_lane().await?;
+                link.lanes.push(lane);
+                ended.0.push(task);
+            }
+            link.check_kind().await.map_err(|error| self.reason(&error))?;
+            for lane in &mut link.lanes {
+                lane.identity = lane.identify().await;
+            }
+            match link.probe().await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(reply)) => reply_reason(&reply).map_or(Ok(()), Err),
+                Err(error) => Err(self.reason(&error)),
+            }
+        };
+        match tokio::time::timeout(self.connect_timeout, all).await {
+            Ok(Ok(())) => Ok((link, ended)),
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err(Reason::new(
+                ReasonKind::Unreachable,
+                format!("no answer within connect_timeout = {:?}", self.connect_timeout),
+            )),
+        }
+    }
+
+    async fn connect_lane(&self) -> Result<(Lane, ConnectHandle), Reason> {
+        let performance = PerformanceConfig { broadcast_channel_capacity: 1024, ..PerformanceConfig::default() };
+        let client = Client::new(self.config.clone(), Some(performance), Some(self.connection.clone()), None);
+        let outcome = client.wait_for_connect();
+        let mut outcome = pin!(outcome);
+        // Subscribed before the attempt begins, so that its outcome can't be missed.
+        let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
+        let task = client.connect();
+        let lane = Lane { client: client.clone(), task: task.abort_handle(), identity: None };
+        let outcome = match early {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => outcome.await,
+        };
+        outcome.map_err(|error| self.reason(&error))?;
+        Ok((lane, task))
+    }
+
+    /// What kind of trouble an error of fred's is.
+    fn reason(&self, error: &FredError) -> Reason {
+        let mut detail = error.details().to_owned();
+        if let Some(password) = self.password.as_deref().filter(|password| !password.is_empty()) {
+            detail = detail.replace(password, "***");
+        }
+        let reply = ErrorReply::parse(&detail);
+        if let Some(reason) = reply_reason(&reply) {
+            return reason;
+        }
+        let detail = detail.split(", with args").next().unwrap_or_default().to_owned();
+        let kind = match error.kind() {
+            ErrorKind::Auth => ReasonKind::Authentication,
+            ErrorKind::Config => ReasonKind::WrongTopology,
+            #[cfg(feature = "tls")]
+            ErrorKind::Tls => ReasonKind::Tls,
+            // rustls reports through `io::Error`, which has no kind for it.
+            ErrorKind::IO if self.uses_tls() && is_tls_trouble(&detail) => ReasonKind::Tls,
+            _ => ReasonKind::Unreachable,
+        };
+        Reason::new(kind, detail)
+    }
+
+    fn uses_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.config.uses_tls();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+}
+
+/// How long the kernel may hold sent bytes without an acknowledgement before it ends a connection: a host that is gone
+/// without a word is noticed although nothing is read.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Link {
+    /// Sends a command that concerns `key`.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        key: &Bytes,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> impl Future<Output = Sent> + Send + use<> {
+        let link = Arc::clone(self);
+        let lane = link.lane_of(key);
+        async move { link.lanes[lane].send(command, args).await }
+    }
+
+    /// Waits until the server has carried out all that was sent on every lane before.
+    pub(super) async fn barrier(self: Arc<Self>) -> Sent {
+        let mut last = self.lanes[0].send("GET", vec![self.probe_key.clone().into()]).await;
+        for lane in &self.lanes[1..] {
+            if matches!(last, Err(_) | Ok(Err(_))) {
+                break;
+            }
+            last = lane.send("GET", vec![self.probe_key.clone().into()]).await;
+        }
+        last
+    }
+
+    /// Whether more than one connection has to be waited for by [`barrier`](Self::barrier).
+    pub(super) fn has_several_lanes(&self) -> bool {
+        self.lanes.len() > 1
+    }
+
+    /// Asks for a key by the one command that a cache can't do without, so that any answer tells how it would fare.
+    pub(super) async fn probe(&self) -> Sent {
+        self.lanes[0].send("GET", vec![self.probe_key.clone().into()]).await
+    }
+
+    /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on
+    /// them can be carried out any more. A server or a user that can't do so is left alone.
+    pub(super) async fn end_on_server(&self, gone: &[Identity]) {
+        for Identity { id, address } in gone {
+            let args = ["KILL", "ID", id, "ADDR", address].map(Value::from).to_vec();
+            if let Ok(Err(reply)) = self.lanes[0].send("CLIENT", args).await {
+                tracing::debug!(target: "cache_house", code = reply.code, "an old connection couldn't be ended on the server");
+            }
+        }
+    }
+
+    pub(super) fn identities(&self) -> Vec<Identity> {
+        self.lanes.iter().filter_map(|lane| lane.identity.clone()).collect()
+    }
+
+    /// Ends the connections; what is in flight fails at once.
+    pub(super) fn abort(&self) {
+        for lane in &self.lanes {
+            lane.task.abort();
+        }
+    }
+
+    async fn check_kind(&self) -> Result<(), FredError> {
+        // Works for any user; a server that doesn't know it wouldn't have let us log in.
+        let Ok(hello) = self.lanes[0].send("HELLO", Vec::new()).await? else { return Ok(()) };
+        match reply::hello_field(&hello, "mode").as_deref() {
+            None | Some("standalone") => Ok(()),
+            Some(mode) => Err(FredError::new(
+                ErrorKind::Config,
+                format!("the server runs in {mode} mode, not as a standalone server"),
+            )),
+        }
+    }
+
+    fn lane_of(&self, key: &Bytes) -> usize {
+        match self.lanes.len() {
+            1 => 0,
+            lanes => (foldhash::fast::FixedState::default().hash_one(key) % lanes as u64) as usize,
+        }
+    }
+}
+
+impl Lane {
+    async fn send(&self, command: &'static str, args: Vec<Value>) -> Sent {
+        let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
+        Ok(reply::checked(self.client.custom_raw(command, args).await?))
+    }
+
+    async fn identify(&self) -> Option<Identity> {
+        let info = self.send("CLIENT", vec!["INFO".into()]).await.ok()?.ok()?;
+        let info = reply::text(&info)?;
+        let field = |name: &str| info.split_whitespace().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        Some(Identity { id: field("id")?.to_owned(), address: field("addr")?.to_owned() })
+    }
+}
+
+impl Drop for Lane {
+    /// fred's task and its connection would outlive the client.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Ended {
+    pub(super) async fn wait(&mut self) {
+        poll_fn(|cx| {
+            let any = self.0.iter_mut().any(|task| Pin::new(task).poll(cx).is_ready());
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// The trouble that an error reply means for the whole connection; `None` where it's about the one command.
+pub(super) fn reply_reason(reply: &ErrorReply) -> Option<Reason> {
+    let kind = if reply.is_authentication() {
+        ReasonKind::Authentication
+    } else if reply.code == "NOPERM" {
+        ReasonKind::Permission
+    } else if reply.is_not_ready() {
+        ReasonKind::NotReady
+    } else {
+        return None;
+    };
+    Some(Reason::new(kind, format!("{} {}", reply.code, reply.message)))
+}
+
+fn is_tls_trouble(detail: &str) -> bool {
+    ["certificate", "handshake", "corrupt message", "alert", "tls"]
+        .iter()
+        .any(|word| detail.to_lowercase().contains(word))
+}

@@ -1,0 +1,252 @@
+//! One server as callers see it: a link while the circuit is closed, nothing while it's open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use fred::types::{Resp3Frame as Frame, Value};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::super::journal::{Invalidate, Journal};
+use super::super::{ServerError, Unavailable};
+use super::in_flight::{InFlight, Swept};
+use super::link::{Link, Sent};
+use super::{reply, scan};
+use crate::health::{HealthBoard, Reason, ReasonKind};
+use crate::key::{KeyPrefix, ServerKey};
+use crate::telemetry::Counters;
+
+/// Shared by callers and the one driver task, which owns the connection.
+pub(crate) struct Node {
+    /// Some while the circuit is closed: calls may go to the server.
+    link: ArcSwapOption<Link>,
+    in_flight: InFlight,
+    /// Timeouts and connection errors since the last answer.
+    failures: AtomicU32,
+    /// Tells the driver that the circuit has been opened under it, and why.
+    trip: Notify,
+    trip_reason: Mutex<Option<Reason>>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) health: Arc<HealthBoard>,
+    pub(super) command_timeout: Duration,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far the end of a node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Running,
+    Closing,
+    Closed,
+}
+
+/// Failures in a row that open the circuit.
+const FAILURES_TO_OPEN: u32 = 3;
+
+impl Node {
+    pub(super) fn new(
+        max_in_flight: usize,
+        command_timeout: Duration,
+        journal: Arc<Journal>,
+        counters: Arc<Counters>,
+        health: Arc<HealthBoard>,
+    ) -> Self {
+        Self {
+            link: ArcSwapOption::empty(),
+            in_flight: InFlight::new(max_in_flight, command_timeout),
+            failures: AtomicU32::new(0),
+            trip: Notify::new(),
+            trip_reason: Mutex::new(None),
+            journal,
+            counters,
+            health,
+            command_timeout,
+            stage: watch::Sender::new(Stage::Running),
+        }
+    }
+
+    pub(super) fn is_available(&self) -> bool {
+        self.link.load().is_some()
+    }
+
+    /// The link, for an operation of a caller.
+    pub(super) fn link(&self) -> Result<Arc<Link>, ServerError> {
+        self.link.load_full().ok_or(ServerError::Unavailable(Unavailable::NotConnected))
+    }
+
+    /// Sends one command about `key`, under the deadline and within the cap of what may be in flight.
+    pub(super) async fn send(
+        &self,
+        link: &Arc<Link>,
+        key: &Bytes,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Frame, ServerError> {
+        self.watched(link, link.send(key, command, args)).await
+    }
+
+    pub(super) async fn watched(
+        &self,
+        link: &Arc<Link>,
+        operation: impl Future<Output = Sent>,
+    ) -> Result<Frame, ServerError> {
+        let Some(permit) = self.in_flight.enter() else {
+            self.counters.shed.add_one();
+            return Err(ServerError::Unavailable(Unavailable::Shed));
+        };
+        match permit.run(operation).await {
+            Ok(Ok(Ok(frame))) => {
+                self.answered();
+                Ok(frame)
+            }
+            Ok(Ok(Err(reply))) => {
+                self.counters.server_errors.add_one();
+                if reply.is_not_ready() || reply.is_authentication() {
+                    let reason = super::link::reply_reason(&reply);
+                    self.failed(1, Some(link), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
+                    return Err(ServerError::Unavailable(Unavailable::NotReady));
+                }
+                self.answered();
+                Err(reply.into())
+            }
+            Ok(Err(error)) => {
+                self.counters.server_errors.add_one();
+                self.open(Some(link), Reason::new(ReasonKind::ConnectionLost, error.details()));
+                Err(ServerError::Unavailable(Unavailable::ConnectionLost))
+            }
+            // The sweeper has counted it towards the circuit, unless the program itself was the reason.
+            Err(_overdue) => {
+                self.counters.server_timeouts.add_one();
+                Err(ServerError::Unavailable(Unavailable::TimedOut))
+            }
+        }
+    }
+
+    fn answered(&self) {
+        // Read before written: the line stays shared between cores while all is well.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, times: u32, link: Option<&Arc<Link>>, reason: Reason) {
+        let before = self.failures.fetch_add(times, Ordering::Relaxed);
+        if before.saturating_add(times) >= FAILURES_TO_OPEN {
+            self.open(link, reason);
+        }
+    }
+
+    /// Opens the circuit, if it's closed, over `link` where one is named; a link that has been replaced since says
+    /// nothing about its successor.
+    fn open(&self, link: Option<&Arc<Link>>, reason: Reason) {
+        let current = self.link.load_full();
+        let Some(current) = current else { return };
+        if link.is_some_and(|link| !Arc::ptr_eq(link, &current)) {
+            return;
+        }
+        let previous = self.link.compare_and_swap(&current, None);
+        if previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, &current)) {
+            self.counters.circuit_openings.add_one();
+            self.health.degraded(reason.clone());
+            *self.trip_reason.lock() = Some(reason);
+            self.trip.notify_one();
+        }
+    }
+}
+
+/// The driver's side.
+impl Node {
+    /// Closes the circuit: calls go to the server from here on.
+    pub(super) fn publish(&self, link: &Arc<Link>) {
+        self.failures.store(0, Ordering::Relaxed);
+        *self.trip_reason.lock() = None;
+        self.link.store(Some(Arc::clone(link)));
+        self.health.connected(crate::health::Topology::Standalone);
+    }
+
+    /// Opens the circuit because the connection is over.
+    pub(super) fn lost(&self) {
+        self.open(None, Reason::new(ReasonKind::ConnectionLost, "the server or the network ended it"));
+    }
+
+    /// Waits until a caller has opened the circuit.
+    pub(super) async fn tripped(&self) -> Reason {
+        loop {
+            if let Some(reason) = self.trip_reason.lock().take() {
+                return reason;
+            }
+            self.trip.notified().await;
+        }
+    }
+
+    /// Ends what waits too long, for ever.
+    pub(super) async fn sweep(&self) {
+        self.in_flight
+            .sweep(|Swept { overdue, starved }| {
+                if starved {
+                    tracing::debug!(target: "cache_house", overdue, "the program kept its own runtime from running");
+                    return;
+                }
+                let reason =
+                    format!("{FAILURES_TO_OPEN} operations in a row took longer than {:?}", self.command_timeout);
+                let overdue = u32::try_from(overdue).unwrap_or(u32::MAX);
+                self.failed(overdue, None, Reason::new(ReasonKind::TimedOut, reason));
+            })
+            .await;
+    }
+
+    /// Carries the journal out over `link`, whether or not that is published.
+    pub(super) async fn replay(&self, link: &Arc<Link>) -> Result<(), Unavailable> {
+        self.journal.replay(&OverLink { node: self, link }).await
+    }
+}
+
+/// How a node ends.
+impl Node {
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Goes on to `stage`, never back.
+    pub(super) fn advance(&self, stage: Stage) {
+        self.stage.send_if_modified(|now| {
+            let later = stage > *now;
+            *now = (*now).max(stage);
+            later
+        });
+        if stage >= Stage::Closing {
+            self.link.store(None);
+        }
+    }
+
+    pub(super) async fn reached(&self, stage: Stage) {
+        let mut stages = self.stage.subscribe();
+        // Fails only when the sender is gone, and that is `self`.
+        let _ = stages.wait_for(|now| *now >= stage).await;
+    }
+}
+
+/// The journal's hands on a link.
+struct OverLink<'a> {
+    node: &'a Node,
+    link: &'a Arc<Link>,
+}
+
+impl Invalidate for OverLink<'_> {
+    async fn remove_all(&self, keys: &[ServerKey]) -> Result<(), ServerError> {
+        scan::unlink(self.node, self.link, keys.to_vec()).await.map(|_| ())
+    }
+
+    async fn clear(&self, prefix: &KeyPrefix) -> Result<(), ServerError> {
+        scan::clear(self.node, self.link, prefix).await.map(|_| ())
+    }
+}
+
+/// Whether the reply says that there was something.
+pub(super) fn is_positive(frame: &Frame) -> Result<bool, ServerError> {
+    Ok(reply::number(frame)? > 0)
+}

@@ -1,0 +1,141 @@
+//! Replies by their meaning, read from the reply's code: its first word.
+
+use bytes::Bytes;
+use fred::types::Resp3Frame as Frame;
+
+use super::super::{ServerError, Unavailable};
+
+/// An error reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ErrorReply {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl ErrorReply {
+    /// Splits the text of an error reply. What the server quotes of our arguments is cut off: it may be a password
+    /// or a key.
+    pub(super) fn parse(text: &str) -> Self {
+        let (code, message) = text.split_once(' ').unwrap_or((text, ""));
+        let message = message.split(", with args").next().unwrap_or_default();
+        Self { code: code.to_owned(), message: message.to_owned() }
+    }
+
+    /// The server is there and can't serve now; not a word about the command.
+    pub(super) fn is_not_ready(&self) -> bool {
+        matches!(self.code.as_str(), "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY")
+            || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+    }
+
+    pub(super) fn is_authentication(&self) -> bool {
+        matches!(self.code.as_str(), "NOAUTH" | "WRONGPASS")
+    }
+}
+
+impl From<ErrorReply> for ServerError {
+    fn from(reply: ErrorReply) -> Self {
+        if reply.is_not_ready() {
+            Self::Unavailable(Unavailable::NotReady)
+        } else if reply.code == "WRONGTYPE" {
+            Self::WrongType
+        } else {
+            Self::Refused { code: reply.code, message: reply.message }
+        }
+    }
+}
+
+/// The frame, unless it's an error reply.
+pub(super) fn checked(frame: Frame) -> Result<Frame, ErrorReply> {
+    match frame {
+        Frame::SimpleError { data, .. } => Err(ErrorReply::parse(&data)),
+        Frame::BlobError { data, .. } => Err(ErrorReply::parse(&String::from_utf8_lossy(&data))),
+        frame => Ok(frame),
+    }
+}
+
+pub(super) fn bytes(frame: Frame) -> Result<Option<Bytes>, ServerError> {
+    match frame {
+        Frame::Null => Ok(None),
+        Frame::BlobString { data, .. } | Frame::SimpleString { data, .. } | Frame::VerbatimString { data, .. } => {
+            Ok(Some(data))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+pub(super) fn number(frame: &Frame) -> Result<i64, ServerError> {
+    match frame {
+        Frame::Number { data, .. } => Ok(*data),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The reply to SCAN: the next cursor, and a page of keys.
+pub(super) fn scan_page(frame: Frame) -> Result<(Bytes, Vec<Bytes>), ServerError> {
+    let Frame::Array { data, .. } = frame else { return Err(unexpected()) };
+    let [cursor, Frame::Array { data: keys, .. }] = <[Frame; 2]>::try_from(data).map_err(|_| unexpected())? else {
+        return Err(unexpected());
+    };
+    let cursor = bytes(cursor)?.ok_or_else(unexpected)?;
+    let keys = keys.into_iter().filter_map(|key| bytes(key).transpose()).collect::<Result<_, _>>()?;
+    Ok((cursor, keys))
+}
+
+/// The text of field `name` in the reply to HELLO.
+pub(super) fn hello_field(frame: &Frame, name: &str) -> Option<String> {
+    let Frame::Map { data, .. } = frame else { return None };
+    data.iter().find_map(|(key, value)| match (text(key)?, value) {
+        (key, Frame::Number { data, .. }) if key == name => Some(data.to_string()),
+        (key, value) if key == name => text(value),
+        _ => None,
+    })
+}
+
+pub(super) fn text(frame: &Frame) -> Option<String> {
+    match frame {
+        Frame::BlobString { data, .. } | Frame::SimpleString { data, .. } | Frame::VerbatimString { data, .. } => {
+            Some(String::from_utf8_lossy(data).into_owned())
+        }
+        _ => None,
+    }
+}
+
+fn unexpected() -> ServerError {
+    ServerError::Refused { code: "UNEXPECTED".into(), message: "a reply of another type than the command has".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(text: &str) -> ServerError {
+        ErrorReply::parse(text).into()
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_unavailable() {
+        for text in [
+            "LOADING Redis is loading the dataset in memory",
+            "CLUSTERDOWN The cluster is down",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "BUSY Redis is busy running a script.",
+            "ERR max number of clients reached",
+        ] {
+            assert_eq!(meaning(text), ServerError::Unavailable(Unavailable::NotReady), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_server_refuses_by_its_code() {
+        assert_eq!(meaning("WRONGTYPE Operation against a key"), ServerError::WrongType);
+        let oom = ServerError::Refused { code: "OOM".into(), message: "command not allowed".into() };
+        assert_eq!(meaning("OOM command not allowed"), oom);
+    }
+
+    #[test]
+    fn what_the_server_quotes_of_our_arguments_is_cut_off() {
+        let reply = ErrorReply::parse("ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`");
+        assert_eq!(reply, ErrorReply { code: "ERR".into(), message: "unknown command `HELLO`".into() });
+    }
+}

@@ -1,0 +1,264 @@
+//! The driver of a node: connects, watches, gives up and begins again, for ever.
+//!
+//! One task owns the connection and the sweeper of deadlines. It ends when the node is told to close. Should it be dropped
+//! earlier (its runtime was shut down) or panic, a thread of its own takes over, so that no handle is left for dead.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::runtime::{Builder, Handle, RuntimeFlavor};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::link::{Connector, Ended, Identity, Link};
+use super::node::{Node, Stage};
+use crate::config::Reconnect;
+use crate::health::{Reason, ReasonKind};
+
+/// All that the driver needs.
+pub(super) struct Driver {
+    pub(super) node: Arc<Node>,
+    pub(super) connector: Connector,
+    pub(super) reconnect: Reconnect,
+}
+
+/// How often an idle connection is asked whether it's alive.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long one probe may take before it counts as missed; at least as long as a command may.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Probes missed in a row before the connection is given up and built anew.
+const PROBES_TO_REBUILD: u32 = 2;
+/// Connections whose end the server has not confirmed; older ones are given up on.
+const MAX_GONE: usize = 64;
+
+impl Driver {
+    /// Starts the driver where its I/O runs best: in the multi-thread runtime that `build()` was called in, else on a
+    /// thread of its own, because a current-thread runtime may be blocked by the very caller that waits.
+    pub(super) fn start(self) -> std::io::Result<()> {
+        match Handle::try_current() {
+            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                handle.spawn(self.run());
+                Ok(())
+            }
+            _ => self.start_on_thread(),
+        }
+    }
+
+    fn start_on_thread(self) -> std::io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(self.run());
+            // What is left are fred's aborted tasks.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("cache-house-io".into()).spawn(run).map(|_| ())
+    }
+
+    async fn run(self) {
+        let guard = Guard(Some(self));
+        if let Some(driver) = &guard.0 {
+            tokio::select! {
+                biased;
+                () = driver.node.reached(Stage::Closing) => {}
+                () = driver.supervise() => {}
+                () = driver.node.sweep() => {}
+            }
+            driver.node.advance(Stage::Closed);
+        }
+    }
+
+    async fn supervise(&self) {
+        let mut backoff = Backoff::new(self.reconnect);
+        let mut gone = Vec::new();
+        loop {
+            match self.connector.connect().await {
+                Ok((link, ended)) => {
+                    let link = Arc::new(link);
+                    let _ending = AbortOnDrop(&link);
+                    if self.settle(&link, &mut gone).await {
+                        backoff.reset();
+                        self.serve(&link, ended).await;
+                    }
+                    gone.extend(link.identities());
+                    let surplus = gone.len().saturating_sub(MAX_GONE);
+                    gone.drain(..surplus);
+                }
+                Err(reason) => self.node.health.degraded(reason),
+            }
+            sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then
+    /// carries out the journal. Whether the link may serve.
+    async fn settle(&self, link: &Arc<Link>, gone: &mut Vec<Identity>) -> bool {
+        if timeout(PROBE_TIMEOUT.max(self.node.command_timeout), link.end_on_server(gone)).await.is_err() {
+            return false;
+        }
+        gone.clear();
+        if let Err(why) = self.node.replay(link).await {
+            self.node.health.degraded(Reason::new(ReasonKind::TimedOut, why.as_str()));
+            return false;
+        }
+        self.node.publish(link);
+        true
+    }
+
+    /// Until the link is over.
+    async fn serve(&self, link: &Arc<Link>, mut ended: Ended) {
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.tick().await;
+        loop {
+            let alive = tokio::select! {
+                biased;
+                () = ended.wait() => false,
+                reason = self.node.tripped() => reason.kind() != ReasonKind::ConnectionLost && self.recover(link, &mut ended).await,
+                () = self.node.journal.added() => self.replay_while_closed(link).await,
+                _ = heartbeat.tick() => self.beat(link, &mut ended).await,
+            };
+            if !alive {
+                self.node.lost();
+                return;
+            }
+        }
+    }
+
+    /// The circuit is open over a connection that still stands: half-open, one probe at a time.
+    async fn recover(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+        let mut missed = 0;
+        while missed < PROBES_TO_REBUILD {
+            match self.probe(link, ended).await {
+                Probe::Answered => {
+                    if self.node.replay(link).await.is_ok() {
+                        self.node.publish(link);
+                        return true;
+                    }
+                    missed += 1;
+                }
+                Probe::NotReady(reason) => {
+                    self.node.health.degraded(reason);
+                    sleep(self.reconnect.min_delay).await;
+                }
+                Probe::Missed => missed += 1,
+                Probe::Ended => return false,
+            }
+        }
+        false
+    }
+
+    /// An invalidation wasn't confirmed although the circuit is closed, or not yet open.
+    async fn replay_while_closed(&self, link: &Arc<Link>) -> bool {
+        if self.node.is_available() && self.node.journal.len() > 0 && self.node.replay(link).await.is_err() {
+            // The failures have been counted; what is left waits for the next beat.
+            tracing::debug!(target: "cache_house", "invalidations wait for the server");
+        }
+        true
+    }
+
+    async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+        match self.probe(link, ended).await {
+            Probe::Answered => self.replay_while_closed(link).await,
+            Probe::NotReady(reason) => {
+                self.node.health.degraded(reason);
+                false
+            }
+            Probe::Missed => matches!(self.probe(link, ended).await, Probe::Answered),
+            Probe::Ended => false,
+        }
+    }
+
+    async fn probe(&self, link: &Arc<Link>, ended: &mut Ended) -> Probe {
+        let wait = PROBE_TIMEOUT.max(self.node.command_timeout);
+        tokio::select! {
+            biased;
+            () = ended.wait() => Probe::Ended,
+            answer = timeout(wait, link.probe()) => match answer {
+                Ok(Ok(Ok(_))) => Probe::Answered,
+                Ok(Ok(Err(reply))) => match super::link::reply_reason(&reply) {
+                    Some(reason) => Probe::NotReady(reason),
+                    None => Probe::Answered,
+                },
+                Ok(Err(_)) => Probe::Ended,
+                Err(_) => Probe::Missed,
+            },
+        }
+    }
+}
+
+enum Probe {
+    Answered,
+    /// Answered that it can't serve.
+    NotReady(Reason),
+    Missed,
+    /// The connection is over.
+    Ended,
+}
+
+/// Exponential, with jitter: each delay is shortened by up to half at random.
+struct Backoff {
+    reconnect: Reconnect,
+    next: Duration,
+}
+
+impl Backoff {
+    fn new(reconnect: Reconnect) -> Self {
+        Self { reconnect, next: reconnect.min_delay }
+    }
+
+    fn reset(&mut self) {
+        self.next = self.reconnect.min_delay;
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let delay = self.next;
+        self.next = (delay * 2).min(self.reconnect.max_delay);
+        delay.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+/// Ends the link however the code that uses it is left.
+struct AbortOnDrop<'a>(&'a Link);
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Carries the driver on where its task ends before its time.
+struct Guard(Option<Driver>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(driver) = self.0.take() else { return };
+        if driver.node.stage() != Stage::Running {
+            driver.node.advance(Stage::Closed);
+            return;
+        }
+        driver.node.lost();
+        let node = Arc::clone(&driver.node);
+        if driver.start_on_thread().is_err() {
+            node.health.degraded(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_from_the_least_to_the_longest_and_are_shortened_by_half_at_most() {
+        let (least, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+        let mut backoff = Backoff::new(Reconnect::default().min_delay(least).max_delay(longest));
+        for power in 0..12 {
+            let full = (least * 2_u32.pow(power)).min(longest);
+            let delay = backoff.next_delay();
+            assert!(delay >= full / 2 && delay <= full, "{delay:?} after {power} failures");
+        }
+        backoff.reset();
+        assert!(backoff.next_delay() <= least);
+    }
+}

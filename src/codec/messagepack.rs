@@ -1,0 +1,39 @@
+//! MessagePack by `rmp-serde`.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{BuiltIn, Codec, CodecError, erased_serde};
+use crate::error::BoxError;
+
+/// MessagePack with field names: smaller than JSON and faster to decode, and fields may be added or
+/// reordered between releases of a program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MessagePack;
+
+impl Codec for MessagePack {
+    fn encode(&self, value: &dyn erased_serde::Serialize) -> Result<Vec<u8>, CodecError> {
+        encode(&value)
+    }
+
+    fn decode<'de>(
+        &self,
+        bytes: &'de [u8],
+        read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let mut messagepack = rmp_serde::Deserializer::from_read_ref(bytes);
+        read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut messagepack))
+    }
+
+    fn built_in(&self) -> Option<BuiltIn> {
+        Some(BuiltIn::MessagePack)
+    }
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, BoxError> {
+    Ok(rmp_serde::to_vec_named(value)?)
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}

@@ -1,0 +1,119 @@
+//! How the value of one call is encoded: by serde, or by the call's own pair of functions.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{CodecError, SharedCodec};
+use crate::error::{Error, Kind};
+
+/// Encodes and decodes the `T` of one call; what `CacheOptions` carry.
+///
+/// Sealed: the states of `CacheOptions` are its only implementors. Name it as a bound to write a function
+/// that takes any options for a type.
+#[diagnostic::on_unimplemented(
+    message = "these options can't store a `{T}`",
+    label = "needs a way to encode and to decode `{T}`",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for `{T}`,",
+    note = "or give the call both halves of a pair: `.encoder(|v: &{T}| …).decoder(|b: &[u8]| …)`"
+)]
+pub trait ValueCodec<T>: sealed::Sealed {
+    #[doc(hidden)]
+    fn encode_value(&self, handle: &SharedCodec, value: &T) -> Result<Vec<u8>, Error>;
+
+    #[doc(hidden)]
+    fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error>;
+
+    /// The serde codec that reads and writes the bytes; `None` for a pair, which has no identity.
+    #[doc(hidden)]
+    fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec>;
+}
+
+/// Options that use serde: with the handle's codec, or with the one that `.codec(c)` named.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited(pub(crate) Option<SharedCodec>);
+
+impl Inherited {
+    fn resolve<'a>(&'a self, handle: &'a SharedCodec) -> &'a SharedCodec {
+        self.0.as_ref().unwrap_or(handle)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
+    fn encode_value(&self, handle: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
+        self.resolve(handle).encode(value)
+    }
+
+    fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
+        self.resolve(handle).decode(bytes)
+    }
+
+    fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec> {
+        Some(self.resolve(handle))
+    }
+}
+
+/// Options that have an encoder and still owe its decoder.
+#[derive(Clone)]
+pub struct WantsDecoder<T, F, E> {
+    pub(crate) encoder: F,
+    value: PhantomData<fn(T) -> E>,
+}
+
+/// Options with a pair of functions for a type that needs no serde.
+#[derive(Clone)]
+pub struct EncoderDecoder<T, F, E, G, D> {
+    encoder: F,
+    decoder: G,
+    value: PhantomData<fn(T) -> (E, D)>,
+}
+
+impl<T, F, E> WantsDecoder<T, F, E> {
+    pub(crate) fn new(encoder: F) -> Self {
+        Self { encoder, value: PhantomData }
+    }
+
+    pub(crate) fn with<G, D>(self, decoder: G) -> EncoderDecoder<T, F, E, G, D> {
+        EncoderDecoder { encoder: self.encoder, decoder, value: PhantomData }
+    }
+}
+
+impl<T, F, E, G, D> ValueCodec<T> for EncoderDecoder<T, F, E, G, D>
+where
+    F: Fn(&T) -> Result<Vec<u8>, E>,
+    G: Fn(&[u8]) -> Result<T, D>,
+    E: Into<CodecError>,
+    D: Into<CodecError>,
+{
+    fn encode_value(&self, _: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
+        (self.encoder)(value).map_err(|source| Error::with_source(Kind::Encode, source))
+    }
+
+    fn decode_value(&self, _: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
+        (self.decoder)(bytes).map_err(|source| Error::with_source(Kind::Decode, source))
+    }
+
+    fn serde_codec<'a>(&'a self, _: &'a SharedCodec) -> Option<&'a SharedCodec> {
+        None
+    }
+}
+
+impl<T, F, E> fmt::Debug for WantsDecoder<T, F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WantsDecoder")
+    }
+}
+
+impl<T, F, E, G, D> fmt::Debug for EncoderDecoder<T, F, E, G, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncoderDecoder")
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Inherited {}
+    impl<T, F, E, G, D> Sealed for super::EncoderDecoder<T, F, E, G, D> {}
+}

@@ -1,0 +1,330 @@
+//! The typestate builder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::state::{self, Buildable, Connects, Memory, OwesTopology, Standalone, TakesDatabase, WantsTopology};
+use super::{Builder, Config, Endpoint, Reconnect, Secret, Tls};
+use crate::clock::Clock;
+use crate::codec::{Codec, SharedCodec};
+use crate::error::Error;
+use crate::key::{KeyBuilder, Scope};
+
+/// Builds a [`CacheHandle`](crate::CacheHandle), one decision at a time.
+///
+/// One decision is owed: where to cache. The rest has defaults and may be set in any order, before or after it.
+///
+/// 1. Where: [`standalone`](Self::standalone) or [`memory`](Self::memory).
+/// 2. What all calls share: namespace, key prefix, expiry, codec, key builder.
+/// 3. How much stays in memory, and whether memory serves while a server is away.
+/// 4. With a server: credentials, TLS, timeouts, reconnects.
+///
+/// ```
+/// use cache_house::CacheHouse;
+/// use std::time::Duration;
+///
+/// // One server; calls are served from memory until it answers.
+/// let cache = CacheHouse::builder()
+///     .namespace("app")
+///     .expire(Duration::from_secs(60))
+///     .standalone("localhost:6379")
+///     .command_timeout(Duration::from_millis(100))
+///     .build()?;
+///
+/// // No server at all.
+/// let cache = CacheHouse::builder().memory().memory_max_entries(1_000).build()?;
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+///
+/// | state | entered by | has, beside the common options |
+/// | --- | --- | --- |
+/// | [`WantsTopology`] | `CacheHouse::builder()` | `standalone`, `memory`; no `build` |
+/// | [`Standalone`] | `.standalone(endpoint)` | `database`, connection options, `build` |
+/// | [`Memory`] | `.memory()` | `build` |
+///
+/// A wrong chain doesn't compile, and the compiler says what to do. A bad value is kept, the first one only, and
+/// returned by `build()`, so that a chain needs no `?`.
+#[must_use = "a builder does nothing until `.build()`"]
+pub struct CacheHouseBuilder<S = WantsTopology> {
+    common: Common,
+    state: S,
+    first_error: Option<Error>,
+}
+
+/// The options that every topology has.
+#[derive(Debug)]
+struct Common {
+    namespace: String,
+    key_prefix: String,
+    expire: Duration,
+    codec: SharedCodec,
+    key_builder: Option<Builder>,
+    fallback_to_memory: bool,
+    memory_max_entries: u64,
+    memory_max_bytes: u64,
+    max_value_bytes: u64,
+    clock: Clock,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            namespace: "main".into(),
+            key_prefix: "cachehouse".into(),
+            expire: Duration::from_secs(180),
+            codec: SharedCodec::default(),
+            key_builder: None,
+            fallback_to_memory: true,
+            memory_max_entries: 10_000,
+            memory_max_bytes: 64 * MIB,
+            max_value_bytes: 16 * MIB,
+            clock: Clock::default(),
+        }
+    }
+}
+
+impl CacheHouseBuilder {
+    pub(crate) fn new() -> Self {
+        Self { common: Common::default(), state: WantsTopology::default(), first_error: None }
+    }
+}
+
+/// Where to cache: exactly one of these.
+impl<S> CacheHouseBuilder<S> {
+    /// One Redis or Valkey server, version 6 or later. Anything that makes an [`Endpoint`] names it.
+    ///
+    /// ```
+    /// # use cache_house::CacheHouse;
+    /// CacheHouse::builder().standalone("localhost").build()?;
+    /// CacheHouse::builder().standalone(("10.0.0.7", 6380)).build()?;
+    /// CacheHouse::builder().standalone("redis://app:s3cret@cache.example/2").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn standalone<E>(mut self, endpoint: E) -> CacheHouseBuilder<Standalone>
+    where
+        S: OwesTopology,
+        E: TryInto<Endpoint>,
+        E::Error: Into<Error>,
+    {
+        let endpoint = endpoint.try_into().map_err(|error| error.into().within("standalone"));
+        let endpoint = endpoint.map_err(|error| self.keep(error)).ok();
+        self.enter(Standalone::new(endpoint))
+    }
+
+    /// The embedded cache, with no server: entries live in this process alone.
+    pub fn memory(self) -> CacheHouseBuilder<Memory>
+    where
+        S: OwesTopology,
+    {
+        self.enter(Memory::new())
+    }
+}
+
+/// Options that every topology has.
+impl<S> CacheHouseBuilder<S> {
+    /// The namespace of calls that name none: `main`. Any text of at least one character.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.common.namespace = namespace.into();
+        self
+    }
+
+    /// What every key begins with: `cachehouse`. Any text of at least one character.
+    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
+        self.common.key_prefix = key_prefix.into();
+        self
+    }
+
+    /// How long values live whose call doesn't say: 180 s. At least a millisecond; zero, "don't store", is for
+    /// single calls.
+    pub fn expire(mut self, expire: Duration) -> Self {
+        self.common.expire = expire;
+        self
+    }
+
+    /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.common.codec = SharedCodec::new(codec);
+        self
+    }
+
+    /// Makes the keys of calls that bring no key builder of their own, in place of the SHA-1 over module, name and
+    /// arguments.
+    pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
+        self.common.key_builder = Some(Builder(Arc::new(key_builder)));
+        self
+    }
+
+    /// Whether memory serves while the server is away: on. Off, an outage means that the work runs each time, and
+    /// no value is kept in this process. Without a server it means nothing.
+    pub fn fallback_to_memory(mut self, on: bool) -> Self {
+        self.common.fallback_to_memory = on;
+        self
+    }
+
+    /// How many entries memory holds at most: 10,000; from 1 to 2³².
+    pub fn memory_max_entries(mut self, entries: u64) -> Self {
+        self.common.memory_max_entries = entries;
+        self
+    }
+
+    /// How many bytes memory holds at most: 64 MiB; from 1 KiB to 2⁵⁰ bytes. Counted are keys, encoded values, decoded
+    /// values (taken to be as large as encoded ones) and 200 bytes an entry; an entry counts for
+    /// at least `memory_max_bytes / memory_max_entries`.
+    pub fn memory_max_bytes(mut self, bytes: u64) -> Self {
+        self.common.memory_max_bytes = bytes;
+        self
+    }
+
+    /// The largest encoded value that is stored: 16 MiB; from 1 byte to 512 MiB, the server's own limit. A larger one is
+    /// returned to its caller and not stored.
+    pub fn max_value_bytes(mut self, bytes: u64) -> Self {
+        self.common.max_value_bytes = bytes;
+        self
+    }
+
+    /// The clock by which memory expires its entries, for tests: see [`ManualClock`](crate::ManualClock).
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.common.clock = clock.into();
+        self
+    }
+}
+
+/// Options of a standalone server.
+impl<S> CacheHouseBuilder<S> {
+    /// The number of the database: 0. An error of `build()` where the endpoint's URL names one too.
+    pub fn database(mut self, database: u8) -> Self
+    where
+        S: TakesDatabase,
+    {
+        self.state.set_database(database);
+        self
+    }
+}
+
+/// Connection options.
+impl<S> CacheHouseBuilder<S> {
+    /// The user to log in as; needs a password.
+    pub fn username(mut self, username: impl Into<String>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().username = Some(username.into());
+        self
+    }
+
+    /// The password to log in with; without a user name, that of the server's default user.
+    pub fn password(mut self, password: impl Into<Secret>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().password = Some(password.into());
+        self
+    }
+
+    /// Encrypts the connection; a `rediss://` endpoint does so too, with the system's root certificates.
+    pub fn tls(mut self, tls: Tls) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().tls = Some(tls);
+        self
+    }
+
+    /// How long one attempt to connect may take: 5 s; from 1 ms to 10 minutes. No call waits for it.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a call may wait for one operation of the server: 250 ms; from 1 ms to one minute. It's what the cache may
+    /// cost a call in an outage, until three in a row open the circuit.
+    pub fn command_timeout(mut self, timeout: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().command_timeout = Some(timeout);
+        self
+    }
+
+    /// Connections to each server: 1; from 1 to 64. Commands are pipelined, so one is fastest unless values are large.
+    pub fn pool_size(mut self, connections: usize) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().pool_size = Some(connections);
+        self
+    }
+
+    /// How many operations may wait for the server at once: 4,096; from 1 to 2²⁰. Beyond it calls go to memory or to their
+    /// work rather than queue.
+    pub fn max_in_flight(mut self, operations: usize) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().max_in_flight = Some(operations);
+        self
+    }
+
+    /// The delays between attempts to reconnect.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().reconnect = Some(reconnect);
+        self
+    }
+}
+
+impl<S> CacheHouseBuilder<S> {
+    fn enter<T>(self, state: T) -> CacheHouseBuilder<T> {
+        CacheHouseBuilder { common: self.common, state, first_error: self.first_error }
+    }
+
+    fn keep(&mut self, error: Error) {
+        self.first_error.get_or_insert(error);
+    }
+
+    /// Checks the whole.
+    pub(crate) fn into_config(self) -> Result<Config, Error>
+    where
+        S: Buildable,
+    {
+        if let Some(error) = self.first_error {
+            return Err(error);
+        }
+        let common = self.common;
+        if common.expire.is_zero() {
+            let problem =
+                "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";
+            return Err(Error::config("expire", problem));
+        }
+        Ok(Config {
+            scope: Scope::new(&common.key_prefix, &common.namespace)?,
+            expire: common.expire,
+            codec: common.codec,
+            key_builder: common.key_builder,
+            fallback_to_memory: common.fallback_to_memory,
+            memory_max_entries: state::in_range("memory_max_entries", common.memory_max_entries, 1, 1 << 32)?,
+            memory_max_bytes: state::in_range("memory_max_bytes", common.memory_max_bytes, 1024, 1 << 50)?,
+            max_value_bytes: state::in_range("max_value_bytes", common.max_value_bytes, 1, 512 * MIB)?,
+            clock: common.clock,
+            topology: self.state.into_topology()?.0,
+        })
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for CacheHouseBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheHouseBuilder")
+            .field("common", &self.common)
+            .field("state", &self.state)
+            .field("first_error", &self.first_error)
+            .finish()
+    }
+}

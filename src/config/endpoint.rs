@@ -1,0 +1,240 @@
+//! Where a server is, in every form that users write it.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::secret::Secret;
+use crate::error::Error;
+
+/// The port where an endpoint names none.
+const DEFAULT_PORT: u16 = 6379;
+
+const ACCEPTED: &str = "accepts \"host\", \"host:port\", (\"host\", port), \"[::1]:6379\", \
+    \"redis://user:password@host:port/database\", \"rediss://…\" for TLS, or \"unix:///path.sock\"";
+
+/// Where a server is, and what a URL says about logging in to it.
+///
+/// | form | meaning |
+/// | --- | --- |
+/// | `"host"`, `"host:port"`, `("host", port)` | TCP; the port is 6379 where none is given |
+/// | `"[::1]:6379"`, `"::1"` | TCP to an IPv6 address |
+/// | `"redis://user:password@host:port/database"` | the same with credentials, percent-encoded where needed |
+/// | `"rediss://…"` | over TLS |
+/// | `"unix:///path.sock"` | a Unix domain socket |
+///
+/// `valkey://` and `valkeys://` mean the same as `redis://` and `rediss://`.
+///
+/// ```
+/// use cache_house::Endpoint;
+///
+/// let endpoint: Endpoint = "rediss://app:s%20cret@cache.example:7000/2".parse()?;
+/// assert_eq!(endpoint.to_string(), "rediss://cache.example:7000");
+///
+/// let error = Endpoint::try_from("localhost:port").unwrap_err();
+/// assert!(error.to_string().starts_with("endpoint: \"localhost:port\" has the port \"port\""));
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub(crate) address: Address,
+    pub(crate) tls: bool,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) database: Option<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// An IPv6 host stands without its brackets.
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::bare(Address::Tcp { host: host.into(), port })
+    }
+
+    fn bare(address: Address) -> Self {
+        Self { address, tls: false, username: None, password: None, database: None }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once("://") {
+            Some((scheme, rest)) => parse_url(text, &scheme.to_ascii_lowercase(), rest),
+            None => parse_host_port(text),
+        }
+        .map_err(|problem| {
+            let shown = redacted(text);
+            Error::config("endpoint", format!("{shown:?} {problem}; {ACCEPTED}"))
+        })
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(text: &String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<(&str, u16)> for Endpoint {
+    type Error = Error;
+
+    fn try_from((host, port): (&str, u16)) -> Result<Self, Error> {
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let checked = check_host(host).and_then(|()| check_port(port));
+        let problem =
+            |problem| Error::config("endpoint", format!("({:?}, {port}) {problem}; {ACCEPTED}", redacted(host)));
+        checked.map(|()| Self::tcp(host, port)).map_err(problem)
+    }
+}
+
+impl TryFrom<(String, u16)> for Endpoint {
+    type Error = Error;
+
+    fn try_from((host, port): (String, u16)) -> Result<Self, Error> {
+        Self::try_from((host.as_str(), port))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// Without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "rediss://" } else { "" };
+        match &self.address {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{scheme}{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+fn parse_host_port(text: &str) -> Result<Endpoint, String> {
+    if text.contains('@') {
+        return Err("has an @ but no scheme".into());
+    }
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']').ok_or("lacks the closing ]")?;
+        host.parse::<Ipv6Addr>().map_err(|_| format!("has {host:?} in brackets, which is no IPv6 address"))?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok(Endpoint::tcp(host, parse_port(port)?)),
+            None if rest.is_empty() => Ok(Endpoint::tcp(host, DEFAULT_PORT)),
+            None => Err(format!("goes on after ] with {rest:?}")),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok(Endpoint::tcp(text, DEFAULT_PORT));
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, parse_port(port)?),
+        None => (text, DEFAULT_PORT),
+    };
+    check_host(host)?;
+    Ok(Endpoint::tcp(host, port))
+}
+
+fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
+    let tls = match scheme {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        "unix" => return parse_unix(rest),
+        _ => return Err(format!("has the scheme {scheme:?}")),
+    };
+    // The library's own message can't quote the text, so it can't quote the password.
+    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a ? or a #, which means nothing here (in a password write %3F, %23)".into());
+    }
+    let host = url.host_str().unwrap_or_default();
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let host = decode(host, "host")?;
+    check_host(&host)?;
+    let port = url.port().unwrap_or(DEFAULT_PORT);
+    check_port(port)?;
+    let username = Some(decode(url.username(), "user name")?).filter(|name| !name.is_empty());
+    let password = url.password().map(|password| decode(password, "password")).transpose()?.map(Secret::from);
+    let database = match url.path().trim_start_matches('/') {
+        "" => None,
+        number => {
+            Some(number.parse().map_err(|_| format!("has the database {number:?}, which is no number from 0 to 255"))?)
+        }
+    };
+    Ok(Endpoint { tls, username, password, database, ..Endpoint::tcp(host, port) })
+}
+
+fn parse_unix(path: &str) -> Result<Endpoint, String> {
+    if !path.starts_with('/') {
+        return Err("doesn't name an absolute path".into());
+    }
+    let path = decode(path, "path")?;
+    Ok(Endpoint::bare(Address::Unix(PathBuf::from(path))))
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    let port = text.parse().map_err(|_| format!("has the port {text:?}, which is no number from 1 to 65535"))?;
+    check_port(port)?;
+    Ok(port)
+}
+
+fn check_port(port: u16) -> Result<(), String> {
+    if port == 0 { Err("has the port 0".into()) } else { Ok(()) }
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    if host.is_empty() {
+        return Err("names no host".into());
+    }
+    let known = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.chars().all(known) || host.parse::<Ipv6Addr>().is_ok() {
+        Ok(())
+    } else {
+        Err(format!("has a character that no host name has, in {:?}", redacted(host)))
+    }
+}
+
+fn decode(text: &str, what: &str) -> Result<String, String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(String::from).map_err(|_| format!("has a {what} that isn't UTF-8 once its percent escapes are decoded"))
+}
+
+/// The text as a message may show it: what stands before an `@` may hold a password.
+fn redacted(text: &str) -> String {
+    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://***@{after}"),
+        None => format!("***@{after}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

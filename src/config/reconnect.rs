@@ -1,0 +1,55 @@
+//! How a lost connection is sought again.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// The delays between attempts to reconnect: doubling from `min_delay` (50 ms) to `max_delay` (2 s), each
+/// shortened by up to half at random so that a fleet doesn't come back in step. Attempts go on for ever.
+///
+/// ```
+/// use cache_house::{CacheHouse, Reconnect};
+/// use std::time::Duration;
+///
+/// let cache = CacheHouse::builder()
+///     .standalone("localhost:6379")
+///     .reconnect(Reconnect::default().max_delay(Duration::from_secs(10)))
+///     .build()?;
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+#[must_use = "hand this to the builder's `reconnect`"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    pub(crate) min_delay: Duration,
+    pub(crate) max_delay: Duration,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { min_delay: Duration::from_millis(50), max_delay: Duration::from_secs(2) }
+    }
+}
+
+impl Reconnect {
+    /// The first delay: from 1 ms to `max_delay`.
+    pub fn min_delay(mut self, delay: Duration) -> Self {
+        self.min_delay = delay;
+        self
+    }
+
+    /// The longest delay: from `min_delay` to 10 minutes.
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    pub(super) fn check(self) -> Result<Self, Error> {
+        let longest = Duration::from_secs(600);
+        if self.min_delay < Duration::from_millis(1) || self.max_delay < self.min_delay || self.max_delay > longest {
+            let (min, max) = (self.min_delay, self.max_delay);
+            let problem = format!("is {min:?} to {max:?}; accepts 1ms <= min_delay <= max_delay <= {longest:?}");
+            return Err(Error::config("reconnect", problem));
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,90 @@
+//! The composition root: from a checked configuration to a handle.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
+
+use crate::backend::fallback::Tiers;
+use crate::backend::memory::{Memory, MemoryLimits};
+use crate::backend::redis::Redis;
+use crate::config::{Buildable, CacheHouseBuilder, Config, Topology};
+use crate::error::Error;
+use crate::handle::{CacheHandle, Core};
+use crate::health::{Health, HealthBoard};
+
+/// Where everything begins: [`builder`](Self::builder) makes a [`CacheHandle`], [`install`](Self::install) makes it the
+/// process's own.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheHouse(());
+
+impl CacheHouse {
+    /// A builder with all defaults, which still owes a topology.
+    pub fn builder() -> CacheHouseBuilder {
+        CacheHouseBuilder::new()
+    }
+
+    /// Makes `handle` the process-wide default, in place of the one before, which is returned.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// CacheHouse::install(CacheHouse::builder().memory().build()?);
+    /// assert!(CacheHouse::installed().is_some());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn install(handle: CacheHandle) -> Option<CacheHandle> {
+        default_handle().write().replace(handle)
+    }
+
+    /// The process-wide default, if one is installed.
+    #[must_use]
+    pub fn installed() -> Option<CacheHandle> {
+        default_handle().read().clone()
+    }
+}
+
+fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
+    static DEFAULT: OnceLock<RwLock<Option<CacheHandle>>> = OnceLock::new();
+    DEFAULT.get_or_init(RwLock::default)
+}
+
+impl<S> CacheHouseBuilder<S> {
+    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, for ever, and calls are served
+    /// from memory until it succeeds.
+    ///
+    /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
+    ///
+    /// # Errors
+    ///
+    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each
+    /// other, or a certificate file that can't be used. That a server is away is no error.
+    pub fn build(self) -> Result<CacheHandle, Error>
+    where
+        S: Buildable,
+    {
+        connect(self.into_config()?)
+    }
+}
+
+fn connect(config: Config) -> Result<CacheHandle, Error> {
+    let counters = Arc::default();
+    let journal = Arc::default();
+    let limits = MemoryLimits {
+        max_entries: config.memory_max_entries,
+        max_bytes: config.memory_max_bytes,
+        max_value_bytes: config.max_value_bytes,
+    };
+    let memory = || Memory::new(limits, config.clock.clone());
+    let (health, memory, server) = match &config.topology {
+        Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Some(memory()), None),
+        Topology::Standalone(connection) => {
+            let health = Arc::new(HealthBoard::new(Health::Connecting, connection.endpoint.to_string()));
+            let (journal, counters) = (Arc::clone(&journal), Arc::clone(&counters));
+            let server = Redis::start(connection, &config.scope, journal, counters, Arc::clone(&health))?;
+            (health, config.fallback_to_memory.then(memory), Some(server))
+        }
+    };
+    let tiers = Tiers { memory, server, journal, counters, max_value_bytes: config.max_value_bytes };
+    let key_builder = config.key_builder.map(|builder| builder.0);
+    Ok(CacheHandle::new(Core::new(tiers, health, config.codec, config.expire, key_builder), config.scope))
+}

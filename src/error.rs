@@ -1,0 +1,180 @@
+//! The one error type of this crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong in the cache.
+///
+/// The kind is private so that kinds can be added; ask with the `is_*` methods. Neither
+/// [`Display`](fmt::Display) nor [`Debug`] ever shows a password, a cached value or an argument.
+///
+/// ```
+/// use cache_house::CacheHouse;
+///
+/// let error = CacheHouse::builder().standalone("localhost:port").build().unwrap_err();
+/// assert!(error.is_config());
+/// assert!(error.to_string().starts_with("standalone: "));
+/// ```
+pub struct Error {
+    kind: Kind,
+    source: Option<BoxError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An option that `build()` refuses.
+    Config {
+        option: String,
+        problem: String,
+    },
+    /// The server can't be asked now.
+    Unavailable {
+        reason: String,
+    },
+    /// The server answered with an error; `code` is the first word of the reply.
+    Reply {
+        code: String,
+        message: String,
+    },
+    /// The call can't be given a key.
+    Key {
+        problem: String,
+    },
+    Encode,
+    Decode,
+    TooLarge {
+        bytes: usize,
+        limit: u64,
+    },
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub(crate) fn with_source(kind: Kind, source: impl Into<BoxError>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// `option` is the name the user wrote; `problem` says what was read and what is accepted.
+    pub(crate) fn config(option: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::new(Kind::Config { option: option.into(), problem: problem.into() })
+    }
+
+    /// The same error told of another option: that of the setter which was handed the value.
+    pub(crate) fn within(mut self, setter: &str) -> Self {
+        if let Kind::Config { option, .. } = &mut self.kind {
+            setter.clone_into(option);
+        }
+        self
+    }
+
+    pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable { reason: reason.into() })
+    }
+
+    pub(crate) fn key(problem: impl Into<String>) -> Self {
+        Self::new(Kind::Key { problem: problem.into() })
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(Kind::Closed)
+    }
+
+    /// A configuration that can't be built: the message names the option and what it accepts.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(self.kind, Kind::Config { .. })
+    }
+
+    /// The server couldn't be asked. What was to be done is done in memory, and the invalidation
+    /// that it implies is journalled and done on the server when that is back.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable { .. })
+    }
+
+    /// The server is healthy and refused: out of memory, read-only, no permission, a key that
+    /// holds another type.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.kind, Kind::Reply { .. })
+    }
+
+    /// The call can't be given a key: an argument whose `Serialize` fails, a float that isn't
+    /// finite, an empty namespace, a key builder that returned nothing.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        matches!(self.kind, Kind::Key { .. })
+    }
+
+    /// A codec or an encoder failed; [`source`](StdError::source) is its error.
+    #[must_use]
+    pub fn is_codec(&self) -> bool {
+        matches!(self.kind, Kind::Encode | Kind::Decode)
+    }
+
+    /// The encoded value is larger than `max_value_bytes`.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.kind, Kind::TooLarge { .. })
+    }
+
+    /// The handle has been closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Closed)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Config { option, problem } => write!(f, "{option}: {problem}"),
+            Kind::Unavailable { reason } => {
+                write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")
+            }
+            Kind::Reply { code, message } => {
+                write!(f, "the cache server refused: {code}")?;
+                if message.is_empty() { Ok(()) } else { write!(f, " {message}") }
+            }
+            Kind::Key { problem } => write!(f, "the call has no key: {problem}"),
+            Kind::Encode => f.write_str("the value could not be encoded"),
+            Kind::Decode => f.write_str("the stored bytes could not be decoded"),
+            Kind::TooLarge { bytes, limit } => {
+                write!(f, "the encoded value has {bytes} bytes, more than max_value_bytes = {limit}")
+            }
+            Kind::Closed => f.write_str("the cache handle is closed"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The source of a codec error may quote the value, so only its presence is shown.
+        f.debug_struct("Error").field("kind", &self.kind).field("has_source", &self.source.is_some()).finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl Clone for Error {
+    /// Clones what happened; the [`source`](StdError::source) stays with the original.
+    fn clone(&self) -> Self {
+        Self::new(self.kind.clone())
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

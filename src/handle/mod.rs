@@ -1,0 +1,317 @@
+//! The handle that programs share, and its calls.
+
+mod blocking;
+mod direct;
+mod flight;
+mod read_through;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::backend::fallback::Tiers;
+use crate::backend::redis::Redis;
+use crate::codec::{SharedCodec, ValueCodec};
+use crate::error::Error;
+use crate::health::{Health, HealthBoard};
+use crate::key::{CallKey, KeyBuilder, Scope};
+use crate::options::CacheOptions;
+use crate::telemetry::Stats;
+use flight::Flights;
+
+/// A cache, shared by all who call it.
+///
+/// Cheap to clone, and of one type whatever is behind it. When the last clone goes, the connections, tasks and threads
+/// go too; [`close`](Self::close) does it at a time of your choosing.
+///
+/// The `cached` calls return what the work returns: trouble with the cache is logged and counted, never returned, and never a
+/// panic. Any number of concurrent callers of one key run its work once.
+///
+/// ```
+/// use cache_house::{CacheHouse, opts};
+///
+/// # fn load_user(id: u64) -> String { format!("user {id}") }
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let cache = CacheHouse::builder().standalone("localhost:6379").build()?;
+/// let user: String = cache.cached_async(opts!("get_user", 7), || async { load_user(7) }).await;
+/// assert_eq!(user, "user 7");
+/// # Ok::<(), cache_house::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct CacheHandle {
+    core: Arc<Core>,
+    /// Key prefix and namespace of calls that name none.
+    scope: Scope,
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Core {
+    pub(crate) tiers: Tiers<Redis>,
+    pub(crate) health: Arc<HealthBoard>,
+    pub(crate) codec: SharedCodec,
+    pub(crate) expire: Duration,
+    pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
+    pub(crate) hasher: foldhash::quality::RandomState,
+    flights: Flights,
+    closed: AtomicBool,
+}
+
+/// Calls that cache the result of work.
+impl CacheHandle {
+    /// The cached result of `work`, which runs only if there is none. For sync code, wherever it runs: on a plain thread, in
+    /// `spawn_blocking`, inside a runtime of either kind, or with no runtime at all.
+    ///
+    /// Inside a multi-thread runtime the worker's other tasks are handed to another thread while it waits. Inside a
+    /// current-thread runtime a call never waits for an async one of the same key, which could only go on by this very thread:
+    /// it runs its own work.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, CacheOptions};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let sum = |n: u64| cache.cached(CacheOptions::new("sum").arg(n), || (1..=n).sum::<u64>());
+    /// assert_eq!((sum(100), sum(100)), (5050, 5050));
+    /// assert_eq!(cache.stats().runs, 1);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn cached<T>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> T) -> T
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        read_through::infallible(self.read_through_blocking(options, || Ok(work())))
+    }
+
+    /// The cached result of async `work`, which runs only if there is none.
+    ///
+    /// The work may borrow, and needn't be `Send`; the returned future is `Send` where the work and its future are. Dropping it
+    /// is safe: where others wait for its value, one of them takes over.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    /// use std::time::Duration;
+    ///
+    /// # async fn fetch(url: &str) -> String { url.to_uppercase() }
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let url = String::from("https://example.com");
+    /// let options = opts!("page", url).namespace("pages").expire(Duration::from_secs(60));
+    /// let page = cache.cached_async(options, || fetch(&url)).await;
+    /// # assert_eq!(page, "HTTPS://EXAMPLE.COM");
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub async fn cached_async<T, Fut>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
+    where
+        T: Clone + Send + Sync + 'static,
+        Fut: Future<Output = T>,
+    {
+        read_through::infallible(self.read_through(options, || async { Ok(work().await) }).await)
+    }
+
+    /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for work
+    /// that failed run their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, never the cache's.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let parse = |text: &str| cache.try_cached(opts!("parse", text), || text.parse::<u8>());
+    /// assert!(parse("x").is_err());
+    /// assert_eq!(parse("7"), Ok(7));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn try_cached<T, E>(
+        &self,
+        options: CacheOptions<impl ValueCodec<T>>,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.read_through_blocking(options, work)
+    }
+
+    /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for
+    /// work that failed run their own, side by side.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, never the cache's.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let text = cache.try_cached_async(opts!("motd"), || tokio::fs::read_to_string("/no/such/file")).await;
+    /// assert!(text.is_err());
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub async fn try_cached_async<T, E, Fut>(
+        &self,
+        options: CacheOptions<impl ValueCodec<T>>,
+        work: impl FnOnce() -> Fut,
+    ) -> Result<T, E>
+    where
+        T: Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.read_through(options, work).await
+    }
+}
+
+/// The handle itself.
+impl CacheHandle {
+    /// This cache with another default namespace: one for each tenant, say.
+    ///
+    /// An empty namespace makes each call run uncached, with one warning; a direct operation returns the error.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let (one, two) = (cache.scoped("tenant-1"), cache.scoped("tenant-2"));
+    /// one.cached(opts!("plan"), || "free".to_string());
+    /// assert_eq!(two.cached(opts!("plan"), || "paid".to_string()), "paid");
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, namespace: impl AsRef<str>) -> Self {
+        Self { core: Arc::clone(&self.core), scope: self.scope.with_namespace(namespace.as_ref()) }
+    }
+
+    /// The key of a call on the server, for looking at it with other tools.
+    ///
+    /// # Errors
+    ///
+    /// [`is_key`](Error::is_key) where the call has none.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let key = cache.key(&opts!("get_user", 7))?;
+    /// assert!(key.starts_with("cachehouse:main:"));
+    /// assert_eq!(key.len(), "cachehouse:main:".len() + 40);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn key<C>(&self, options: &CacheOptions<C>) -> Result<String, Error> {
+        Ok(String::from_utf8_lossy(&self.call_key(options)?.server_key()).into_owned())
+    }
+
+    /// How the cache is doing, now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.core.health.read()
+    }
+
+    /// Follows the health: the receiver is told of each change.
+    #[must_use]
+    pub fn watch_health(&self) -> watch::Receiver<Health> {
+        self.core.health.watch()
+    }
+
+    /// What the cache has done since it was built, and what it holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.tiers.stats()
+    }
+
+    /// Waits until the server is connected, for `timeout` at most, and returns the health then. No call needs it: until the server
+    /// is there, memory serves. Without a server it returns at once.
+    ///
+    /// Needs Tokio's timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
+    pub async fn ready(&self, timeout: Duration) -> Health {
+        // What comes of the wait is read from the board, whichever way it ended.
+        let _ = tokio::time::timeout(timeout, self.settled()).await;
+        self.health()
+    }
+
+    /// The same for sync programs.
+    pub fn ready_blocking(&self, timeout: Duration) -> Health {
+        // A wait too long for the clock is one without an end.
+        let _ = blocking::drive_until(self.settled(), Instant::now().checked_add(timeout));
+        self.health()
+    }
+
+    /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are
+    /// tried once more. From then on calls just run their work, also those of all clones.
+    pub async fn close_async(&self) {
+        self.core.closed.store(true, Ordering::Release);
+        if let Some(server) = &self.core.tiers.server {
+            server.close().await;
+        }
+        self.core.health.closed();
+        if let Some(memory) = &self.core.tiers.memory {
+            memory.clear();
+        }
+    }
+
+    /// The same for sync code.
+    pub fn close(&self) {
+        blocking::drive(self.close_async());
+    }
+
+    pub(crate) fn new(core: Core, scope: Scope) -> Self {
+        Self { core: Arc::new(core), scope }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.closed.load(Ordering::Acquire)
+    }
+
+    fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
+        options.call_key(&self.scope, self.core.key_builder.as_ref(), &self.core.hasher)
+    }
+
+    async fn settled(&self) {
+        let done = |health: &Health| matches!(health, Health::Connected { .. } | Health::Memory | Health::Closed);
+        // Fails only when the board is gone, and the handle holds it.
+        let _ = self.core.health.watch().wait_for(done).await;
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        tiers: Tiers<Redis>,
+        health: Arc<HealthBoard>,
+        codec: SharedCodec,
+        expire: Duration,
+        key_builder: Option<Arc<dyn KeyBuilder>>,
+    ) -> Self {
+        Self {
+            tiers,
+            health,
+            codec,
+            expire,
+            key_builder,
+            hasher: foldhash::quality::RandomState::default(),
+            flights: Flights::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl fmt::Debug for CacheHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheHandle")
+            .field("scope", &self.scope)
+            .field("health", &self.health())
+            .field("codec", &self.core.codec)
+            .field("expire", &self.core.expire)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! How the cache is doing, for `health` and `watch_health`, and told once per change.
+
+use std::fmt;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+/// Whether calls are served by the server or from memory, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// No connection yet; memory serves.
+    Connecting,
+    /// The server serves.
+    Connected {
+        /// What kind of server was found.
+        topology: Topology,
+    },
+    /// The server is given up on for now; memory serves, and reconnecting goes on.
+    Degraded {
+        /// When it was lost, or first refused.
+        since: Instant,
+        /// What happened last.
+        reason: Reason,
+    },
+    /// There is no server: the embedded cache.
+    Memory,
+    /// The handle is closed: calls run their work.
+    Closed,
+}
+
+/// What kind of server a handle is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topology {
+    /// One server.
+    Standalone,
+}
+
+/// Why the server isn't used: what kind of trouble, and in its own words.
+///
+/// `Display` tells both in one line and never shows a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    kind: ReasonKind,
+    detail: String,
+}
+
+/// The kinds of trouble with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReasonKind {
+    /// Nothing answers at the endpoint.
+    Unreachable,
+    /// The connection broke.
+    ConnectionLost,
+    /// Connected, but several operations in a row weren't answered in time.
+    TimedOut,
+    /// The server is loading its data or failing over.
+    NotReady,
+    /// User name or password are wrong, or missing.
+    Authentication,
+    /// The user may not run the commands that a cache needs.
+    Permission,
+    /// The TLS handshake failed.
+    Tls,
+    /// The server isn't of the kind that was configured.
+    WrongTopology,
+}
+
+impl Health {
+    /// Whether the server serves calls.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+}
+
+impl Reason {
+    pub(crate) fn new(kind: ReasonKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// The kind of trouble.
+    #[must_use]
+    pub fn kind(&self) -> ReasonKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for ReasonKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::ConnectionLost => "connection lost",
+            Self::TimedOut => "timed out",
+            Self::NotReady => "not ready",
+            Self::Authentication => "authentication refused",
+            Self::Permission => "permission missing",
+            Self::Tls => "TLS refused",
+            Self::WrongTopology => "wrong topology",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() { self.kind.fmt(f) } else { write!(f, "{}: {}", self.kind, self.detail) }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting => f.write_str("connecting"),
+            Self::Connected { topology: Topology::Standalone } => f.write_str("connected to a standalone server"),
+            Self::Degraded { since, reason } => write!(f, "degraded for {:.1?}: {reason}", since.elapsed()),
+            Self::Memory => f.write_str("memory only"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// Where the health is posted: kept for whoever asks, watched, and logged once per change.
+#[derive(Debug)]
+pub(crate) struct HealthBoard {
+    posted: watch::Sender<Health>,
+    /// Named in log lines; carries no credentials.
+    endpoint: String,
+}
+
+impl HealthBoard {
+    pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
+        Self { posted: watch::Sender::new(first), endpoint: endpoint.into() }
+    }
+
+    pub(crate) fn read(&self) -> Health {
+        self.posted.borrow().clone()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Health> {
+        self.posted.subscribe()
+    }
+
+    /// The server serves from now on.
+    pub(crate) fn connected(&self, topology: Topology) {
+        let down = self.change(Health::Connected { topology });
+        if let Some(Health::Degraded { since, .. }) = down {
+            let down = since.elapsed();
+            tracing::info!(target: "cache_house", endpoint = %self.endpoint, ?down, "the cache server is back");
+        }
+    }
+
+    /// The server is given up on for now; an outage that goes on keeps its beginning.
+    pub(crate) fn degraded(&self, reason: Reason) {
+        let since = match self.read() {
+            Health::Degraded { since, .. } => since,
+            _ => Instant::now(),
+        };
+        let told = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
+        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !told {
+            tracing::warn!(
+                target: "cache_house", endpoint = %self.endpoint, %reason,
+                "the cache server is unavailable, memory serves"
+            );
+        }
+    }
+
+    pub(crate) fn closed(&self) {
+        self.change(Health::Closed);
+    }
+
+    /// The health before, if it was another; nothing follows on `Closed`.
+    fn change(&self, next: Health) -> Option<Health> {
+        let mut before = None;
+        self.posted.send_if_modified(|now| {
+            let changes = *now != next && *now != Health::Closed;
+            if changes {
+                before = Some(std::mem::replace(now, next));
+            }
+            changes
+        });
+        before
+    }
+}

@@ -1,0 +1,225 @@
+//! From a call to its key: canonical text, scope, SHA-1.
+
+mod canonical;
+mod context;
+mod number;
+mod scope;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha1_smol::Sha1;
+use smallvec::SmallVec;
+
+use crate::error::Error;
+pub(crate) use canonical::{Text, write, write_str};
+pub use context::{KeyBuilder, KeyContext};
+pub(crate) use scope::Scope;
+
+/// The parts of a call that make its key, each already canonical JSON.
+pub(crate) struct CallParts<'a> {
+    pub(crate) module: Option<&'a str>,
+    /// A JSON string.
+    pub(crate) name: &'a [u8],
+    /// JSON values separated by commas.
+    pub(crate) args: &'a [u8],
+    /// Names and JSON values, sorted by name.
+    pub(crate) kwargs: &'a [(Box<str>, Box<[u8]>)],
+}
+
+/// The key of one call: what the memory tier and the table of flights compare in full, and from which
+/// the server's key follows.
+///
+/// A default key is the scope followed by the call's canonical text; its SHA-1 is computed only for a
+/// server. A key of the user's own making stands for itself.
+#[derive(Clone)]
+pub(crate) struct CallKey {
+    /// [`DEFAULT`] or [`CUSTOM`], then the scope, then the rest.
+    text: Text,
+    /// Bytes of the scope that the key begins with; 0 for a custom key outside its call's scope.
+    scope_len: usize,
+    hash: u64,
+}
+
+/// First byte of a key's text, so that a custom key can't be taken for a default one.
+const DEFAULT: u8 = 0;
+const CUSTOM: u8 = 1;
+
+impl CallKey {
+    pub(crate) fn new(
+        parts: &CallParts<'_>,
+        scope: &Scope,
+        builder: Option<&dyn KeyBuilder>,
+        hasher: &impl BuildHasher,
+    ) -> Result<Self, Error> {
+        let mut text = Text::new();
+        text.push(DEFAULT);
+        text.extend_from_slice(scope.as_str().as_bytes());
+        write_call(&mut text, parts);
+        let scope_len = scope.as_str().len();
+        let Some(builder) = builder else {
+            return Ok(Self::hashed(text, scope_len, hasher));
+        };
+        let custom = builder.build_key(&KeyContext::new(scope, &text[1 + scope_len..]));
+        if custom.is_empty() {
+            return Err(Error::key("the key builder returned an empty text"));
+        }
+        let scope_len = if custom.starts_with(scope.as_str()) { scope_len } else { 0 };
+        text.clear();
+        text.push(CUSTOM);
+        text.extend_from_slice(custom.as_bytes());
+        Ok(Self::hashed(text, scope_len, hasher))
+    }
+
+    fn hashed(text: Text, scope_len: usize, hasher: &impl BuildHasher) -> Self {
+        let mut state = hasher.build_hasher();
+        state.write(&text);
+        Self { hash: state.finish(), text, scope_len }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The key as the server knows it.
+    pub(crate) fn server_key(&self) -> ServerKey {
+        server_key(&self.text, self.scope_len)
+    }
+
+    /// The escaped `{prefix}:{namespace}:` that the key begins with, if it does.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        let scope = &self.text[1..=self.scope_len];
+        // Both a scope and a custom key came from a `str`; the scope ends at an ASCII `:`.
+        std::str::from_utf8(scope).ok().filter(|scope| !scope.is_empty())
+    }
+
+    /// A copy for a table.
+    pub(crate) fn stored(&self) -> StoredKey {
+        StoredKey { text: Box::from(&self.text[..]), scope_len: self.scope_len, hash: self.hash }
+    }
+}
+
+impl fmt::Debug for CallKey {
+    /// The hash form only: a key may contain arguments.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hash_form(&self.text[1 + self.scope_len..]))
+    }
+}
+
+/// A [`CallKey`] at rest in the memory tier.
+pub(crate) struct StoredKey {
+    text: Box<[u8]>,
+    scope_len: usize,
+    hash: u64,
+}
+
+impl StoredKey {
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn matches(&self, prefix: &KeyPrefix) -> bool {
+        prefix.matches_text(&self.text, self.scope_len)
+    }
+}
+
+/// A key as the server knows it.
+pub(crate) type ServerKey = Bytes;
+
+/// What a clearing names: the key of exactly this text, and all keys that go on after it with `:`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct KeyPrefix(Arc<str>);
+
+impl KeyPrefix {
+    /// `users` names `users` and `users:…` and spares `users2`; a trailing `:` is as good as none.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing is left to go by, which would mean every key of the server.
+    pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
+        let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
+        if prefix.is_empty() {
+            return Err(Error::config("clear_keys", "the prefix is empty; accepts the text that the keys begin with"));
+        }
+        Ok(Self(prefix.into()))
+    }
+
+    pub(crate) fn of_scope(scope: &str) -> Self {
+        Self(scope.strip_suffix(':').unwrap_or(scope).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the server's key is named.
+    pub(crate) fn matches(&self, server_key: &[u8]) -> bool {
+        server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':')
+    }
+
+    pub(crate) fn matches_key(&self, key: &CallKey) -> bool {
+        self.matches_text(&key.text, key.scope_len)
+    }
+
+    fn matches_text(&self, text: &[u8], scope_len: usize) -> bool {
+        let scope = &text[1..=scope_len];
+        if text[0] == DEFAULT && self.0.len() >= scope.len() {
+            // The prefix reaches into the hash, so only the hash can tell; skipped where the scope differs.
+            return self.0.as_bytes().starts_with(scope) && self.matches(&server_key(text, scope_len));
+        }
+        self.matches(&text[1..])
+    }
+}
+
+fn write_call(text: &mut Text, parts: &CallParts<'_>) {
+    text.push(b'[');
+    match parts.module {
+        Some(module) => write_str(text, module),
+        None => text.extend_from_slice(b"null"),
+    }
+    text.push(b',');
+    text.extend_from_slice(parts.name);
+    text.extend_from_slice(b",[");
+    text.extend_from_slice(parts.args);
+    text.extend_from_slice(b"],{");
+    for (index, (name, value)) in parts.kwargs.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        write_str(text, name);
+        text.push(b':');
+        text.extend_from_slice(value);
+    }
+    text.extend_from_slice(b"}]");
+}
+
+fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
+    if text[0] == CUSTOM {
+        return Bytes::copy_from_slice(&text[1..]);
+    }
+    let (scope, call) = text[1..].split_at(scope_len);
+    let mut key: SmallVec<[u8; 128]> = SmallVec::from_slice(scope);
+    for byte in Sha1::from(call).digest().bytes() {
+        key.push(canonical::HEX[usize::from(byte >> 4)]);
+        key.push(canonical::HEX[usize::from(byte & 0xf)]);
+    }
+    Bytes::copy_from_slice(&key)
+}
+
+/// How a key is shown in logs: the SHA-1 of its text after the scope.
+fn hash_form(text: &[u8]) -> String {
+    Sha1::from(text).digest().to_string()
+}
+
+#[cfg(test)]
+mod tests;

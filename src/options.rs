@@ -1,0 +1,270 @@
+//! What one call says of itself: its name and arguments, and what it overrides.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, WantsDecoder};
+use crate::error::Error;
+use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text};
+
+/// The name and the arguments of a cached call, and the options that it overrides.
+///
+/// Equal names, modules and arguments make equal keys, in every process and build. [`opts!`](crate::opts)
+/// writes the common case in one line.
+///
+/// ```
+/// use cache_house::CacheOptions;
+/// use std::time::Duration;
+///
+/// let options = CacheOptions::new("get_user")
+///     .arg(42)
+///     .kwarg("fields", ["name", "email"])
+///     .namespace("api.users")
+///     .expire(Duration::from_secs(60));
+/// ```
+///
+/// `C` tells how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+#[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
+#[derive(Clone)]
+pub struct CacheOptions<C = Inherited> {
+    module: Option<Cow<'static, str>>,
+    /// The name as a JSON string, then the positional arguments, separated by commas.
+    call: Text,
+    name_len: usize,
+    kwargs: Vec<(Box<str>, Box<[u8]>)>,
+    /// Which argument has no canonical text, if one hasn't.
+    unkeyable: Option<Box<str>>,
+    overrides: Overrides,
+    pub(crate) codec: C,
+}
+
+/// What a call sets in place of its handle's defaults.
+#[derive(Clone, Default)]
+struct Overrides {
+    namespace: Option<Box<str>>,
+    key_prefix: Option<Box<str>>,
+    expire: Option<Duration>,
+    key_builder: Option<Arc<dyn KeyBuilder>>,
+}
+
+impl CacheOptions {
+    /// Options of the call `name`, without arguments.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        let mut call = Text::new();
+        key::write_str(&mut call, name.as_ref());
+        Self {
+            module: None,
+            name_len: call.len(),
+            call,
+            kwargs: Vec::new(),
+            unkeyable: None,
+            overrides: Overrides::default(),
+            codec: Inherited::default(),
+        }
+    }
+
+    /// Encodes this call's value with `codec`, whatever the handle's is.
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.codec = Inherited(Some(SharedCodec::new(codec)));
+        self
+    }
+
+    /// Encodes this call's value with a function, for a type without serde; [`decoder`](CacheOptions::decoder)
+    /// has to follow. What is stored is exactly the bytes that `encoder` returned.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// #[derive(Clone, PartialEq, Debug)]
+    /// struct Celsius(f64);
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let options = opts!("temperature", "Oslo")
+    ///     .encoder(|v: &Celsius| Ok::<_, std::convert::Infallible>(v.0.to_be_bytes().to_vec()))
+    ///     .decoder(|b: &[u8]| b.try_into().map(f64::from_be_bytes).map(Celsius));
+    /// assert_eq!(cache.cached(options, || Celsius(-3.5)), Celsius(-3.5));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn encoder<T, E, F>(self, encoder: F) -> CacheOptions<WantsDecoder<T, F, E>>
+    where
+        F: Fn(&T) -> Result<Vec<u8>, E>,
+        E: Into<CodecError>,
+    {
+        self.with_codec(|_| WantsDecoder::new(encoder))
+    }
+}
+
+impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
+    /// Decodes what the encoder wrote. An error counts as a miss, and the next fill overwrites the entry.
+    pub fn decoder<D, G>(self, decoder: G) -> CacheOptions<EncoderDecoder<T, F, E, G, D>>
+    where
+        G: Fn(&[u8]) -> Result<T, D>,
+        D: Into<CodecError>,
+    {
+        self.with_codec(|wants| wants.with(decoder))
+    }
+}
+
+impl<C> CacheOptions<C> {
+    /// The module of the call, part of its key: two modules may have calls of one name.
+    pub fn module(mut self, module: impl Into<Cow<'static, str>>) -> Self {
+        self.module = Some(module.into());
+        self
+    }
+
+    /// Adds a positional argument to the key.
+    ///
+    /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
+    /// so hand over a sorted one. Where `Serialize` fails, or a float isn't finite, the call runs uncached,
+    /// with one warning.
+    pub fn arg(mut self, value: impl Serialize) -> Self {
+        let before = self.call.len();
+        if before > self.name_len {
+            self.call.push(b',');
+        }
+        // The error may quote the value, and a value may be a secret: only the place is kept.
+        if key::write(&mut self.call, &value).is_err() {
+            self.call.truncate(before);
+            self.unkeyable.get_or_insert_with(|| "a positional argument can't be serialized".into());
+        }
+        self
+    }
+
+    /// Adds a keyword argument to the key; the order of keyword arguments doesn't matter, and of two with
+    /// one name the last counts.
+    pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
+        let name = name.as_ref();
+        let mut text = Text::new();
+        if key::write(&mut text, &value).is_err() {
+            self.unkeyable.get_or_insert_with(|| format!("the argument `{name}` can't be serialized").into());
+        }
+        let text = Box::from(&text[..]);
+        match self.kwargs.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
+            Ok(at) => self.kwargs[at].1 = text,
+            Err(at) => self.kwargs.insert(at, (name.into(), text)),
+        }
+        self
+    }
+
+    /// The namespace of this call, in place of the handle's.
+    pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
+        self.overrides.namespace = Some(namespace.as_ref().into());
+        self
+    }
+
+    /// The key prefix of this call, in place of the handle's.
+    pub fn key_prefix(mut self, key_prefix: impl AsRef<str>) -> Self {
+        self.overrides.key_prefix = Some(key_prefix.as_ref().into());
+        self
+    }
+
+    /// How long the value lives, in place of the handle's `expire`: millisecond precision, anything above zero
+    /// counts as at least one; zero means "don't store".
+    pub fn expire(mut self, expire: Duration) -> Self {
+        self.overrides.expire = Some(expire);
+        self
+    }
+
+    /// Makes this call's key, in place of the handle's key builder.
+    pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
+        self.overrides.key_builder = Some(Arc::new(key_builder));
+        self
+    }
+
+    pub(crate) fn expiry(&self) -> Option<Duration> {
+        self.overrides.expire
+    }
+
+    /// The call's key under a handle's defaults.
+    pub(crate) fn call_key(
+        &self,
+        scope: &Scope,
+        key_builder: Option<&Arc<dyn KeyBuilder>>,
+        hasher: &impl BuildHasher,
+    ) -> Result<CallKey, Error> {
+        if let Some(problem) = &self.unkeyable {
+            return Err(Error::key(problem.as_ref()));
+        }
+        let (name, args) = self.call.split_at(self.name_len);
+        let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs };
+        let builder = self.overrides.key_builder.as_ref().or(key_builder).map(Arc::as_ref);
+        if self.overrides.key_prefix.is_none() && self.overrides.namespace.is_none() {
+            return CallKey::new(&parts, scope.check()?, builder, hasher);
+        }
+        let scope = scope
+            .overridden(self.overrides.key_prefix.as_deref(), self.overrides.namespace.as_deref())
+            .map_err(|error| Error::key(error.to_string()))?;
+        CallKey::new(&parts, &scope, builder, hasher)
+    }
+
+    /// The call's name, for messages.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.call[..self.name_len])
+    }
+
+    fn with_codec<D>(self, codec: impl FnOnce(C) -> D) -> CacheOptions<D> {
+        CacheOptions {
+            module: self.module,
+            call: self.call,
+            name_len: self.name_len,
+            kwargs: self.kwargs,
+            unkeyable: self.unkeyable,
+            overrides: self.overrides,
+            codec: codec(self.codec),
+        }
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments may be secrets: only their presence is shown.
+        f.debug_struct("CacheOptions")
+            .field("module", &self.module)
+            .field("name", &self.name())
+            .field("has_args", &(self.call.len() > self.name_len))
+            .field("kwargs", &self.kwargs.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("namespace", &self.overrides.namespace)
+            .field("key_prefix", &self.overrides.key_prefix)
+            .field("expire", &self.overrides.expire)
+            .field("key_builder", &self.overrides.key_builder.is_some())
+            .field("codec", &self.codec)
+            .finish()
+    }
+}
+
+/// [`CacheOptions`] with this module and the given arguments: `opts!(name, args…, key = value…)`.
+///
+/// Arguments are taken by reference, so they can still be moved into the work.
+///
+/// ```
+/// use cache_house::{CacheOptions, opts};
+///
+/// let (page, lang) = (3, String::from("no"));
+/// let short = opts!("list_users", page, lang = lang);
+/// let long = CacheOptions::new("list_users").module(module_path!()).arg(&page).kwarg("lang", &lang);
+/// assert_eq!(format!("{short:?}"), format!("{long:?}"));
+/// ```
+#[macro_export]
+macro_rules! opts {
+    ($name:expr $(, $($rest:tt)*)?) => {
+        $crate::__opts!(@ $crate::CacheOptions::new($name).module(::core::module_path!()) $(, $($rest)*)?)
+    };
+}
+
+/// Takes one argument at a time, so that `key = value` may follow positional ones.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __opts {
+    (@ $options:expr $(,)?) => { $options };
+    (@ $options:expr, $key:ident = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__opts!(@ $options.kwarg(::core::stringify!($key), &$value) $(, $($rest)*)?)
+    };
+    (@ $options:expr, $arg:expr $(, $($rest:tt)*)?) => {
+        $crate::__opts!(@ $options.arg(&$arg) $(, $($rest)*)?)
+    };
+}

@@ -1,0 +1,123 @@
+//! What the cache tells of itself: counters, and warnings that are given once.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One counter of events since the handle was built.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
+    }
+}
+
+/// The counters behind [`Stats`], shared by all clones of a handle.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) memory_hits: Counter,
+    pub(crate) server_hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) coalesced: Counter,
+    pub(crate) runs: Counter,
+    pub(crate) server_errors: Counter,
+    pub(crate) server_timeouts: Counter,
+    pub(crate) shed: Counter,
+    pub(crate) failed_writes: Counter,
+    pub(crate) decode_failures: Counter,
+    pub(crate) uncached: Counter,
+    pub(crate) circuit_openings: Counter,
+    pub(crate) unkeyable_warning: Once,
+    pub(crate) encode_warning: Once,
+}
+
+/// What a handle and its clones have done since it was built, and what they hold now.
+///
+/// ```
+/// use cache_house::{CacheHouse, opts};
+///
+/// let cache = CacheHouse::builder().memory().build()?;
+/// cache.cached(opts!("answer"), || 42);
+/// cache.cached(opts!("answer"), || 42);
+///
+/// let stats = cache.stats();
+/// assert_eq!((stats.runs, stats.misses, stats.memory_hits), (1, 1, 1));
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls answered from memory.
+    pub memory_hits: u64,
+    /// Calls answered by the server.
+    pub server_hits: u64,
+    /// Calls that found no value in the tier that was asked.
+    pub misses: u64,
+    /// Calls answered with the value that another call of the same key was already fetching or computing.
+    pub coalesced: u64,
+    /// How often the work was run.
+    pub runs: u64,
+    /// Error replies of the server and connections lost in the middle of an operation.
+    pub server_errors: u64,
+    /// Operations that the server didn't answer within `command_timeout`.
+    pub server_timeouts: u64,
+    /// Operations that went to memory or to the work because too many others were in flight.
+    pub shed: u64,
+    /// Values that a healthy server refused to store: out of memory, read-only, no permission, a key of
+    /// another type.
+    pub failed_writes: u64,
+    /// Stored bytes that didn't decode; each was a miss.
+    pub decode_failures: u64,
+    /// Values that couldn't be stored: no key, not encodable, or larger than `max_value_bytes`.
+    pub uncached: u64,
+    /// How often the server was given up on for a while.
+    pub circuit_openings: u64,
+    /// Invalidations that wait for the server to come back: keys and whole namespaces.
+    pub journal_length: u64,
+    /// Entries in memory, expired ones that nobody asked for included.
+    pub memory_entries: u64,
+    /// Estimated bytes of those entries, by which `memory_max_bytes` counts.
+    pub memory_bytes: u64,
+}
+
+impl Counters {
+    /// The counters; what is held now is for the caller to add.
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats {
+            memory_hits: self.memory_hits.read(),
+            server_hits: self.server_hits.read(),
+            misses: self.misses.read(),
+            coalesced: self.coalesced.read(),
+            runs: self.runs.read(),
+            server_errors: self.server_errors.read(),
+            server_timeouts: self.server_timeouts.read(),
+            shed: self.shed.read(),
+            failed_writes: self.failed_writes.read(),
+            decode_failures: self.decode_failures.read(),
+            uncached: self.uncached.read(),
+            circuit_openings: self.circuit_openings.read(),
+            ..Stats::default()
+        }
+    }
+}
+
+/// Says yes the first time it's asked.
+#[derive(Debug, Default)]
+pub(crate) struct Once(AtomicBool);
+
+impl Once {
+    pub(crate) fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+}
