@@ -40,6 +40,7 @@ pub struct ManualClock(Arc<AtomicU64>);
 pub(crate) struct Moment(u64);
 
 impl Clock {
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         match &self.0 {
             None => Moment(nanos(process_start().elapsed())),
@@ -85,6 +86,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+#[inline]
 fn process_start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)

@@ -33,37 +33,37 @@ use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text};
 #[derive(Clone)]
 pub struct CacheOptions<C = Inherited> {
     module: Option<Cow<'static, str>>,
-    /// The name as a JSON string, then the positional arguments, separated by commas.
+    /// The name, then the positional arguments as canonical JSON, separated by commas.
     call: Text,
     name_len: usize,
     kwargs: Vec<(Box<str>, Box<[u8]>)>,
-    /// Which argument has no canonical text, if one hasn't.
-    unkeyable: Option<Box<str>>,
-    overrides: Overrides,
+    expire: Option<Duration>,
+    /// What few calls set, out of the way of those that don't.
+    rare: Option<Box<Rare>>,
     pub(crate) codec: C,
 }
 
-/// What a call sets in place of its handle's defaults.
 #[derive(Clone, Default)]
-struct Overrides {
+struct Rare {
     namespace: Option<Box<str>>,
     key_prefix: Option<Box<str>>,
-    expire: Option<Duration>,
     key_builder: Option<Arc<dyn KeyBuilder>>,
+    /// Which argument has no canonical text, if one hasn't.
+    unkeyable: Option<Box<str>>,
 }
 
 impl CacheOptions {
     /// Options of the call `name`, without arguments.
+    #[inline]
     pub fn new(name: impl AsRef<str>) -> Self {
-        let mut call = Text::new();
-        key::write_str(&mut call, name.as_ref());
+        let call = Text::from(name.as_ref().as_bytes());
         Self {
             module: None,
             name_len: call.len(),
             call,
             kwargs: Vec::new(),
-            unkeyable: None,
-            overrides: Overrides::default(),
+            expire: None,
+            rare: None,
             codec: Inherited::default(),
         }
     }
@@ -112,6 +112,7 @@ impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
 
 impl<C> CacheOptions<C> {
     /// The module of the call, part of its key: two modules may have calls of one name.
+    #[inline]
     pub fn module(mut self, module: impl Into<Cow<'static, str>>) -> Self {
         self.module = Some(module.into());
         self
@@ -122,15 +123,16 @@ impl<C> CacheOptions<C> {
     /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
     /// so hand over a sorted one. Where `Serialize` fails, or a float isn't finite, the call runs uncached,
     /// with one warning.
+    #[inline]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         let before = self.call.len();
-        if before > self.name_len {
+        if self.has_args() {
             self.call.push(b',');
         }
         // The error may quote the value, and a value may be a secret: only the place is kept.
         if key::write(&mut self.call, &value).is_err() {
             self.call.truncate(before);
-            self.unkeyable.get_or_insert_with(|| "a positional argument can't be serialized".into());
+            self.refuse_argument("a positional argument can't be serialized");
         }
         self
     }
@@ -141,7 +143,7 @@ impl<C> CacheOptions<C> {
         let name = name.as_ref();
         let mut text = Text::new();
         if key::write(&mut text, &value).is_err() {
-            self.unkeyable.get_or_insert_with(|| format!("the argument `{name}` can't be serialized").into());
+            self.refuse_argument(&format!("the argument `{name}` can't be serialized"));
         }
         let text = Box::from(&text[..]);
         match self.kwargs.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
@@ -152,52 +154,59 @@ impl<C> CacheOptions<C> {
     }
 
     /// The namespace of this call, in place of the handle's.
+    #[inline]
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
-        self.overrides.namespace = Some(namespace.as_ref().into());
+        self.rare().namespace = Some(namespace.as_ref().into());
         self
     }
 
     /// The key prefix of this call, in place of the handle's.
+    #[inline]
     pub fn key_prefix(mut self, key_prefix: impl AsRef<str>) -> Self {
-        self.overrides.key_prefix = Some(key_prefix.as_ref().into());
+        self.rare().key_prefix = Some(key_prefix.as_ref().into());
         self
     }
 
     /// How long the value lives, in place of the handle's `expire`: millisecond precision, anything above zero
     /// counts as at least one; zero means "don't store".
+    #[inline]
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.overrides.expire = Some(expire);
+        self.expire = Some(expire);
         self
     }
 
     /// Makes this call's key, in place of the handle's key builder.
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
-        self.overrides.key_builder = Some(Arc::new(key_builder));
+        self.rare().key_builder = Some(Arc::new(key_builder));
         self
     }
 
     pub(crate) fn expiry(&self) -> Option<Duration> {
-        self.overrides.expire
+        self.expire
     }
 
     /// The call's key under a handle's defaults.
+    #[inline]
     pub(crate) fn call_key(
         &self,
         scope: &Scope,
         key_builder: Option<&Arc<dyn KeyBuilder>>,
         hasher: &impl BuildHasher,
     ) -> Result<CallKey, Error> {
-        if let Some(problem) = &self.unkeyable {
-            return Err(Error::key(problem.as_ref()));
-        }
         let (name, args) = self.call.split_at(self.name_len);
         let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs };
-        let builder = self.overrides.key_builder.as_ref().or(key_builder).map(Arc::as_ref);
-        if self.overrides.key_prefix.is_none() && self.overrides.namespace.is_none() {
+        let Some(rare) = &self.rare else {
+            return CallKey::new(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);
+        };
+        if let Some(problem) = &rare.unkeyable {
+            return Err(Error::key(problem.as_ref()));
+        }
+        let builder = rare.key_builder.as_ref().or(key_builder).map(Arc::as_ref);
+        if rare.key_prefix.is_none() && rare.namespace.is_none() {
             return CallKey::new(&parts, scope.check()?, builder, hasher);
         }
         let scope = scope
-            .overridden(self.overrides.key_prefix.as_deref(), self.overrides.namespace.as_deref())
+            .overridden(rare.key_prefix.as_deref(), rare.namespace.as_deref())
             .map_err(|error| Error::key(error.to_string()))?;
         CallKey::new(&parts, &scope, builder, hasher)
     }
@@ -207,14 +216,27 @@ impl<C> CacheOptions<C> {
         String::from_utf8_lossy(&self.call[..self.name_len])
     }
 
+    #[inline]
+    fn has_args(&self) -> bool {
+        self.call.len() > self.name_len
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn refuse_argument(&mut self, problem: &str) {
+        self.rare().unkeyable.get_or_insert_with(|| problem.into());
+    }
+
     fn with_codec<D>(self, codec: impl FnOnce(C) -> D) -> CacheOptions<D> {
         CacheOptions {
             module: self.module,
             call: self.call,
             name_len: self.name_len,
             kwargs: self.kwargs,
-            unkeyable: self.unkeyable,
-            overrides: self.overrides,
+            expire: self.expire,
+            rare: self.rare,
             codec: codec(self.codec),
         }
     }
@@ -223,15 +245,16 @@ impl<C> CacheOptions<C> {
 impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Arguments may be secrets: only their presence is shown.
+        let rare = self.rare.as_deref();
         f.debug_struct("CacheOptions")
             .field("module", &self.module)
             .field("name", &self.name())
-            .field("has_args", &(self.call.len() > self.name_len))
+            .field("has_args", &self.has_args())
             .field("kwargs", &self.kwargs.iter().map(|(name, _)| name).collect::<Vec<_>>())
-            .field("namespace", &self.overrides.namespace)
-            .field("key_prefix", &self.overrides.key_prefix)
-            .field("expire", &self.overrides.expire)
-            .field("key_builder", &self.overrides.key_builder.is_some())
+            .field("namespace", &rare.and_then(|rare| rare.namespace.as_deref()))
+            .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
+            .field("expire", &self.expire)
+            .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
             .field("codec", &self.codec)
             .finish()
     }

@@ -91,6 +91,7 @@ impl Memory {
     }
 
     /// The entry of `key`, unless it has expired.
+    #[inline]
     pub(crate) fn find(&self, key: &CallKey) -> Option<Arc<Entry>> {
         let entry = self.cache.get(key)?;
         if entry.expires > self.clock.now() {

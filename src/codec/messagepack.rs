@@ -1,7 +1,7 @@
 //! MessagePack by `rmp-serde`.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{BuiltIn, Codec, CodecError, erased_serde};
 use crate::error::BoxError;
@@ -22,7 +22,8 @@ impl Codec for MessagePack {
         read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
     ) -> Result<(), CodecError> {
         let mut messagepack = rmp_serde::Deserializer::from_read_ref(bytes);
-        read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut messagepack))
+        read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut messagepack))?;
+        end(&mut messagepack)
     }
 
     fn built_in(&self) -> Option<BuiltIn> {
@@ -35,5 +36,20 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, BoxError> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BoxError> {
-    Ok(rmp_serde::from_slice(bytes)?)
+    let mut messagepack = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = T::deserialize(&mut messagepack)?;
+    end(&mut messagepack)?;
+    Ok(value)
+}
+
+/// Refuses bytes that go on after the value: those of another format may begin with what is a value here, as JSON's `12`
+/// begins with MessagePack's 49.
+fn end(
+    messagepack: &mut rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>>,
+) -> Result<(), CodecError> {
+    // Reads the first byte of a value and fails in this way only where there is none.
+    match bool::deserialize(messagepack) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(()),
+        _ => Err("the value is followed by something else".into()),
+    }
 }

@@ -328,3 +328,6 @@ impl<S: fmt::Debug> fmt::Debug for CacheHouseBuilder<S> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,8 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
         "unix" => return parse_unix(rest),
-        _ => return Err(format!("has the scheme {scheme:?}")),
+        _ if is_word(scheme) => return Err(format!("has the scheme {scheme:?}")),
+        _ => return Err("has a scheme that is no word".into()),
     };
     // The library's own message can't quote the text, so it can't quote the password.
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
@@ -185,9 +186,11 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
     let password = url.password().map(|password| decode(password, "password")).transpose()?.map(Secret::from);
     let database = match url.path().trim_start_matches('/') {
         "" => None,
-        number => {
-            Some(number.parse().map_err(|_| format!("has the database {number:?}, which is no number from 0 to 255"))?)
-        }
+        number => Some(
+            number
+                .parse()
+                .map_err(|_| format!("has the database {:?}, which is no number from 0 to 255", redacted(number)))?,
+        ),
     };
     Ok(Endpoint { tls, username, password, database, ..Endpoint::tcp(host, port) })
 }
@@ -227,13 +230,28 @@ fn decode(text: &str, what: &str) -> Result<String, String> {
     decoded.map(String::from).map_err(|_| format!("has a {what} that isn't UTF-8 once its percent escapes are decoded"))
 }
 
-/// The text as a message may show it: what stands before an `@` may hold a password.
+/// The text as a message may show it. A password may stand before an `@`, escaped or not, after a `?`, and in a URL whose
+/// host was forgotten, after the first colon.
 fn redacted(text: &str) -> String {
-    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
-    match before.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://***@{after}"),
-        None => format!("***@{after}"),
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_word(scheme) => (&text[..scheme.len() + 3], rest),
+        _ => ("", text),
+    };
+    let rest = rest.replace("%40", "@");
+    let (login, rest) = rest.rsplit_once('@').map_or(("", rest.as_str()), |(_, after)| ("***@", after));
+    let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(before, _)| (before, "?***"));
+    match rest.split_once(':').filter(|_| login.is_empty() && !scheme.is_empty() && !rest.starts_with('[')) {
+        Some((host, port)) if !port.split('/').next().is_some_and(is_digits) => format!("{scheme}{host}:***{query}"),
+        _ => format!("{scheme}{login}{rest}{query}"),
     }
+}
+
+fn is_word(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+fn is_digits(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit())
 }
 
 #[cfg(test)]

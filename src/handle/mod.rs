@@ -273,6 +273,7 @@ impl CacheHandle {
         self.core.closed.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
         options.call_key(&self.scope, self.core.key_builder.as_ref(), &self.core.hasher)
     }

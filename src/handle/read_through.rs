@@ -70,6 +70,7 @@ impl CacheHandle {
     }
 
     /// What can be answered at once.
+    #[inline]
     fn look<T, C>(&self, options: &CacheOptions<C>) -> Looked<T>
     where
         T: Clone + Any + Send + Sync,

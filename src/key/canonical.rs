@@ -5,13 +5,12 @@
 //! that another crate turns on in `serde_json`.
 
 use serde::ser::{self, Serialize};
-use smallvec::SmallVec;
 use std::fmt::{self, Display};
 
 use super::number;
 
-/// The text of a call's arguments; 128 bytes hold most calls without an allocation.
-pub(crate) type Text = SmallVec<[u8; 128]>;
+/// The text of a call's arguments; 64 bytes hold most of them without an allocation.
+pub(crate) type Text = super::text::Text<64>;
 
 /// Why a value has no canonical text. Its message is that of the value's own `Serialize`, which may
 /// quote the value: callers must not log it.
@@ -32,17 +31,25 @@ pub(crate) fn write<T: Serialize + ?Sized>(out: &mut Text, value: &T) -> Result<
 pub(crate) fn write_str(out: &mut Text, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
+    // Most texts need no escape. A long one is looked through without a branch a byte, many bytes at a time, which a short
+    // one would pay for.
+    let escapes = if bytes.len() < 32 {
+        bytes.iter().any(|&byte| needs_escape(byte))
+    } else {
+        bytes.iter().fold(false, |any, &byte| any | needs_escape(byte))
+    };
+    if escapes {
+        for &byte in bytes {
+            if needs_escape(byte) { write_escape(out, byte) } else { out.push(byte) }
         }
-        out.extend_from_slice(&bytes[copied..at]);
-        copied = at + 1;
-        write_escape(out, byte);
+    } else {
+        out.extend_from_slice(bytes);
     }
-    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 fn write_escape(out: &mut Text, byte: u8) {
@@ -87,7 +94,7 @@ impl<'a> Writer<'a> {
 
     fn members(self, close: &'static [u8]) -> Members<'a> {
         self.out.push(b'{');
-        Members { start: self.out.len(), out: self.out, spans: SmallVec::new(), sorted: true, close }
+        Members { start: self.out.len(), out: self.out, spans: Vec::new(), sorted: true, close }
     }
 
     /// `{"Variant":`
@@ -335,7 +342,7 @@ struct Members<'a> {
     out: &'a mut Text,
     start: usize,
     /// Start and end of each member in `out`, without its comma.
-    spans: SmallVec<[(usize, usize); 8]>,
+    spans: Vec<(usize, usize)>,
     sorted: bool,
     close: &'static [u8],
 }
@@ -362,7 +369,7 @@ impl Members<'_> {
     fn finish(mut self) {
         self.close_member();
         if !self.sorted {
-            let unsorted: Text = SmallVec::from_slice(&self.out[self.start..]);
+            let unsorted: Text = Text::from(&self.out[self.start..]);
             let member = |span: (usize, usize)| &unsorted[span.0 - self.start..span.1 - self.start];
             self.spans.sort_by(|&a, &b| member(a).cmp(member(b)));
             self.out.truncate(self.start);
@@ -387,7 +394,7 @@ impl ser::SerializeMap for Members<'_> {
         key.serialize(Writer { out: self.out })?;
         // JSON's keys are text: any other key is the text of its JSON, as serde_json has it.
         if self.out.get(start) != Some(&b'"') {
-            let json: Text = SmallVec::from_slice(&self.out[start..]);
+            let json: Text = Text::from(&self.out[start..]);
             self.out.truncate(start);
             // What `Writer` wrote is JSON, hence UTF-8.
             write_str(self.out, std::str::from_utf8(&json).map_err(ser::Error::custom)?);
@@ -428,7 +435,7 @@ impl ser::SerializeStruct for StructMembers<'_> {
             Self::Number(out) => {
                 let start = out.len();
                 value.serialize(Writer { out })?;
-                let quoted: Text = SmallVec::from_slice(&out[start..]);
+                let quoted: Text = Text::from(&out[start..]);
                 out.truncate(start);
                 let digits = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
                 let digits = std::str::from_utf8(digits.unwrap_or(&quoted)).map_err(ser::Error::custom)?;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::scope::Scope;
+use super::{CallParts, Text, write_arguments};
+use crate::error::Error;
 
 /// Makes the key of a call, in place of the default `{prefix}:{namespace}:{sha1}`.
 ///
@@ -45,49 +46,49 @@ where
 /// The call that a [`KeyBuilder`] makes a key for.
 pub struct KeyContext<'a> {
     scope: &'a Scope,
-    /// The canonical text of the call, read only when the builder asks for a part of it.
-    canonical: &'a [u8],
-    call: OnceLock<Call>,
+    parts: &'a CallParts<'a>,
+    arguments: Arguments,
 }
 
-#[derive(Default, serde::Deserialize)]
-struct Call(Option<String>, String, Vec<Value>, BTreeMap<String, Value>);
+#[derive(serde::Deserialize)]
+struct Arguments(Vec<Value>, BTreeMap<String, Value>);
 
 impl<'a> KeyContext<'a> {
-    pub(super) fn new(scope: &'a Scope, canonical: &'a [u8]) -> Self {
-        Self { scope, canonical, call: OnceLock::new() }
-    }
-
-    fn call(&self) -> &Call {
-        self.call.get_or_init(|| {
-            // The text is JSON of this very shape, written by `CallKey`. Only a number beyond
-            // 64 bits may be refused, and then the builder sees no arguments.
-            serde_json::from_slice(self.canonical).unwrap_or_default()
-        })
+    /// # Errors
+    ///
+    /// For a number that `serde_json` can't hold: a builder that saw no arguments would give different calls one key.
+    pub(super) fn new(scope: &'a Scope, parts: &'a CallParts<'a>) -> Result<Self, Error> {
+        let mut json = Text::from(b"[[".as_slice());
+        write_arguments(&mut json, parts);
+        let arguments = serde_json::from_slice(&json).map_err(|_| {
+            Error::key("the key builder can't be shown an argument: a number beyond the range of floats")
+        })?;
+        Ok(Self { scope, parts, arguments })
     }
 
     /// The module of the call; empty where none was given.
     #[must_use]
     pub fn module(&self) -> &str {
-        self.call().0.as_deref().unwrap_or_default()
+        self.parts.module.unwrap_or_default()
     }
 
     /// The name of the call.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.call().1
+        // It came as a `str`.
+        std::str::from_utf8(self.parts.name).unwrap_or_default()
     }
 
     /// The positional arguments.
     #[must_use]
     pub fn args(&self) -> &[Value] {
-        &self.call().2
+        &self.arguments.0
     }
 
     /// The keyword arguments by name.
     #[must_use]
     pub fn kwargs(&self) -> &BTreeMap<String, Value> {
-        &self.call().3
+        &self.arguments.1
     }
 
     /// The key prefix of the call, as the user wrote it.

@@ -4,6 +4,7 @@ mod canonical;
 mod context;
 mod number;
 mod scope;
+mod text;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -11,33 +12,35 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sha1_smol::Sha1;
-use smallvec::SmallVec;
 
 use crate::error::Error;
 pub(crate) use canonical::{Text, write, write_str};
 pub use context::{KeyBuilder, KeyContext};
 pub(crate) use scope::Scope;
 
-/// The parts of a call that make its key, each already canonical JSON.
+/// The parts of a call that make its key.
 pub(crate) struct CallParts<'a> {
     pub(crate) module: Option<&'a str>,
-    /// A JSON string.
+    /// As the user wrote it.
     pub(crate) name: &'a [u8],
-    /// JSON values separated by commas.
+    /// Canonical JSON values, separated by commas.
     pub(crate) args: &'a [u8],
-    /// Names and JSON values, sorted by name.
+    /// Names and canonical JSON values, sorted by name.
     pub(crate) kwargs: &'a [(Box<str>, Box<[u8]>)],
 }
+
+/// 128 bytes hold most keys without an allocation.
+type KeyText = text::Text<128>;
 
 /// The key of one call: what the memory tier and the table of flights compare in full, and from which
 /// the server's key follows.
 ///
-/// A default key is the scope followed by the call's canonical text; its SHA-1 is computed only for a
-/// server. A key of the user's own making stands for itself.
+/// A default key is the scope followed by the parts of the call, framed rather than escaped, because that's cheaper on every
+/// hit; the canonical text and its SHA-1 are made of it only for a server. A key of the user's own making stands for itself.
 #[derive(Clone)]
 pub(crate) struct CallKey {
     /// [`DEFAULT`] or [`CUSTOM`], then the scope, then the rest.
-    text: Text,
+    text: KeyText,
     /// Bytes of the scope that the key begins with; 0 for a custom key outside its call's scope.
     scope_len: usize,
     hash: u64,
@@ -48,32 +51,33 @@ const DEFAULT: u8 = 0;
 const CUSTOM: u8 = 1;
 
 impl CallKey {
+    #[inline]
     pub(crate) fn new(
         parts: &CallParts<'_>,
         scope: &Scope,
         builder: Option<&dyn KeyBuilder>,
         hasher: &impl BuildHasher,
     ) -> Result<Self, Error> {
-        let mut text = Text::new();
-        text.push(DEFAULT);
-        text.extend_from_slice(scope.as_str().as_bytes());
-        write_call(&mut text, parts);
-        let scope_len = scope.as_str().len();
         let Some(builder) = builder else {
-            return Ok(Self::hashed(text, scope_len, hasher));
+            let mut text = KeyText::new();
+            text.push(DEFAULT);
+            text.extend_from_slice(scope.as_str().as_bytes());
+            frame(&mut text, parts);
+            return Ok(Self::hashed(text, scope.as_str().len(), hasher));
         };
-        let custom = builder.build_key(&KeyContext::new(scope, &text[1 + scope_len..]));
+        let custom = builder.build_key(&KeyContext::new(scope, parts)?);
         if custom.is_empty() {
             return Err(Error::key("the key builder returned an empty text"));
         }
-        let scope_len = if custom.starts_with(scope.as_str()) { scope_len } else { 0 };
-        text.clear();
+        let scope_len = if custom.starts_with(scope.as_str()) { scope.as_str().len() } else { 0 };
+        let mut text = KeyText::new();
         text.push(CUSTOM);
         text.extend_from_slice(custom.as_bytes());
         Ok(Self::hashed(text, scope_len, hasher))
     }
 
-    fn hashed(text: Text, scope_len: usize, hasher: &impl BuildHasher) -> Self {
+    #[inline]
+    fn hashed(text: KeyText, scope_len: usize, hasher: &impl BuildHasher) -> Self {
         let mut state = hasher.build_hasher();
         state.write(&text);
         Self { hash: state.finish(), text, scope_len }
@@ -181,26 +185,54 @@ impl KeyPrefix {
     }
 }
 
-fn write_call(text: &mut Text, parts: &CallParts<'_>) {
-    text.push(b'[');
-    match parts.module {
-        Some(module) => write_str(text, module),
-        None => text.extend_from_slice(b"null"),
-    }
-    text.push(b',');
+/// The parts of a call, one behind the other: the lengths of module and name, both, the arguments as the rest of a JSON array.
+#[inline]
+fn frame(text: &mut KeyText, parts: &CallParts<'_>) {
+    let module = parts.module.unwrap_or_default().as_bytes();
+    // No text in memory has 2^32 bytes that name a module or a call.
+    let lengths = (module.len() as u64) << 32 | parts.name.len() as u64;
+    text.extend_from_slice(&lengths.to_le_bytes());
+    text.extend_from_slice(module);
     text.extend_from_slice(parts.name);
-    text.extend_from_slice(b",[");
+    write_arguments(text, parts);
+}
+
+/// `args],{kwargs}]`
+fn write_arguments<const N: usize>(text: &mut text::Text<N>, parts: &CallParts<'_>) {
     text.extend_from_slice(parts.args);
     text.extend_from_slice(b"],{");
     for (index, (name, value)) in parts.kwargs.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }
-        write_str(text, name);
+        let mut quoted = Text::new();
+        write_str(&mut quoted, name);
+        text.extend_from_slice(&quoted);
         text.push(b':');
         text.extend_from_slice(value);
     }
     text.extend_from_slice(b"}]");
+}
+
+/// The canonical text of a framed call: `["module","name",[args],{kwargs}]`.
+fn canonical_text(framed: &[u8]) -> Text {
+    let mut text = Text::new();
+    text.push(b'[');
+    if let Some((lengths, rest)) = framed.split_first_chunk::<8>() {
+        let lengths = u64::from_le_bytes(*lengths);
+        let (module, rest) = rest.split_at((lengths >> 32) as usize);
+        let (name, arguments) = rest.split_at((lengths & u64::from(u32::MAX)) as usize);
+        if module.is_empty() {
+            text.extend_from_slice(b"null");
+        } else {
+            write_str(&mut text, &String::from_utf8_lossy(module));
+        }
+        text.push(b',');
+        write_str(&mut text, &String::from_utf8_lossy(name));
+        text.extend_from_slice(b",[");
+        text.extend_from_slice(arguments);
+    }
+    text
 }
 
 fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
@@ -208,12 +240,13 @@ fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
         return Bytes::copy_from_slice(&text[1..]);
     }
     let (scope, call) = text[1..].split_at(scope_len);
-    let mut key: SmallVec<[u8; 128]> = SmallVec::from_slice(scope);
-    for byte in Sha1::from(call).digest().bytes() {
+    let mut key = Vec::with_capacity(scope.len() + 40);
+    key.extend_from_slice(scope);
+    for byte in Sha1::from(&canonical_text(call)[..]).digest().bytes() {
         key.push(canonical::HEX[usize::from(byte >> 4)]);
         key.push(canonical::HEX[usize::from(byte & 0xf)]);
     }
-    Bytes::copy_from_slice(&key)
+    key.into()
 }
 
 /// How a key is shown in logs: the SHA-1 of its text after the scope.

@@ -49,6 +49,7 @@ impl Scope {
     /// # Errors
     ///
     /// Where the namespace was empty.
+    #[inline]
     pub(crate) fn check(&self) -> Result<&Self, Error> {
         if self.text.is_empty() { Err(Error::key("the namespace is empty")) } else { Ok(self) }
     }

@@ -1,0 +1,311 @@
+use crate::codec::{CodecError, erased_serde};
+use crate::config::{Address, Connection, Topology};
+use crate::key::KeyContext;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn builder() -> CacheHouseBuilder {
+    CacheHouseBuilder::new()
+}
+
+fn memory() -> CacheHouseBuilder<Memory> {
+    builder().memory()
+}
+
+fn standalone() -> CacheHouseBuilder<Standalone> {
+    builder().standalone("localhost")
+}
+
+fn at(url: &str) -> CacheHouseBuilder<Standalone> {
+    builder().standalone(url)
+}
+
+#[track_caller]
+fn config(builder: CacheHouseBuilder<impl Buildable>) -> Config {
+    builder.into_config().expect("the options are valid")
+}
+
+#[track_caller]
+fn connection(builder: CacheHouseBuilder<impl Buildable>) -> Connection {
+    match config(builder).topology {
+        Topology::Standalone(connection) => *connection,
+        other => panic!("{other:?} has no connection"),
+    }
+}
+
+/// What `build()` says.
+#[track_caller]
+fn refused(builder: CacheHouseBuilder<impl Buildable>) -> String {
+    let error = builder.into_config().expect_err("an option is bad");
+    assert!(error.is_config(), "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn every_option_has_its_documented_default() {
+    let config = config(memory());
+    assert_eq!((config.scope.prefix(), config.scope.namespace()), ("cachehouse", "main"));
+    assert_eq!(config.expire, 180 * SECOND);
+    assert!(config.codec.same_as(&SharedCodec::new(crate::codec::Json)));
+    assert!(config.key_builder.is_none());
+    assert!(config.fallback_to_memory);
+    assert_eq!((config.memory_max_entries, config.memory_max_bytes), (10_000, 64 * MIB));
+    assert_eq!(config.max_value_bytes, 16 * MIB);
+
+    let connection = connection(standalone());
+    assert_eq!(connection.endpoint.to_string(), "localhost:6379");
+    assert_eq!(connection.database, 0);
+    assert!(connection.login.is_none() && connection.tls.is_none());
+    assert_eq!(connection.connect_timeout, 5 * SECOND);
+    assert_eq!(connection.command_timeout, Duration::from_millis(250));
+    assert_eq!((connection.pool_size, connection.max_in_flight), (1, 4096));
+    assert_eq!(connection.reconnect.min_delay, Duration::from_millis(50));
+    assert_eq!(connection.reconnect.max_delay, 2 * SECOND);
+}
+
+#[test]
+fn every_option_arrives_whether_it_stands_before_or_after_the_topology() {
+    let common = |config: Config| {
+        assert_eq!((config.scope.prefix(), config.scope.namespace()), ("p", "n"));
+        assert_eq!(config.expire, SECOND);
+        assert!(!config.codec.same_as(&SharedCodec::default()));
+        assert!(config.key_builder.is_some());
+        assert!(!config.fallback_to_memory);
+        assert_eq!((config.memory_max_entries, config.memory_max_bytes, config.max_value_bytes), (7, 4096, 99));
+    };
+    fn set<S>(builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
+        builder
+            .namespace("n")
+            .key_prefix("p")
+            .expire(SECOND)
+            .codec(Custom)
+            .key_builder(|cx: &KeyContext<'_>| cx.scoped("k"))
+            .fallback_to_memory(false)
+            .memory_max_entries(7)
+            .memory_max_bytes(4096)
+            .max_value_bytes(99)
+    }
+    common(config(set(builder()).standalone("h")));
+    common(config(set(builder().standalone("h"))));
+    common(config(set(builder()).memory()));
+    common(config(set(builder().memory())));
+}
+
+#[test]
+fn every_connection_option_arrives() {
+    let chain = standalone()
+        .database(255)
+        .username("app")
+        .password("hunter2")
+        .connect_timeout(3 * SECOND)
+        .command_timeout(2 * SECOND)
+        .pool_size(4)
+        .max_in_flight(9)
+        .reconnect(Reconnect::default().min_delay(SECOND).max_delay(SECOND));
+    let connection = connection(chain);
+    let login = connection.login.expect("a login was given");
+    assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
+    assert_eq!(connection.database, 255);
+    assert_eq!((connection.connect_timeout, connection.command_timeout), (3 * SECOND, 2 * SECOND));
+    assert_eq!((connection.pool_size, connection.max_in_flight), (4, 9));
+    assert_eq!((connection.reconnect.min_delay, connection.reconnect.max_delay), (SECOND, SECOND));
+}
+
+#[test]
+fn what_a_url_says_arrives() {
+    let from_url = connection(at("redis://app:hunter2@h:7000/3"));
+    let login = from_url.login.expect("the URL has a login");
+    assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
+    assert_eq!(from_url.database, 3);
+    assert_eq!(from_url.endpoint.address, Address::Tcp { host: "h".into(), port: 7000 });
+
+    let mixed = connection(at("redis://app@h").password("hunter2").database(4));
+    let login = mixed.login.expect("the user is in the URL, the password beside it");
+    assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
+    assert_eq!(mixed.database, 4);
+
+    let default_user = connection(at("redis://:hunter2@h")).login.expect("a password alone is a login");
+    assert_eq!((default_user.username, default_user.password.expose()), (None, "hunter2"));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_rediss_url_encrypts_with_the_systems_roots_unless_told_otherwise() {
+    assert_eq!(connection(at("rediss://h")).tls, Some(Tls::default()));
+    assert_eq!(connection(at("redis://h")).tls, None);
+    let own = Tls::default().ca_file("ca.pem");
+    assert_eq!(connection(at("rediss://h").tls(own.clone())).tls, Some(own.clone()));
+    assert_eq!(connection(at("redis://h").tls(own.clone())).tls, Some(own));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn encryption_needs_its_feature() {
+    for chain in [at("rediss://h"), standalone().tls(Tls::default())] {
+        assert!(refused(chain).starts_with("tls: isn't in this build; turn on the feature `tls`"));
+    }
+}
+
+#[test]
+fn a_bad_endpoint_is_kept_and_goes_before_every_other_bad_option() {
+    let chain = || builder().standalone("h:port");
+    assert!(refused(chain()).starts_with("standalone: \"h:port\" has the port \"port\""));
+    assert!(refused(chain().expire(Duration::ZERO).pool_size(0)).starts_with("standalone: "));
+    assert!(refused(builder().namespace("").standalone("h:port")).starts_with("standalone: "));
+}
+
+#[test]
+fn a_bad_common_option_names_itself_and_what_it_accepts() {
+    let entries = "accepts 1 to 4294967296";
+    let bytes = "accepts 1024 to 1125899906842624";
+    let value_bytes = "accepts 1 to 536870912";
+    let text = "is empty; accepts a text of at least one character";
+    for (chain, expected) in [
+        (memory().namespace(""), format!("namespace: {text}")),
+        (memory().key_prefix(""), format!("key_prefix: {text}")),
+        (memory().memory_max_entries(0), format!("memory_max_entries: is 0; {entries}")),
+        (memory().memory_max_entries(u64::MAX), format!("memory_max_entries: is {}; {entries}", u64::MAX)),
+        (memory().memory_max_entries((1 << 32) + 1), format!("memory_max_entries: is 4294967297; {entries}")),
+        (memory().memory_max_bytes(0), format!("memory_max_bytes: is 0; {bytes}")),
+        (memory().memory_max_bytes(1023), format!("memory_max_bytes: is 1023; {bytes}")),
+        (memory().memory_max_bytes(u64::MAX), format!("memory_max_bytes: is {}; {bytes}", u64::MAX)),
+        (memory().max_value_bytes(0), format!("max_value_bytes: is 0; {value_bytes}")),
+        (memory().max_value_bytes(512 * MIB + 1), format!("max_value_bytes: is 536870913; {value_bytes}")),
+    ] {
+        assert_eq!(refused(chain), expected);
+    }
+    let expire = refused(memory().expire(Duration::ZERO));
+    assert!(expire.starts_with("expire: is zero") && expire.contains("accepts any longer time"), "{expire}");
+}
+
+#[test]
+fn the_bounds_of_common_options_are_accepted() {
+    config(memory().memory_max_entries(1).memory_max_bytes(1024).max_value_bytes(1));
+    config(memory().memory_max_entries(1 << 32).memory_max_bytes(1 << 50).max_value_bytes(512 * MIB));
+    config(memory().expire(Duration::from_millis(1)));
+    config(memory().expire(Duration::MAX));
+}
+
+#[test]
+fn a_bad_connection_option_names_itself_and_what_it_accepts() {
+    let over = |longest: Duration| longest + Duration::from_nanos(1);
+    let pool = "accepts 1 to 64";
+    let in_flight = "accepts 1 to 1048576";
+    for (chain, expected) in [
+        (standalone().connect_timeout(Duration::ZERO), "connect_timeout: is 0ns; accepts 1ms to 600s".into()),
+        (standalone().connect_timeout(SECOND / 1024), "connect_timeout: is 976.562µs; accepts 1ms to 600s".into()),
+        (
+            standalone().connect_timeout(over(600 * SECOND)),
+            "connect_timeout: is 600.000000001s; accepts 1ms to 600s".into(),
+        ),
+        (standalone().command_timeout(Duration::ZERO), "command_timeout: is 0ns; accepts 1ms to 60s".into()),
+        (
+            standalone().command_timeout(over(60 * SECOND)),
+            "command_timeout: is 60.000000001s; accepts 1ms to 60s".into(),
+        ),
+        (standalone().pool_size(0), format!("pool_size: is 0; {pool}")),
+        (standalone().pool_size(65), format!("pool_size: is 65; {pool}")),
+        (standalone().max_in_flight(0), format!("max_in_flight: is 0; {in_flight}")),
+        (standalone().max_in_flight((1 << 20) + 1), format!("max_in_flight: is 1048577; {in_flight}")),
+    ] {
+        assert_eq!(refused(chain), expected);
+    }
+    assert!(refused(standalone().connect_timeout(Duration::MAX)).starts_with("connect_timeout: is "));
+    assert!(refused(standalone().command_timeout(Duration::MAX)).starts_with("command_timeout: is "));
+}
+
+#[test]
+fn the_bounds_of_connection_options_are_accepted() {
+    let shortest = Duration::from_millis(1);
+    let least = Reconnect::default().min_delay(shortest).max_delay(shortest);
+    let least = standalone().connect_timeout(shortest).command_timeout(shortest).pool_size(1).reconnect(least);
+    connection(least.max_in_flight(1).database(0));
+    let most = Reconnect::default().min_delay(600 * SECOND).max_delay(600 * SECOND);
+    let most = standalone().connect_timeout(600 * SECOND).command_timeout(60 * SECOND).pool_size(64).reconnect(most);
+    connection(most.max_in_flight(1 << 20).database(255));
+}
+
+#[test]
+fn delays_of_reconnects_are_in_order_and_in_bounds() {
+    let refused = |min: Duration, max: Duration| {
+        refused(standalone().reconnect(Reconnect::default().min_delay(min).max_delay(max)))
+    };
+    let accepted = "accepts 1ms <= min_delay <= max_delay <= 600s";
+    assert_eq!(refused(2 * SECOND, SECOND), format!("reconnect: is 2s to 1s; {accepted}"));
+    assert_eq!(refused(Duration::ZERO, SECOND), format!("reconnect: is 0ns to 1s; {accepted}"));
+    assert_eq!(refused(SECOND, 601 * SECOND), format!("reconnect: is 1s to 601s; {accepted}"));
+}
+
+#[test]
+fn a_user_name_needs_a_password() {
+    let expected = "username: is given without a password; accepts both or neither";
+    assert_eq!(refused(standalone().username("app")), expected);
+    assert_eq!(refused(at("redis://app@h")), expected);
+}
+
+#[test]
+fn what_a_url_says_is_not_said_again() {
+    let twice =
+        |option: &str| format!("{option}: is given twice, in the endpoint's URL and by `.{option}(…)`; keep one");
+    let full = || at("redis://app:hunter2@h/3");
+    assert_eq!(refused(full().password("hunter2")), twice("password"));
+    assert_eq!(refused(full().username("app")), twice("username"));
+    assert_eq!(refused(full().database(3)), twice("database"));
+    assert_eq!(refused(at("redis://h/0").database(0)), twice("database"));
+}
+
+#[test]
+fn a_unix_socket_is_not_encrypted() {
+    let socket = || at("unix:///run/redis.sock");
+    let expected = "tls: is set for a Unix socket; accepts TCP endpoints only";
+    assert_eq!(refused(socket().tls(Tls::default())), expected);
+    let connection = connection(socket().database(2).password("hunter2"));
+    assert_eq!((connection.database, connection.login.is_some()), (2, true));
+}
+
+#[test]
+fn nothing_that_can_be_shown_shows_a_password() {
+    let option = || standalone().username("app").password("hunter2");
+    let url = || at("redis://app:hunter2@h/3");
+    let broken = || at("redis://app:hunter2@h:port");
+    for chain in [option(), url(), broken(), url().password("hunter2"), broken().password("hunter2")] {
+        let shown = format!("{chain:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let shown = format!("{:?}", chain.into_config());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_handle_shows_no_password() {
+    let handle = at("redis://app:hunter2@127.0.0.1:1").build().expect("the options are valid");
+    let shown = format!("{handle:?} {:?} {:?}", handle.health(), handle.stats());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn debug_shows_what_is_set() {
+    let shown = format!("{:?}", standalone().namespace("users").username("app").password("hunter2"));
+    for expected in ["users", "app", "localhost", "Secret(hidden)"] {
+        assert!(shown.contains(expected), "{expected} in {shown}");
+    }
+}
+
+/// A codec that isn't built in.
+struct Custom;
+
+impl Codec for Custom {
+    fn encode(&self, _: &dyn erased_serde::Serialize) -> Result<Vec<u8>, CodecError> {
+        Ok(Vec::new())
+    }
+
+    fn decode<'de>(
+        &self,
+        _: &'de [u8],
+        _: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
