@@ -71,7 +71,8 @@ const ENTRY_OVERHEAD: u64 = 200;
 
 impl Memory {
     pub(crate) fn new(limits: MemoryLimits, clock: Clock) -> Self {
-        let least_weight = limits.max_bytes.div_ceil(limits.max_entries);
+        // An entry that fills the table to the last byte would be refused, so that of a table for one is a little lighter.
+        let least_weight = limits.max_bytes.div_ceil(limits.max_entries).min(limits.max_bytes / 100 * 95);
         // A shard refuses what is larger than the shard, so there are only as many as leave room for the
         // largest value.
         let room_for_the_largest = limits.max_bytes / limits.max_value_bytes.saturating_add(ENTRY_OVERHEAD).max(1);

@@ -58,6 +58,9 @@ pub(super) struct Identity {
 /// Resolves when a connection of the link has ended.
 pub(super) struct Ended(Vec<ConnectHandle>);
 
+/// A command on its way.
+pub(super) type Operation = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
 /// What came back from a command that was sent.
 pub(super) type Sent = Result<Result<Frame, ErrorReply>, FredError>;
 
@@ -186,15 +189,10 @@ const USER_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Link {
     /// Sends a command that concerns `key`.
-    pub(super) fn send(
-        self: &Arc<Self>,
-        key: &Bytes,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> impl Future<Output = Sent> + Send + use<> {
-        let link = Arc::clone(self);
-        let lane = link.lane_of(key);
-        async move { link.lanes[lane].send(command, args).await }
+    pub(super) fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Operation {
+        let client = self.lanes[self.lane_of(key)].client.clone();
+        // fred's futures have kilobytes, which every future of a caller would contain several times over.
+        Box::pin(async move { send(&client, command, args).await })
     }
 
     /// Waits until the server has carried out all that was sent on every lane before.
@@ -263,8 +261,7 @@ impl Link {
 
 impl Lane {
     async fn send(&self, command: &'static str, args: Vec<Value>) -> Sent {
-        let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
-        Ok(reply::checked(self.client.custom_raw(command, args).await?))
+        send(&self.client, command, args).await
     }
 
     async fn identify(&self) -> Option<Identity> {
@@ -273,6 +270,11 @@ impl Lane {
         let field = |name: &str| info.split_whitespace().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         Some(Identity { id: field("id")?.to_owned(), address: field("addr")?.to_owned() })
     }
+}
+
+async fn send(client: &Client, command: &'static str, args: Vec<Value>) -> Sent {
+    let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
+    Ok(reply::checked(client.custom_raw(command, args).await?))
 }
 
 impl Drop for Lane {
