@@ -144,10 +144,15 @@ impl HealthBoard {
 
     /// The server serves from now on.
     pub(crate) fn connected(&self, topology: Topology) {
-        let down = self.change(Health::Connected { topology });
-        if let Some(Health::Degraded { since, .. }) = down {
-            let down = since.elapsed();
-            tracing::info!(target: "cache_house", endpoint = %self.endpoint, ?down, "the cache server is back");
+        match self.change(Health::Connected { topology }) {
+            Some(Health::Degraded { since, .. }) => {
+                let down = since.elapsed();
+                tracing::info!(target: "cache_house", endpoint = %self.endpoint, ?down, "the cache server is back");
+            }
+            Some(_) => {
+                tracing::info!(target: "cache_house", endpoint = %self.endpoint, "the cache server is connected")
+            }
+            None => {}
         }
     }
 

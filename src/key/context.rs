@@ -56,13 +56,17 @@ struct Arguments(Vec<Value>, BTreeMap<String, Value>);
 impl<'a> KeyContext<'a> {
     /// # Errors
     ///
-    /// For a number that `serde_json` can't hold: a builder that saw no arguments would give different calls one key.
+    /// For what `serde_json` won't read back, a number beyond the range of floats or deep nesting: a builder that saw no arguments
+    /// would give different calls one key.
     pub(super) fn new(scope: &'a Scope, parts: &'a CallParts<'a>) -> Result<Self, Error> {
         let mut json = Text::from(b"[[".as_slice());
         write_arguments(&mut json, parts);
-        let arguments = serde_json::from_slice(&json).map_err(|_| {
-            Error::key("the key builder can't be shown an argument: a number beyond the range of floats")
+        let mut arguments: Arguments = serde_json::from_slice(&json).map_err(|_| {
+            let causes = "a number is beyond the range of floats, or the nesting too deep";
+            Error::key(format!("the key builder can't be shown an argument: {causes}"))
         })?;
+        // With `serde_json/preserve_order` they'd stand as in the canonical text, whose order is another than that of a map.
+        arguments.0.iter_mut().chain(arguments.1.values_mut()).for_each(Value::sort_all_objects);
         Ok(Self { scope, parts, arguments })
     }
 

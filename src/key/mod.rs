@@ -110,9 +110,12 @@ impl CallKey {
 }
 
 impl fmt::Debug for CallKey {
-    /// The hash form only: a key may contain arguments.
+    /// The hash form only: a key may contain arguments. That of a default key is what the server's key ends with.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hash_form(&self.text[1 + self.scope_len..]))
+        match self.text[0] {
+            CUSTOM => write!(f, "{}", Sha1::from(&self.text[1 + self.scope_len..]).digest()),
+            _ => f.write_str(&String::from_utf8_lossy(&self.server_key()[self.scope_len..])),
+        }
     }
 }
 
@@ -247,11 +250,6 @@ fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
         key.push(canonical::HEX[usize::from(byte & 0xf)]);
     }
     key.into()
-}
-
-/// How a key is shown in logs: the SHA-1 of its text after the scope.
-fn hash_form(text: &[u8]) -> String {
-    Sha1::from(text).digest().to_string()
 }
 
 #[cfg(test)]

@@ -118,11 +118,7 @@ impl Connector {
             for lane in &mut link.lanes {
                 lane.identity = lane.identify().await;
             }
-            match link.probe().await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(reply)) => reply_reason(&reply).map_or(Ok(()), Err),
-                Err(error) => Err(self.reason(&error)),
-            }
+            link.check_permissions().await.map_err(|error| self.reason(&error))?.map_or(Ok(()), Err)
         };
         match tokio::time::timeout(self.connect_timeout, all).await {
             Ok(Ok(())) => Ok((link, ended)),
@@ -153,15 +149,14 @@ impl Connector {
 
     /// What kind of trouble an error of fred's is.
     fn reason(&self, error: &FredError) -> Reason {
-        let mut detail = error.details().to_owned();
-        if let Some(password) = self.password.as_deref().filter(|password| !password.is_empty()) {
-            detail = detail.replace(password, "***");
-        }
-        let reply = ErrorReply::parse(&detail);
+        let reply = ErrorReply::parse(error.details());
         if let Some(reason) = reply_reason(&reply) {
             return reason;
         }
-        let detail = detail.split(", with args").next().unwrap_or_default().to_owned();
+        let mut detail = readable(error.details());
+        if let Some(password) = self.password.as_deref().filter(|password| !password.is_empty()) {
+            detail = detail.replace(password, "***");
+        }
         let kind = match error.kind() {
             ErrorKind::Auth => ReasonKind::Authentication,
             ErrorKind::Config => ReasonKind::WrongTopology,
@@ -196,15 +191,17 @@ impl Link {
     }
 
     /// Waits until the server has carried out all that was sent on every lane before.
-    pub(super) async fn barrier(self: Arc<Self>) -> Sent {
-        let mut last = self.lanes[0].send("GET", vec![self.probe_key.clone().into()]).await;
-        for lane in &self.lanes[1..] {
-            if matches!(last, Err(_) | Ok(Err(_))) {
-                break;
+    pub(super) fn barrier(self: Arc<Self>) -> Operation {
+        Box::pin(async move {
+            let mut last = self.probe().await;
+            for lane in &self.lanes[1..] {
+                if matches!(last, Err(_) | Ok(Err(_))) {
+                    break;
+                }
+                last = lane.send("GET", vec![self.probe_key.clone().into()]).await;
             }
-            last = lane.send("GET", vec![self.probe_key.clone().into()]).await;
-        }
-        last
+            last
+        })
     }
 
     /// Whether more than one connection has to be waited for by [`barrier`](Self::barrier).
@@ -217,15 +214,38 @@ impl Link {
         self.lanes[0].send("GET", vec![self.probe_key.clone().into()]).await
     }
 
-    /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on
-    /// them can be carried out any more. A server or a user that can't do so is left alone.
-    pub(super) async fn end_on_server(&self, gone: &[Identity]) {
-        for Identity { id, address } in gone {
-            let args = ["KILL", "ID", id, "ADDR", address].map(Value::from).to_vec();
-            if let Ok(Err(reply)) = self.lanes[0].send("CLIENT", args).await {
-                tracing::debug!(target: "cache_house", code = reply.code, "an old connection couldn't be ended on the server");
+    /// Tries the commands that a cache can't do without, harmlessly, and tells of the first that says more about the server
+    /// than about itself.
+    pub(super) async fn check_permissions(&self) -> Result<Option<Reason>, FredError> {
+        let key = || Value::from(self.probe_key.clone());
+        // `XX` on a key that isn't there: nothing is set.
+        let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
+        for (command, args) in [("GET", vec![key()]), ("SET", set), ("UNLINK", vec![key()])] {
+            if let Err(reply) = self.lanes[0].send(command, args).await?
+                && let Some(reason) = reply_reason(&reply)
+            {
+                return Ok(Some(reason));
             }
         }
+        Ok(None)
+    }
+
+    /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on
+    /// them can be carried out any more; returns those of which it hasn't answered. A server or a user that can't do so is left
+    /// alone.
+    pub(super) async fn end_on_server(&self, mut gone: Vec<Identity>) -> Vec<Identity> {
+        while let Some(Identity { id, address }) = gone.last() {
+            let args = ["KILL", "ID", id, "ADDR", address].map(Value::from).to_vec();
+            match self.lanes[0].send("CLIENT", args).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(ErrorReply { code, .. })) => {
+                    tracing::debug!(target: "cache_house", code, "an old connection couldn't be ended on the server");
+                }
+                Err(_) => break,
+            }
+            gone.pop();
+        }
+        gone
     }
 
     pub(super) fn identities(&self) -> Vec<Identity> {
@@ -285,12 +305,23 @@ impl Drop for Lane {
 }
 
 impl Ended {
-    pub(super) async fn wait(&mut self) {
+    /// Resolves when one connection has ended.
+    pub(super) async fn any(&mut self) {
         poll_fn(|cx| {
             let any = self.0.iter_mut().any(|task| Pin::new(task).poll(cx).is_ready());
             if any { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Resolves when all have, which takes an [`abort`](Link::abort) to be sure.
+    pub(super) async fn all(self) {
+        for task in self.0 {
+            // One that was seen to end must not be polled again.
+            while !task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
 
@@ -306,6 +337,13 @@ pub(super) fn reply_reason(reply: &ErrorReply) -> Option<Reason> {
         return None;
     };
     Some(Reason::new(kind, format!("{} {}", reply.code, reply.message)))
+}
+
+/// What fred says, without the Rust around the system's own words, and without what a server quotes of our arguments.
+fn readable(details: &str) -> String {
+    let details = details.split(", with args").next().unwrap_or_default();
+    let quoted = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    quoted.map_or(details, |(message, _)| message).to_owned()
 }
 
 fn is_tls_trouble(detail: &str) -> bool {

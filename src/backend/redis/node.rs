@@ -44,6 +44,9 @@ pub(super) enum Stage {
     Closed,
 }
 
+/// The commands that a cache can't do without.
+const NEEDED: [&str; 3] = ["GET", "SET", "UNLINK"];
+
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 3;
 
@@ -86,7 +89,14 @@ impl Node {
         command: &'static str,
         args: Vec<Value>,
     ) -> Result<Frame, ServerError> {
-        self.watched(link, link.send(key, command, args)).await
+        let reply = self.watched(link, link.send(key, command, args)).await;
+        if let Err(ServerError::Refused { code, message }) = &reply
+            && code == "NOPERM"
+            && NEEDED.contains(&command)
+        {
+            self.open(Some(link), Reason::new(ReasonKind::Permission, format!("NOPERM {message}")));
+        }
+        reply
     }
 
     pub(super) async fn watched(

@@ -60,7 +60,6 @@ impl Driver {
         if let Some(driver) = &guard.0 {
             tokio::select! {
                 biased;
-                () = driver.node.reached(Stage::Closing) => {}
                 () = driver.supervise() => {}
                 () = driver.node.sweep() => {}
             }
@@ -68,35 +67,51 @@ impl Driver {
         }
     }
 
+    /// Until the node is told to close; then no connection is left.
     async fn supervise(&self) {
         let mut backoff = Backoff::new(self.reconnect);
         let mut gone = Vec::new();
-        loop {
-            match self.connector.connect().await {
-                Ok((link, ended)) => {
+        while self.node.stage() == Stage::Running {
+            let Some(attempt) = self.unless_closing(self.connector.connect()).await else { return };
+            match attempt {
+                Ok((link, mut ended)) => {
                     let link = Arc::new(link);
                     let _ending = AbortOnDrop(&link);
-                    if self.settle(&link, &mut gone).await {
+                    let settled = self.unless_closing(self.settle(&link, &mut gone)).await;
+                    if settled == Some(true) {
                         backoff.reset();
-                        self.serve(&link, ended).await;
+                        self.unless_closing(self.serve(&link, &mut ended)).await;
                     }
+                    link.abort();
+                    ended.all().await;
                     gone.extend(link.identities());
                     let surplus = gone.len().saturating_sub(MAX_GONE);
                     gone.drain(..surplus);
                 }
                 Err(reason) => self.node.health.degraded(reason),
             }
-            sleep(backoff.next_delay()).await;
+            self.unless_closing(sleep(backoff.next_delay())).await;
+        }
+    }
+
+    async fn unless_closing<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.node.reached(Stage::Closing) => None,
+            output = step => Some(output),
         }
     }
 
     /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then
     /// carries out the journal. Whether the link may serve.
     async fn settle(&self, link: &Arc<Link>, gone: &mut Vec<Identity>) -> bool {
-        if timeout(PROBE_TIMEOUT.max(self.node.command_timeout), link.end_on_server(gone)).await.is_err() {
+        let patience = PROBE_TIMEOUT.max(self.node.command_timeout);
+        if let Ok(unanswered) = timeout(patience, link.end_on_server(gone.clone())).await {
+            *gone = unanswered;
+        }
+        if !gone.is_empty() {
             return false;
         }
-        gone.clear();
         if let Err(why) = self.node.replay(link).await {
             self.node.health.degraded(Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
@@ -106,17 +121,17 @@ impl Driver {
     }
 
     /// Until the link is over.
-    async fn serve(&self, link: &Arc<Link>, mut ended: Ended) {
+    async fn serve(&self, link: &Arc<Link>, ended: &mut Ended) {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.tick().await;
         loop {
             let alive = tokio::select! {
                 biased;
-                () = ended.wait() => false,
-                reason = self.node.tripped() => reason.kind() != ReasonKind::ConnectionLost && self.recover(link, &mut ended).await,
+                () = ended.any() => false,
+                reason = self.node.tripped() => self.recover(link, ended, &reason).await,
                 () = self.node.journal.added() => self.replay_while_closed(link).await,
-                _ = heartbeat.tick() => self.beat(link, &mut ended).await,
+                _ = heartbeat.tick() => self.beat(link, ended).await,
             };
             if !alive {
                 self.node.lost();
@@ -126,7 +141,11 @@ impl Driver {
     }
 
     /// The circuit is open over a connection that still stands: half-open, one probe at a time.
-    async fn recover(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+    async fn recover(&self, link: &Arc<Link>, ended: &mut Ended, reason: &Reason) -> bool {
+        if matches!(reason.kind(), ReasonKind::ConnectionLost | ReasonKind::Permission | ReasonKind::Authentication) {
+            // Connecting anew finds out whether that has been mended.
+            return false;
+        }
         let mut missed = 0;
         while missed < PROBES_TO_REBUILD {
             match self.probe(link, ended).await {
@@ -173,7 +192,7 @@ impl Driver {
         let wait = PROBE_TIMEOUT.max(self.node.command_timeout);
         tokio::select! {
             biased;
-            () = ended.wait() => Probe::Ended,
+            () = ended.any() => Probe::Ended,
             answer = timeout(wait, link.probe()) => match answer {
                 Ok(Ok(Ok(_))) => Probe::Answered,
                 Ok(Ok(Err(reply))) => match super::link::reply_reason(&reply) {
@@ -240,6 +259,8 @@ impl Drop for Guard {
         driver.node.lost();
         let node = Arc::clone(&driver.node);
         if driver.start_on_thread().is_err() {
+            // Nobody is left who could end it when it's closed.
+            node.advance(Stage::Closed);
             node.health.degraded(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
         }
     }

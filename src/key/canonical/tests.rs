@@ -88,6 +88,7 @@ fn what_refuses_to_serialize_leaves_no_trace() {
     for value in [
         &[None, Some(Refuses)] as &dyn ErasedWrite,
         &("written", BTreeMap::from([("member", Refuses)])),
+        &("longer than what the stack holds ".repeat(9), Refuses),
         &InOrder(vec![(1, Refuses)]),
     ] {
         assert_eq!(value.write_to(&mut out).expect_err("it refuses").to_string(), "refuses");

@@ -1,0 +1,164 @@
+#!/usr/bin/env bash
+# Everything that CI checks, on any machine: sets up what is missing, then formats, lints, builds, tests, documents
+# and runs the crate. Stops at the first failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# One target folder for all packages, and no RUSTFLAGS: other flags would build every dependency anew.
+export CARGO_TARGET_DIR="$PWD/target"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+
+scratch=$(mktemp -d)
+redis_pid=""
+not_done=()
+
+stop_redis() {
+    if [ -n "$redis_pid" ]; then
+        kill "$redis_pid" 2>/dev/null || true
+        wait "$redis_pid" 2>/dev/null || true
+        redis_pid=""
+    fi
+}
+clean_up() {
+    stop_redis
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+heading() { printf '\n=== %s\n' "$*"; }
+run() {
+    printf '$ %s\n' "$*"
+    "$@"
+}
+fail() {
+    printf 'failed: %s\n' "$*" >&2
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+port_is_free() { ! (exec 3<>"/dev/tcp/localhost/$1") 2>/dev/null; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# Installs the Debian packages that are missing, or says which they are.
+install() {
+    local packages=("$@")
+    if ! has apt-get || { [ "$(id -u)" != 0 ] && ! { has sudo && sudo -n true 2>/dev/null; }; }; then
+        fail "please install ${packages[*]} (on Debian: apt-get install ${packages[*]}), then run this again"
+    fi
+    run as_root apt-get update -q
+    run as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
+}
+
+# The tests start servers of their own, and nobody asked for the service that apt starts with the package. $1 says whether
+# port 6379 was free before.
+stop_redis_service() {
+    if has systemctl && [ -d /run/systemd/system ]; then
+        run as_root systemctl disable --now redis-server || true
+    elif has service; then
+        run as_root service redis-server stop || true
+    fi
+    if [ "$1" != yes ]; then return; fi
+    for _ in $(seq 50); do
+        if port_is_free 6379; then return; fi
+        sleep 0.1
+    done
+    fail "apt started a redis-server on port 6379 that doesn't stop; please stop it"
+}
+
+heading "Set-up"
+missing=()
+has cc || missing+=(gcc libc6-dev)
+# The tests stop and continue servers by the program `kill`, not the shell's.
+type -P kill >/dev/null || missing+=(procps)
+has redis-server || missing+=(redis-server)
+if [ ${#missing[@]} -gt 0 ]; then
+    was_free=$(port_is_free 6379 && echo yes || echo no)
+    install "${missing[@]}"
+    if [[ " ${missing[*]} " == *" redis-server "* ]]; then stop_redis_service "$was_free"; fi
+fi
+has cargo || fail "there is no cargo; please install Rust, see https://rustup.rs"
+cargo fmt --version >/dev/null 2>&1 || fail "there is no rustfmt; please install it: rustup component add rustfmt"
+cargo clippy --version >/dev/null 2>&1 || fail "there is no clippy; please install it: rustup component add clippy"
+rustc --version
+redis-server --version
+
+heading "Format"
+run cargo fmt --all --check
+run cargo fmt --manifest-path tests/feature_unification/Cargo.toml --check
+
+heading "Lint: everything, with all features"
+run cargo clippy --all-features --all-targets -- -D warnings
+
+for features in "--no-default-features" "--no-default-features --features messagepack" \
+    "--no-default-features --features tls" ""; do
+    heading "Lint and build: the library ${features:-with default features}"
+    # Without its dev-dependencies, whose features would hide what is missing.
+    # shellcheck disable=SC2086 # words
+    run cargo clippy --lib $features -- -D warnings
+    # shellcheck disable=SC2086 # words
+    run cargo build --lib $features
+done
+
+heading "Tests: unit, architecture, integration, compile-fail"
+run cargo test --all-features --lib --tests
+
+heading "Tests: documentation and README"
+run cargo test --all-features --doc
+
+heading "Tests: the library without features"
+run cargo test --no-default-features --lib
+
+heading "Tests: features that other crates turn on"
+run cargo test --manifest-path tests/feature_unification/Cargo.toml
+
+heading "Documentation"
+RUSTDOCFLAGS="-D warnings" run cargo doc --all-features --no-deps
+
+heading "Examples and benches build"
+run cargo build --all-features --examples --benches
+
+# Runs an example; its output has to hold the given text.
+example() {
+    local expected=$1
+    shift
+    printf '$ %s\n' "cargo run --example $*"
+    "$CARGO_TARGET_DIR/debug/examples/$1" "${@:2}" | tee "$scratch/output" || fail "the example $1 ended with an error"
+    grep -qF -- "$expected" "$scratch/output" || fail "the example $1 didn't print: $expected"
+}
+
+if port_is_free 6379; then
+    heading "Examples without a server"
+    example "no Redis on localhost:6379: caching in memory" quickstart
+    example "all agree: true" sync_app
+
+    heading "Examples with a server of their own"
+    redis-server --port 6379 --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" >"$scratch/redis.log" 2>&1 &
+    redis_pid=$!
+    for _ in $(seq 100); do
+        if ! port_is_free 6379; then break; fi
+        kill -0 "$redis_pid" 2>/dev/null || { cat "$scratch/redis.log"; fail "the redis-server didn't start"; }
+        sleep 0.1
+    done
+    example "Redis on localhost:6379" quickstart
+    if grep -q "starts warm" "$scratch/output"; then fail "the first run can't start warm on an empty server"; fi
+    example "starts warm" quickstart
+    example "connected to a standalone server" sync_app
+    stop_redis
+else
+    not_done+=("the examples weren't run, because another program holds port 6379")
+fi
+
+heading "Result"
+if [ ${#not_done[@]} -gt 0 ]; then
+    printf 'All that was run has passed, but: %s.\n' "${not_done[@]}"
+else
+    echo "All passed."
+fi

@@ -1,0 +1,10 @@
+//! Integration tests: the whole crate through its public API, against real servers.
+
+mod concurrency;
+mod conformance;
+mod leaks;
+mod outage;
+mod standalone;
+mod support;
+mod sync_anywhere;
+mod ui;

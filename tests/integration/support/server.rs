@@ -1,0 +1,239 @@
+//! Real servers, one for each test.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::resp::{Connection, Reply};
+use super::{DEADLINE, wait_until};
+
+/// A `redis-server` on a free loopback port, without persistence unless asked for; killed on drop.
+pub(crate) struct Server {
+    port: u16,
+    arguments: Vec<String>,
+    /// Of the default user, for looking behind the cache's back.
+    password: Option<String>,
+    folder: TempDir,
+    process: Mutex<Option<Child>>,
+}
+
+/// What became of an attempt to start.
+enum Start {
+    Running(Child),
+    /// Most likely the port was taken by another.
+    Exited,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more arguments of `redis-server`; relative paths in them are inside the server's own folder.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        for _ in 0..20 {
+            let server = Self::absent_with(arguments);
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("`redis-server` exits at once, with the arguments {arguments:?}");
+    }
+
+    /// A server to be: nothing listens on its port until [`restart`](Self::restart).
+    pub(crate) fn absent() -> Self {
+        Self::absent_with(&[])
+    }
+
+    fn absent_with(arguments: &[&str]) -> Self {
+        let position = arguments.iter().position(|argument| *argument == "--requirepass");
+        Self {
+            port: free_port(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            password: position.map(|at| arguments[at + 1].to_owned()),
+            folder: TempDir::new().expect("a temporary folder can be made"),
+            process: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A path inside the server's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&self) {
+        if let Some(mut child) = self.process().take() {
+            // SIGKILL, which a frozen process heeds too.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again, or for the first time, on the same port.
+    pub(crate) fn restart(&self) {
+        assert!(self.process().is_none(), "kill it first");
+        wait_until("the server starts on its old port", DEADLINE, || self.try_start());
+    }
+
+    pub(crate) fn crash_and_restart(&self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// Stops it from running, with its connections open; [`thaw`](Self::thaw) lets it go on.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends a command behind the cache's back, as the default user on database 0.
+    pub(crate) fn command(&self, words: &[&str]) -> Reply {
+        let bytes: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        self.command_bytes(&bytes)
+    }
+
+    pub(crate) fn command_bytes(&self, words: &[&[u8]]) -> Reply {
+        let reply = self.connect().and_then(|mut connection| connection.command(words));
+        reply.unwrap_or_else(|error| panic!("the server doesn't answer {words:?}: {error}"))
+    }
+
+    /// A connection that is logged in.
+    pub(crate) fn connect(&self) -> std::io::Result<Connection> {
+        let mut connection = Connection::open(self.port)?;
+        if let Some(password) = &self.password {
+            connection.command(&["AUTH", password])?;
+        }
+        Ok(connection)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.command(&["GET", key]).bytes()
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.command(&["EXISTS", key]).integer() == 1
+    }
+
+    pub(crate) fn set(&self, key: &str, value: impl AsRef<[u8]>) {
+        let reply = self.command_bytes(&[b"SET", key.as_bytes(), value.as_ref()]);
+        assert_eq!(reply, Reply::Simple("OK".into()));
+    }
+
+    /// Milliseconds that a key has left; negative without an expiry or without the key.
+    pub(crate) fn millis_left(&self, key: &str) -> i64 {
+        self.command(&["PTTL", key]).integer()
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let Reply::Array(keys) = self.command(&["KEYS", "*"]) else { panic!("KEYS lists") };
+        keys.into_iter().map(Reply::text).collect()
+    }
+
+    /// How many connections there are beside the one that asks.
+    pub(crate) fn connections(&self) -> usize {
+        let list = self.command(&["CLIENT", "LIST"]).text();
+        list.lines().filter(|line| !line.contains("cmd=client|list")).count()
+    }
+
+    /// How often the server has been sent this command.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let stats = self.command(&["INFO", "commandstats"]).text();
+        let calls = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        calls.and_then(|calls| calls.split(',').next()).map_or(0, |calls| calls.parse().expect("it's a number"))
+    }
+
+    fn try_start(&self) -> bool {
+        match self.spawn() {
+            Start::Running(child) => {
+                *self.process() = Some(child);
+                true
+            }
+            Start::Exited => false,
+        }
+    }
+
+    fn spawn(&self) -> Start {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(&self.arguments).current_dir(self.folder.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap_or_else(|error| {
+            panic!("can't run `redis-server`, which these tests need: {error}; apt-get install redis-server")
+        });
+        let begin = Instant::now();
+        loop {
+            if self.is_answered_by(child.id()) {
+                return Start::Running(child);
+            }
+            if !matches!(child.try_wait(), Ok(None)) {
+                return Start::Exited;
+            }
+            if begin.elapsed() > DEADLINE {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("`redis-server` doesn't answer within {DEADLINE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+
+    /// Whether it's this very process that answers, and no stranger on the same port.
+    fn is_answered_by(&self, process: u32) -> bool {
+        let Ok(mut connection) = self.connect() else { return false };
+        let ready = connection.command(&["PING"]).is_ok_and(|reply| reply == Reply::Simple("PONG".into()));
+        let info = connection.command(&["INFO", "server"]);
+        let own = format!("process_id:{process}\r\n");
+        ready && matches!(info, Ok(Reply::Bulk(info)) if String::from_utf8_lossy(&info).contains(&own))
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process().as_ref().expect("the server runs").id().to_string();
+        let status = Command::new("kill").args([signal, &process]).status().expect("`kill` can be run");
+        assert!(status.success(), "kill {signal} {process}");
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that nobody listens on. Below the range from which systems choose the near end of outgoing connections: there, a
+/// client that seeks a server which is down could connect to itself, or take the port that the server wants back.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    for _ in 0..COUNT {
+        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        // Several runs of the tests at once begin at different places.
+        let port = FIRST + (std::process::id().wrapping_mul(7919).wrapping_add(step)) % COUNT;
+        let port = u16::try_from(port).expect("the range is one of ports");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {FIRST} on");
+}

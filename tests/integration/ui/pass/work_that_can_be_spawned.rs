@@ -1,0 +1,23 @@
+use cache_house::{CacheHandle, CacheHouse, opts};
+
+async fn answer(cache: CacheHandle, id: u64) -> u64 {
+    let name = String::from("answer");
+    // The work borrows from the task around it, and the future still is `Send`.
+    let value = cache.cached_async(opts!("answer", id), || async { name.len() as u64 + id }).await;
+    let same = cache.try_cached_async(opts!("answer", id), || async { Ok::<_, std::io::Error>(value) }).await;
+    cache.insert_async(opts!("answer", id), &value).await.expect("memory takes it");
+    let found = cache.get_async::<u64>(opts!("answer", id)).await;
+    assert!(cache.contains_async(opts!("answer", id)).await && found == same.ok());
+    assert!(cache.remove_async(opts!("answer", id)).await.expect("memory forgets it"));
+    cache.clear_namespace_async("main").await.expect("memory forgets it");
+    value
+}
+
+#[tokio::main]
+async fn main() {
+    let cache = CacheHouse::builder().memory().build().expect("the defaults are valid");
+    assert_eq!(tokio::spawn(answer(cache.clone(), 1)).await.expect("it ends"), 7);
+    let boxed: std::pin::Pin<Box<dyn Future<Output = u64> + Send>> = Box::pin(answer(cache.clone(), 2));
+    assert_eq!(boxed.await, 8);
+    cache.close_async().await;
+}
