@@ -65,6 +65,14 @@ impl ManualClock {
 }
 
 impl Moment {
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     pub(crate) fn after(self, life: Duration) -> Moment {
         Moment(self.0.saturating_add(nanos(life)))
     }

@@ -33,6 +33,9 @@ pub mod codec;
 pub mod config;
 mod connect;
 mod error;
+#[cfg(test)]
+#[path = "../tests/golden/golden.rs"]
+mod golden;
 mod handle;
 mod health;
 mod key;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::journal::{Full, Journal};
 use super::memory::{Content, Entry, Evicted, Memory};
 use super::{Life, Server, ServerError};
+use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};
@@ -91,21 +92,35 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let warm = self.memory.as_ref().and_then(|memory| memory.find(request.key));
+        // Lives are counted from before the question, so that a late answer doesn't lengthen them.
+        let asked = self.memory.as_ref().map(|memory| (memory, memory.now()));
+        let warm = asked.and_then(|(memory, now)| memory.find_at(request.key, now));
         let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
         let server_key = known_key.unwrap_or_else(|| request.key.server_key());
-        // What remains of its life is asked for only where a copy is to be made: not without a memory tier, and not again
-        // while the copy that there is stays true.
-        let reply = match (&self.memory, &warm) {
-            (Some(_), None) => server.get_with_life(&server_key).await,
-            _ => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
+        // What remains of its life is asked for only where a copy is to be made, or is due to be checked.
+        let asks_life = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_life_uncertain(now)));
+        let reply = match asks_life {
+            true => server.get_with_life(&server_key).await,
+            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
         };
         match reply {
             Ok(Some((bytes, life))) => {
+                let life = match life {
+                    Life::Remaining(life) => Some(life),
+                    Life::Endless => Some(request.life),
+                    Life::Unknown => None,
+                };
                 let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
-                    Some(entry) => self.decode_same(&entry, &bytes, request),
+                    Some(entry) => {
+                        if let (Some((_, now)), Some(life)) = (asked, life) {
+                            entry.learn_life(now, life);
+                        }
+                        self.decode_same(&entry, &bytes, request)
+                    }
                     None => {
-                        self.keep_copy(request, fence, &server_key, &bytes, life);
+                        if let Some((memory, now)) = asked {
+                            keep_copy(memory, request.key, fence, &server_key, &bytes, life.map(|life| (now, life)));
+                        }
                         self.decode(&bytes, request)
                     }
                 };
@@ -113,10 +128,7 @@ impl<S: Server> Tiers<S> {
             }
             Ok(None) => {
                 if let Some(memory) = &self.memory {
-                    fence.commit(|| {
-                        memory.remove(request.key);
-                        Evicted::default()
-                    });
+                    fence.commit(|| memory.take(request.key));
                 }
                 Read::Miss
             }
@@ -150,7 +162,7 @@ impl<S: Server> Tiers<S> {
                 server_key: server_key.clone(),
                 encoded_len: encoded.len(),
             };
-            fence.commit(|| memory.insert(request.key, content, request.life));
+            fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
         let Some(_storing) = fence.begin_store() else { return Ok(()) };
@@ -232,36 +244,26 @@ impl<S: Server> Tiers<S> {
         }
         Some(value)
     }
+}
 
-    fn keep_copy<C>(
-        &self,
-        request: &Request<'_, C>,
-        fence: &impl Fence,
-        server_key: &Bytes,
-        bytes: &Bytes,
-        life: Life,
-    ) {
-        let Some(memory) = &self.memory else { return };
-        let life = match life {
-            Life::Remaining(life) => life,
-            Life::Endless => request.life,
-            // The copy that there was is of another value, and nothing is known of this one's life.
-            Life::Unknown => {
-                return fence.commit(|| {
-                    memory.remove(request.key);
-                    Evicted::default()
-                });
-            }
-        };
-        let content = Content {
-            value: None,
-            codec: None,
-            bytes: Some(unshared(bytes)),
-            server_key: Some(server_key.clone()),
-            encoded_len: bytes.len(),
-        };
-        fence.commit(|| memory.insert(request.key, content, life));
-    }
+/// Keeps what the server said in place of what was known, for the rest of its life; where that isn't known, nothing.
+fn keep_copy(
+    memory: &Memory,
+    key: &CallKey,
+    fence: &impl Fence,
+    server_key: &Bytes,
+    bytes: &Bytes,
+    life: Option<(Moment, Duration)>,
+) {
+    let Some((since, life)) = life else { return fence.commit(|| memory.take(key)) };
+    let content = Content {
+        value: None,
+        codec: None,
+        bytes: Some(unshared(bytes)),
+        server_key: Some(server_key.clone()),
+        encoded_len: bytes.len(),
+    };
+    fence.commit(|| memory.insert(key, content, since, life));
 }
 
 /// A reply's bytes without the buffer of the connection that they are a part of. A large reply fills its buffer by

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -34,7 +35,10 @@ pub(crate) struct Memory {
 
 /// One cached value.
 pub(crate) struct Entry {
-    expires: Moment,
+    /// A [`Moment`]: what remained of the value's life on the server may turn out to have been changed there.
+    expires: AtomicU64,
+    /// The [`Moment`] at which that was known.
+    learned: AtomicU64,
     weight: u64,
     /// The decoded value; empty while nobody has asked for it since it came as bytes.
     decoded: OnceLock<Decoded>,
@@ -66,6 +70,10 @@ pub(crate) struct Content {
 #[derive(Default)]
 pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
 
+/// Another client may change the life of a value without changing its bytes. So once in this time, and not on every hit, the server is
+/// asked for that too.
+const LIFE_IS_CERTAIN: Duration = Duration::from_secs(1);
+
 /// Estimated cost of an entry beside its key and value: the table's slot, the `Arc`, the `Entry`.
 const ENTRY_OVERHEAD: u64 = 200;
 
@@ -91,21 +99,29 @@ impl Memory {
         Self { cache, clock, least_weight }
     }
 
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     /// The entry of `key`, unless it has expired.
     #[inline]
     pub(crate) fn find(&self, key: &CallKey) -> Option<Arc<Entry>> {
+        self.find_at(key, self.now())
+    }
+
+    #[inline]
+    pub(crate) fn find_at(&self, key: &CallKey, now: Moment) -> Option<Arc<Entry>> {
         let entry = self.cache.get(key)?;
-        if entry.expires > self.clock.now() {
+        if entry.expires() > now {
             return Some(entry);
         }
         // Only if it's still this very entry: a fresh one may have come in between.
-        self.cache.remove_if(key, |now| Arc::ptr_eq(now, &entry));
+        self.cache.remove_if(key, |current| Arc::ptr_eq(current, &entry));
         None
     }
 
-    /// Keeps `content` for `life`, counted from now.
-    pub(crate) fn insert(&self, key: &CallKey, content: Content, life: Duration) -> Evicted {
-        let expires = self.clock.now().after(life);
+    /// Keeps `content` for `life`, counted from `since`.
+    pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, life: Duration) -> Evicted {
         let stored = key.stored();
         let mut size = stored.as_bytes().len() as u64 + ENTRY_OVERHEAD;
         // The decoded value, which is taken to be as large as its encoded form and comes later if not now, and the bytes.
@@ -115,7 +131,8 @@ impl Memory {
             let _ = decoded.set(Decoded { value, codec: content.codec });
         }
         let entry = Entry {
-            expires,
+            expires: AtomicU64::new(since.after(life).as_nanos()),
+            learned: AtomicU64::new(since.as_nanos()),
             weight: size.max(self.least_weight),
             decoded,
             bytes: content.bytes,
@@ -128,12 +145,17 @@ impl Memory {
 
     /// Drops the entry of `key`; whether there was one that hadn't expired.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
-        self.cache.remove(key).is_some_and(|(_, entry)| entry.expires > self.clock.now())
+        self.cache.remove(key).is_some_and(|(_, entry)| entry.expires() > self.now())
+    }
+
+    /// Takes the entry of `key` out, for who must not drop it here.
+    pub(crate) fn take(&self, key: &CallKey) -> Evicted {
+        Evicted(self.cache.remove(key).into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// Drops the entries that `prefix` names; how many there were that hadn't expired.
     pub(crate) fn remove_matching(&self, prefix: &KeyPrefix) -> u64 {
-        let now = self.clock.now();
+        let now = self.now();
         let removed = RefCell::new(Vec::new());
         self.cache.retain(|key, entry| {
             let goes = key.matches(prefix);
@@ -143,7 +165,7 @@ impl Memory {
             !goes
         });
         let removed = removed.into_inner();
-        removed.iter().filter(|entry| entry.expires > now).count() as u64
+        removed.iter().filter(|entry| entry.expires() > now).count() as u64
     }
 
     pub(crate) fn clear(&self) {
@@ -160,6 +182,21 @@ impl Memory {
 }
 
 impl Entry {
+    fn expires(&self) -> Moment {
+        Moment::from_nanos(self.expires.load(Ordering::Relaxed))
+    }
+
+    /// Whether so much time has passed since its life was known that it's worth asking again.
+    pub(crate) fn is_life_uncertain(&self, now: Moment) -> bool {
+        now > Moment::from_nanos(self.learned.load(Ordering::Relaxed)).after(LIFE_IS_CERTAIN)
+    }
+
+    /// The server has said what remains of its life.
+    pub(crate) fn learn_life(&self, since: Moment, life: Duration) {
+        self.expires.store(since.after(life).as_nanos(), Ordering::Relaxed);
+        self.learned.store(since.as_nanos(), Ordering::Relaxed);
+    }
+
     /// The value as a `T`; `None` where it's of another type, or hasn't been decoded yet.
     pub(crate) fn value<T: Any>(&self) -> Option<&T> {
         self.decoded.get()?.value.downcast_ref()

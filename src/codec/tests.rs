@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use super::*;
 
-#[path = "../../tests/golden/golden.rs"]
-mod golden;
+use crate::golden;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct User {

@@ -43,7 +43,7 @@ pub(super) fn drive_until<F: Future>(operation: F, deadline: Option<Instant>) ->
             }
         }
     };
-    if place() == Place::Worker { hand_off(wait) } else { wait() }
+    if place() == Place::MultiThread { hand_off(wait) } else { wait() }
 }
 
 /// Whether a sync caller may block until `flight` ends: not where its leader could only go on by the thread that would block.
@@ -55,7 +55,7 @@ pub(super) fn may_wait_for(caller: &Caller, flight: &Flight) -> bool {
     if caller.shares_task_with(&leader) {
         return false;
     }
-    if place() == Place::Worker {
+    if place() == Place::MultiThread {
         // Finds out whether this is a `LocalSet`.
         hand_off(|| ());
     }
@@ -67,8 +67,8 @@ pub(super) fn may_wait_for(caller: &Caller, flight: &Flight) -> bool {
 enum Place {
     /// Nothing but this thread's own work.
     Free,
-    /// A worker of a multi-thread runtime: its other tasks go on if it's told.
-    Worker,
+    /// Perhaps other tasks of a multi-thread runtime, which go on if that's told.
+    MultiThread,
     /// Tasks that can only run here: a current-thread runtime, or a `LocalSet`.
     OnlyThread,
 }
@@ -78,21 +78,17 @@ fn place() -> Place {
     if runtime.runtime_flavor() != RuntimeFlavor::MultiThread {
         return Place::OnlyThread;
     }
-    if tokio::task::try_id().is_none() {
-        // In `block_on`, outside all tasks: the workers have threads of their own.
-        return Place::Free;
-    }
-    if REFUSED.get() { Place::OnlyThread } else { Place::Worker }
+    if REFUSED.get() == Some(tokio::task::try_id()) { Place::OnlyThread } else { Place::MultiThread }
 }
 
 thread_local! {
-    /// This thread runs a `LocalSet`, which Tokio tells only by refusing `block_in_place`.
-    static REFUSED: Cell<bool> = const { Cell::new(false) };
+    /// The task, or what runs outside all tasks, that belongs to a `LocalSet`; Tokio tells only by refusing `block_in_place`.
+    static REFUSED: Cell<Option<Option<tokio::task::Id>>> = const { Cell::new(None) };
 }
 
 /// Blocks a worker after its other tasks have been handed to another thread.
 ///
-/// In a `LocalSet` there is no other thread, and Tokio panics; that is caught, once a thread, and blocking there is safe: the
+/// In a `LocalSet` there is no other thread, and Tokio panics; that is caught, once a task, and blocking there is safe: the
 /// workers of its runtime have threads of their own.
 fn hand_off<R>(block: impl FnOnce() -> R) -> R {
     let mut block = Some(block);
@@ -101,7 +97,7 @@ fn hand_off<R>(block: impl FnOnce() -> R) -> R {
         (Ok(Some(output)), _) => output,
         (Err(panic), None) => resume_unwind(panic),
         (_, Some(block)) => {
-            REFUSED.set(true);
+            REFUSED.set(Some(tokio::task::try_id()));
             block()
         }
         (Ok(None), None) => unreachable!("`block` was taken by the call that ran it"),

@@ -12,8 +12,7 @@ use serde_json::Value;
 use super::*;
 use crate::options::CacheOptions;
 
-#[path = "../../tests/golden/golden.rs"]
-mod golden;
+use crate::golden;
 #[path = "../../tests/golden/value_cases.rs"]
 mod value_cases;
 

@@ -29,7 +29,7 @@ fn value(memory: &Memory, key: &CallKey) -> Option<u64> {
 fn an_entry_lives_to_the_millisecond_of_its_expiry() {
     let clock = ManualClock::new();
     let memory = Memory::new(limits(100, 1 << 20), clock.clone().into());
-    drop(memory.insert(&key("n", 1), content(7, 8), Duration::from_millis(5)));
+    drop(memory.insert(&key("n", 1), content(7, 8), memory.now(), Duration::from_millis(5)));
     clock.advance(Duration::from_micros(4_999));
     assert_eq!(value(&memory, &key("n", 1)), Some(7));
     clock.advance(Duration::from_micros(1));
@@ -40,7 +40,7 @@ fn an_entry_lives_to_the_millisecond_of_its_expiry() {
 #[test]
 fn a_value_of_another_type_is_not_found() {
     let memory = Memory::new(limits(100, 1 << 20), Clock::default());
-    drop(memory.insert(&key("n", 1), content(7, 8), LIFE));
+    drop(memory.insert(&key("n", 1), content(7, 8), memory.now(), LIFE));
     let entry = memory.find(&key("n", 1)).expect("it was inserted");
     assert_eq!(entry.value::<String>(), None);
 }
@@ -50,7 +50,7 @@ fn it_holds_no_more_entries_than_it_may() {
     for max_entries in [1, 2, 10, 1000] {
         let memory = Memory::new(limits(max_entries, 1 << 26), Clock::default());
         for number in 0..max_entries * 5 {
-            drop(memory.insert(&key("n", number), content(number, 8), LIFE));
+            drop(memory.insert(&key("n", number), content(number, 8), memory.now(), LIFE));
             assert!(memory.len() <= max_entries, "{} of {max_entries}", memory.len());
         }
         assert!(memory.len() > 0, "a tier of {max_entries} holds something");
@@ -61,7 +61,7 @@ fn it_holds_no_more_entries_than_it_may() {
 fn it_holds_no_more_bytes_than_it_may() {
     let memory = Memory::new(limits(10_000, 1 << 20), Clock::default());
     for number in 0..500 {
-        drop(memory.insert(&key("n", number), content(number, 10_000), LIFE));
+        drop(memory.insert(&key("n", number), content(number, 10_000), memory.now(), LIFE));
         assert!(memory.weight() <= 1 << 20);
     }
     assert!(memory.len() > 50, "and uses what it has: {} entries", memory.len());
@@ -72,7 +72,7 @@ fn the_largest_value_that_may_be_stored_fits() {
     let limits = MemoryLimits { max_entries: 10_000, max_bytes: 64 << 20, max_value_bytes: 16 << 20 };
     let memory = Memory::new(limits, Clock::default());
     for number in 0..8 {
-        drop(memory.insert(&key("n", number), content(number, 15 << 20), LIFE));
+        drop(memory.insert(&key("n", number), content(number, 15 << 20), memory.now(), LIFE));
         assert_eq!(value(&memory, &key("n", number)), Some(number), "just inserted");
     }
 }
@@ -81,9 +81,9 @@ fn the_largest_value_that_may_be_stored_fits() {
 fn clearing_counts_what_had_not_expired_and_spares_the_rest() {
     let clock = ManualClock::new();
     let memory = Memory::new(limits(100, 1 << 20), clock.clone().into());
-    drop(memory.insert(&key("users", 1), content(1, 8), Duration::from_secs(1)));
-    drop(memory.insert(&key("users", 2), content(2, 8), LIFE));
-    drop(memory.insert(&key("users2", 1), content(3, 8), LIFE));
+    drop(memory.insert(&key("users", 1), content(1, 8), memory.now(), Duration::from_secs(1)));
+    drop(memory.insert(&key("users", 2), content(2, 8), memory.now(), LIFE));
+    drop(memory.insert(&key("users2", 1), content(3, 8), memory.now(), LIFE));
     clock.advance(Duration::from_secs(2));
     assert_eq!(memory.remove_matching(&KeyPrefix::of_scope("p:users:")), 1);
     assert_eq!(value(&memory, &key("users", 2)), None);
@@ -109,8 +109,8 @@ fn no_lock_is_held_while_a_value_is_dropped() {
     let meddler = || Content { value: Some(Box::new(Meddler(Arc::downgrade(&memory)))), ..content(0, 8) };
     for round in 0..3 {
         // Replaced, evicted, removed and cleared: each would deadlock.
-        drop(memory.insert(&key("n", 1), meddler(), LIFE));
-        drop(memory.insert(&key("n", 2 + round), meddler(), LIFE));
+        drop(memory.insert(&key("n", 1), meddler(), memory.now(), LIFE));
+        drop(memory.insert(&key("n", 2 + round), meddler(), memory.now(), LIFE));
     }
     memory.remove(&key("n", 1));
     memory.remove_matching(&KeyPrefix::of_scope("p:n:"));

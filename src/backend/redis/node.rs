@@ -29,6 +29,8 @@ pub(crate) struct Node {
     /// Tells the driver that the circuit has been opened under it, and why.
     trip: Notify,
     trip_reason: Mutex<Option<Reason>>,
+    /// Tells the driver that a permission is missing, perhaps.
+    suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) health: Arc<HealthBoard>,
@@ -64,6 +66,7 @@ impl Node {
             failures: AtomicU32::new(0),
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
+            suspect: Notify::new(),
             journal,
             counters,
             health,
@@ -90,11 +93,12 @@ impl Node {
         args: Vec<Value>,
     ) -> Result<Frame, ServerError> {
         let reply = self.watched(link, link.send(key, command, args)).await;
-        if let Err(ServerError::Refused { code, message }) = &reply
+        if let Err(ServerError::Refused { code, .. }) = &reply
             && code == "NOPERM"
             && NEEDED.contains(&command)
         {
-            self.open(Some(link), Reason::new(ReasonKind::Permission, format!("NOPERM {message}")));
+            // About this key, or about all of them: the driver finds out.
+            self.suspect.notify_one();
         }
         reply
     }
@@ -176,6 +180,16 @@ impl Node {
         *self.trip_reason.lock() = None;
         self.link.store(Some(Arc::clone(link)));
         self.health.connected(crate::health::Topology::Standalone);
+    }
+
+    /// Waits until a permission may be missing.
+    pub(super) async fn suspected(&self) {
+        self.suspect.notified().await;
+    }
+
+    /// Opens the circuit because a permission is missing.
+    pub(super) fn not_permitted(&self, reason: Reason) {
+        self.open(None, reason);
     }
 
     /// Opens the circuit because the connection is over.

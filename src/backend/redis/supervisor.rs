@@ -130,6 +130,7 @@ impl Driver {
                 biased;
                 () = ended.any() => false,
                 reason = self.node.tripped() => self.recover(link, ended, &reason).await,
+                () = self.node.suspected() => self.still_permitted(link).await,
                 () = self.node.journal.added() => self.replay_while_closed(link).await,
                 _ = heartbeat.tick() => self.beat(link, ended).await,
             };
@@ -174,6 +175,18 @@ impl Driver {
             tracing::debug!(target: "cache_house", "invalidations wait for the server");
         }
         true
+    }
+
+    /// A command was refused: only there, or will all be?
+    async fn still_permitted(&self, link: &Arc<Link>) -> bool {
+        match timeout(PROBE_TIMEOUT.max(self.node.command_timeout), link.check_permissions()).await {
+            Ok(Ok(Some(reason))) => {
+                self.node.not_permitted(reason);
+                false
+            }
+            // What is wrong with the connection, others find out.
+            _ => true,
+        }
     }
 
     async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {

@@ -45,7 +45,8 @@ fn a_value_that_is_removed_while_it_is_computed_isnt_stored() {
 
 #[test]
 fn a_value_that_is_cleared_while_it_is_computed_isnt_stored() {
-    let clearings: [fn(&CacheHandle) -> Result<u64, Error>; 4] = [
+    type Clearing = fn(&CacheHandle) -> Result<u64, Error>;
+    let clearings: [Clearing; 4] = [
         |cache| cache.clear_namespace("main"),
         |cache| cache.clear_keys("cachehouse"),
         |cache| cache.clear_keys("cachehouse:main"),

@@ -11,7 +11,8 @@ use crate::support::{
     until_degraded, wait_until,
 };
 
-const TIMEOUT: Duration = Duration::from_millis(300);
+/// Short beside the heartbeat, which would notice by itself after ten of these or so.
+const TIMEOUT: Duration = Duration::from_millis(150);
 /// Far more than one timeout, far less than waiting for ever.
 const BOUND: Duration = Duration::from_secs(6);
 
@@ -48,11 +49,13 @@ fn a_frozen_server_costs_a_few_timeouts_and_is_used_again_when_it_thaws() {
         let _inside = ambient.then(|| runtime.enter());
         let cache = connect(standalone(server.endpoint()).command_timeout(TIMEOUT));
         for n in 0..60 {
-            cache.insert(call("warm").arg(n), &n).expect("the server is there");
+            // A busy machine may take longer than the timeout.
+            wait_until("it's stored", DEADLINE, || cache.insert(call("warm").arg(n), &n).is_ok());
         }
+        let before = cache.stats();
         server.freeze();
         assert_bounded(&cache, "frozen");
-        assert_eq!(cache.stats().circuit_openings, 1);
+        assert_eq!(cache.stats().circuit_openings, before.circuit_openings + 1);
         let before = cache.stats();
         for n in 0..60 {
             assert_eq!(cache.cached(call("warm").arg(n), || -1), n);
