@@ -2,7 +2,8 @@
 //!
 //! A handle has one [`Codec`] for all types that implement serde; a call may bring another, or a pair
 //! of functions for a type without serde. What is stored is exactly what the encoder wrote: no
-//! envelope, so any client in any language can read it.
+//! envelope, so any client in any language can read it. For the same reason bytes of one format may happen to decode as another:
+//! whoever changes the format of values that are stored already changes their namespace too.
 
 #[cfg(feature = "messagepack")]
 mod messagepack;

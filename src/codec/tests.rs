@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::*;
 
+#[cfg(feature = "messagepack")]
 use crate::golden;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -176,6 +176,9 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("has a ? or a #, which means nothing here (in a password write %3F, %23)".into());
     }
+    if url.path().contains('@') || url.path().contains("%40") {
+        return Err("has a / before its @ (in a password write %2F)".into());
+    }
     let host = url.host_str().unwrap_or_default();
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let host = decode(host, "host")?;
@@ -186,11 +189,9 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
     let password = url.password().map(|password| decode(password, "password")).transpose()?.map(Secret::from);
     let database = match url.path().trim_start_matches('/') {
         "" => None,
-        number => Some(
-            number
-                .parse()
-                .map_err(|_| format!("has the database {:?}, which is no number from 0 to 255", redacted(number)))?,
-        ),
+        number => {
+            Some(number.parse().map_err(|_| format!("has the database {number:?}, which is no number from 0 to 255"))?)
+        }
     };
     Ok(Endpoint { tls, username, password, database, ..Endpoint::tcp(host, port) })
 }
@@ -204,7 +205,10 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
-    let port = text.parse().map_err(|_| format!("has the port {text:?}, which is no number from 1 to 65535"))?;
+    // `parse` would take a sign.
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = digits.and_then(|digits| digits.parse().ok());
+    let port = port.ok_or_else(|| format!("has the port {text:?}, which is no number from 1 to 65535"))?;
     check_port(port)?;
     Ok(port)
 }

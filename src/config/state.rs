@@ -44,7 +44,7 @@ pub trait Buildable: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "connection options need a connection",
     label = "there is no server to connect to here",
-    note = "`.memory()` has no server; name one first, by `.standalone(\"localhost:6379\")`"
+    note = "call it after `.standalone(\"localhost:6379\")`; `.memory()` has no server"
 )]
 pub trait Connects: sealed::Sealed {
     #[doc(hidden)]
@@ -54,8 +54,8 @@ pub trait Connects: sealed::Sealed {
 /// The states in which a database can be chosen.
 #[diagnostic::on_unimplemented(
     message = "a database can be chosen only on a standalone server",
-    label = "there are no numbered databases here",
-    note = "name the server first, by `.standalone(\"localhost:6379\")`; to keep entries apart elsewhere, use `.namespace(…)`"
+    label = "no server with numbered databases has been chosen",
+    note = "call it after `.standalone(\"localhost:6379\")`; to keep entries apart elsewhere, use `.namespace(…)`"
 )]
 pub trait TakesDatabase: sealed::Sealed {
     #[doc(hidden)]

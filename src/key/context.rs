@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::scope::Scope;
-use super::{CallParts, Text, write_arguments};
+use super::{CallParts, Text, write, write_arguments};
 use crate::error::Error;
 
 /// Makes the key of a call, in place of the default `{prefix}:{namespace}:{sha1}`.
@@ -56,15 +56,19 @@ struct Arguments(Vec<Value>, BTreeMap<String, Value>);
 impl<'a> KeyContext<'a> {
     /// # Errors
     ///
-    /// For what `serde_json` won't read back, a number beyond the range of floats or deep nesting: a builder that saw no arguments
-    /// would give different calls one key.
+    /// For what `serde_json` doesn't read back as it was: a builder that didn't see it would give different calls one key.
     pub(super) fn new(scope: &'a Scope, parts: &'a CallParts<'a>) -> Result<Self, Error> {
         let mut json = Text::from(b"[[".as_slice());
         write_arguments(&mut json, parts);
-        let mut arguments: Arguments = serde_json::from_slice(&json).map_err(|_| {
-            let causes = "a number is beyond the range of floats, or the nesting too deep";
-            Error::key(format!("the key builder can't be shown an argument: {causes}"))
-        })?;
+        let unreadable =
+            || Error::key("the key builder can't be shown an argument: too large a number, or too deep a nesting");
+        let mut arguments: Arguments = serde_json::from_slice(&json).map_err(|_| unreadable())?;
+        // An integer beyond 64 bits comes back rounded, and two of them would be one to the builder.
+        let mut shown = Text::new();
+        write(&mut shown, &(&arguments.0, &arguments.1)).map_err(|_| unreadable())?;
+        if shown[1..] != json[1..] {
+            return Err(unreadable());
+        }
         // With `serde_json/preserve_order` they'd stand as in the canonical text, whose order is another than that of a map.
         arguments.0.iter_mut().chain(arguments.1.values_mut()).for_each(Value::sort_all_objects);
         Ok(Self { scope, parts, arguments })

@@ -41,8 +41,8 @@ const TEXTS: &[&str] = &[
     r#"{"10":1,"9":2,"":3}"#,
 ];
 
-/// Each value with a name for it that stands on one line. None is made of an `f32`, and none has more digits than an `f64`:
-/// of those, `serde_json` itself makes another value under `arbitrary_precision`.
+/// Each value with a name for it that stands on one line. None is made of an `f32`, and none has more digits
+/// than an `f64`: of those, `serde_json` itself makes another value under `arbitrary_precision`.
 pub(crate) fn values() -> Vec<(String, Value)> {
     let read = TEXTS.iter().map(|text| (format!("text {text}"), serde_json::from_str(text).expect("the text is JSON")));
     let made = [

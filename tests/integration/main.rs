@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod conformance;
+mod faults;
 mod leaks;
 mod outage;
 mod standalone;

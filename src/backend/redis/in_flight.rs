@@ -26,7 +26,7 @@ pub(crate) struct InFlight {
 
 #[derive(Default)]
 struct Slot {
-    /// When to give up, in nanoseconds since the start; [`FREE`] or [`OVERDUE`].
+    /// When to give up, in nanoseconds since the start; [`FREE`], [`OVERDUE`] or [`LOST`].
     deadline: AtomicU64,
     waker: AtomicWaker,
 }
@@ -36,10 +36,16 @@ const TIMER_SLACK: Duration = Duration::from_millis(20);
 
 const FREE: u64 = u64::MAX;
 const OVERDUE: u64 = 0;
+const LOST: u64 = 1;
 
-/// The operation wasn't answered in time.
+/// Why an operation was given up on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Overdue;
+pub(crate) enum Unanswered {
+    /// It wasn't answered in time.
+    Overdue,
+    /// Its connection is over.
+    Lost,
+}
 
 /// The right to have one operation in flight; given back on drop.
 pub(crate) struct Permit<'a> {
@@ -101,7 +107,7 @@ impl InFlight {
 
     fn next_deadline(&self) -> Option<u64> {
         let deadlines = self.slots.iter().map(|slot| slot.deadline.load(Ordering::SeqCst));
-        deadlines.filter(|&deadline| deadline != FREE && deadline != OVERDUE).min()
+        deadlines.filter(|&deadline| is_watched(deadline)).min()
     }
 
     async fn sleep_until_started(&self) {
@@ -114,15 +120,25 @@ impl InFlight {
         self.started.notified().await;
     }
 
+    /// Ends all that is in flight, because its connection is over.
+    pub(crate) fn end_all(&self) {
+        self.end(u64::MAX, LOST);
+    }
+
     fn end_overdue(&self, now: u64) -> usize {
+        self.end(now, OVERDUE)
+    }
+
+    /// Ends what is due by `now`; how many that were.
+    fn end(&self, now: u64, how: u64) -> usize {
         let mut ended = 0;
         for slot in &self.slots {
             let deadline = slot.deadline.load(Ordering::SeqCst);
-            if deadline == FREE || deadline == OVERDUE || deadline > now {
+            if !is_watched(deadline) || deadline > now {
                 continue;
             }
             // Fails where the operation has just ended.
-            if slot.deadline.compare_exchange(deadline, OVERDUE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            if slot.deadline.compare_exchange(deadline, how, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                 slot.waker.wake();
                 ended += 1;
             }
@@ -165,7 +181,7 @@ pin_project! {
 }
 
 impl<F: Future> Future for Watched<'_, F> {
-    type Output = Result<F::Output, Overdue>;
+    type Output = Result<F::Output, Unanswered>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -174,8 +190,16 @@ impl<F: Future> Future for Watched<'_, F> {
         }
         let slot = this.permit.slot();
         slot.waker.register(cx.waker());
-        if slot.deadline.load(Ordering::SeqCst) == OVERDUE { Poll::Ready(Err(Overdue)) } else { Poll::Pending }
+        match slot.deadline.load(Ordering::SeqCst) {
+            OVERDUE => Poll::Ready(Err(Unanswered::Overdue)),
+            LOST => Poll::Ready(Err(Unanswered::Lost)),
+            _ => Poll::Pending,
+        }
     }
+}
+
+fn is_watched(deadline: u64) -> bool {
+    !matches!(deadline, FREE | OVERDUE | LOST)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::hash::BuildHasher;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(super) struct Link {
     /// operations on it in the order in which they were sent.
     lanes: Vec<Lane>,
     probe_key: Bytes,
+    over: AtomicBool,
 }
 
 struct Lane {
@@ -106,7 +108,8 @@ impl Connector {
 
     /// One attempt; the reason carries no secret.
     pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
-        let mut link = Link { lanes: Vec::with_capacity(self.lanes), probe_key: self.probe_key.clone() };
+        let lanes = Vec::with_capacity(self.lanes);
+        let mut link = Link { lanes, probe_key: self.probe_key.clone(), over: AtomicBool::new(false) };
         let mut ended = Ended(Vec::with_capacity(self.lanes));
         let all = async {
             for _ in 0..self.lanes {
@@ -190,6 +193,13 @@ impl Link {
         Box::pin(async move { send(&client, command, args).await })
     }
 
+    /// The one command of every hit, which is worth its place in the callers' futures: an allocation less.
+    pub(super) fn get(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
+        let client = self.lanes[self.lane_of(key)].client.clone();
+        let args = vec![key.clone().into()];
+        async move { send(&client, "GET", args).await }
+    }
+
     /// Waits until the server has carried out all that was sent on every lane before.
     pub(super) fn barrier(self: Arc<Self>) -> Operation {
         Box::pin(async move {
@@ -252,8 +262,15 @@ impl Link {
         self.lanes.iter().filter_map(|lane| lane.identity.clone()).collect()
     }
 
-    /// Ends the connections; what is in flight fails at once.
+    /// Whether it has been aborted.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Ends the connections. What is in flight may wait for ever: fred drops neither what a client has been sent that has ended,
+    /// nor what it's sent from then on.
     pub(super) fn abort(&self) {
+        self.over.store(true, Ordering::SeqCst);
         for lane in &self.lanes {
             lane.task.abort();
         }

@@ -77,7 +77,7 @@ impl Server for Redis {
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         let link = self.node.link()?;
-        reply::bytes(self.node.send(&link, key, "GET", vec![key.clone().into()]).await?)
+        reply::bytes(self.node.noting_permission("GET", self.node.watched(&link, link.get(key)).await)?)
     }
 
     async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::super::journal::{Invalidate, Journal};
 use super::super::{ServerError, Unavailable};
-use super::in_flight::{InFlight, Swept};
+use super::in_flight::{InFlight, Swept, Unanswered};
 use super::link::{Link, Sent};
 use super::{reply, scan};
 use crate::health::{HealthBoard, Reason, ReasonKind};
@@ -92,12 +92,15 @@ impl Node {
         command: &'static str,
         args: Vec<Value>,
     ) -> Result<Frame, ServerError> {
-        let reply = self.watched(link, link.send(key, command, args)).await;
+        self.noting_permission(command, self.watched(link, link.send(key, command, args)).await)
+    }
+
+    /// Has the driver look into a refusal for want of a permission: it's about this key, or about all of them.
+    pub(super) fn noting_permission<T>(&self, command: &str, reply: Result<T, ServerError>) -> Result<T, ServerError> {
         if let Err(ServerError::Refused { code, .. }) = &reply
             && code == "NOPERM"
             && NEEDED.contains(&command)
         {
-            // About this key, or about all of them: the driver finds out.
             self.suspect.notify_one();
         }
         reply
@@ -112,6 +115,9 @@ impl Node {
             self.counters.shed.add_one();
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
+        if link.is_over() {
+            return Err(ServerError::Unavailable(Unavailable::ConnectionLost));
+        }
         match permit.run(operation).await {
             Ok(Ok(Ok(frame))) => {
                 self.answered();
@@ -132,8 +138,12 @@ impl Node {
                 self.open(Some(link), Reason::new(ReasonKind::ConnectionLost, error.details()));
                 Err(ServerError::Unavailable(Unavailable::ConnectionLost))
             }
+            Err(Unanswered::Lost) => {
+                self.counters.server_errors.add_one();
+                Err(ServerError::Unavailable(Unavailable::ConnectionLost))
+            }
             // The sweeper has counted it towards the circuit, unless the program itself was the reason.
-            Err(_overdue) => {
+            Err(Unanswered::Overdue) => {
                 self.counters.server_timeouts.add_one();
                 Err(ServerError::Unavailable(Unavailable::TimedOut))
             }
@@ -195,6 +205,11 @@ impl Node {
     /// Opens the circuit because the connection is over.
     pub(super) fn lost(&self) {
         self.open(None, Reason::new(ReasonKind::ConnectionLost, "the server or the network ended it"));
+    }
+
+    /// Ends what is in flight over links that are all over.
+    pub(super) fn end_in_flight(&self) {
+        self.in_flight.end_all();
     }
 
     /// Waits until a caller has opened the circuit.

@@ -83,6 +83,7 @@ impl Driver {
                         self.unless_closing(self.serve(&link, &mut ended)).await;
                     }
                     link.abort();
+                    self.node.end_in_flight();
                     ended.all().await;
                     gone.extend(link.identities());
                     let surplus = gone.len().saturating_sub(MAX_GONE);

@@ -148,6 +148,7 @@ fn a_message_says_what_was_read() {
         ("redis://[::1", r#""redis://[::1" is no URL: invalid IPv6 address"#),
         ("redis://h/256", r#""redis://h/256" has the database "256", which is no number from 0 to 255"#),
         ("redis://h/cache", r#""redis://h/cache" has the database "cache", which is no number from 0 to 255"#),
+        ("redis://u:1/2@h/3", r#""redis://***@h/3" has a / before its @ (in a password write %2F)"#),
         ("redis://h/1/2", r#""redis://h/1/2" has the database "1/2", which is no number from 0 to 255"#),
         ("redis://%FF@h", r#""redis://***@h" has a user name that isn't UTF-8 once its percent escapes are decoded"#),
         ("unix://run/redis.sock", r#""unix://run/redis.sock" doesn't name an absolute path"#),
@@ -204,6 +205,8 @@ fn no_message_shows_a_password() {
         "redis://app:#hunter2@h",
         "redis://app:x/hunter2@h",
         "redis://app:1/hunter2@h",
+        "redis://app:@hunter2%/@h",
+        "redis://app:1/hunter2%40h",
         "redis://app:1/x@hunter2@h",
         "redis://app:hunter2/x@h",
         "redis://app:x@hunter2@h:port",
@@ -234,11 +237,15 @@ proptest! {
     }
 
     #[test]
-    fn nothing_near_a_url_makes_parsing_panic(text in "(redis|unix|[a-z]{1,2})?(://)?[a1:@/?#%\\[\\].\\\\ \u{0}é-]{0,12}", port: u16) {
+    fn nothing_near_a_url_makes_parsing_panic(
+        text in "(redis|unix|[a-z]{1,2})?(://)?[a1:@/?#%\\[\\].\\\\ \u{0}é-]{0,12}",
+        port: u16,
+    ) {
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             let shown = endpoint.to_string();
             let again: Endpoint = shown.parse().expect("what is shown is accepted");
-            prop_assert!(matches!(endpoint.address, Address::Unix(_)) || again.address == endpoint.address, "{}", shown);
+            let is_unix = matches!(endpoint.address, Address::Unix(_));
+            prop_assert!(is_unix || again.address == endpoint.address, "{}", shown);
         }
         let _ = Endpoint::try_from((text, port));
     }
@@ -258,14 +265,14 @@ proptest! {
 
     #[test]
     fn every_password_survives_percent_encoding(user in "\\PC{1,8}", password in "\\PC{1,12}") {
-        let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let endpoint = endpoint(&format!("redis://{}:{}@h", encode(&user), encode(&password)));
+        let encode = |text| percent_encoding::percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let endpoint = endpoint(&format!("redis://{}:{}@h", encode(user.as_bytes()), encode(password.as_bytes())));
         prop_assert_eq!(login(&endpoint), (Some(user.as_str()), Some(password.as_str())));
     }
 
     #[test]
     fn no_password_is_ever_shown(
-        scheme in "(redis|rediss|valkey|REDIS|http|re dis|)(://|:/|:|)",
+        scheme in "((redis|rediss|valkey|REDIS|http|re dis)(://|:/|:)|)",
         user in "[a1%@?#]{0,3}",
         (before, after) in ("[a1:@/?#%\\[\\] \\\\]{0,4}", "[a1:@/?#%\\[\\] \\\\]{0,4}"),
         host in "(h|10\\.0\\.0\\.7|\\[::1\\]|my host|)",

@@ -186,6 +186,28 @@ fn a_value_read_from_the_server_just_before_its_removal_isnt_kept() {
 }
 
 #[test]
+fn a_value_that_is_read_while_its_removal_waits_isnt_kept() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let cache = connect(standalone(proxy.endpoint()));
+    for n in 0..3 {
+        let key = cache.key(&call("f").arg(n)).expect("it has a key");
+        proxy.set(Mode::Delay(Duration::from_millis(60)));
+        thread::scope(|scope| {
+            scope.spawn(|| cache.cached(call("f").arg(n), || "old".to_owned()));
+            wait_until("the value is on the server", DEADLINE, || server.has(&key));
+            // Waits until the server has confirmed the store, while others may still read what was stored.
+            scope.spawn(|| cache.remove(call("f").arg(n)).expect("the server is there"));
+            wait_until("memory has forgotten it", DEADLINE, || cache.stats().memory_entries == 0);
+            cache.get::<String>(call("f").arg(n));
+        });
+        proxy.set(Mode::Pass);
+        // Nothing of it may serve once the server is away.
+        assert_eq!(cache.stats().memory_entries, 0);
+    }
+}
+
+#[test]
 fn many_writers_and_readers_never_see_a_value_from_before_its_removal() {
     over_each(|cache| {
         finishes("writers and readers of one key", move || {

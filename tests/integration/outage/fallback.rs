@@ -161,6 +161,18 @@ fn what_the_server_lost_in_a_crash_isnt_served_from_memory_afterwards() {
     assert_eq!(cache.cached(call("f"), || 2), 2, "the server is the truth, and it knows nothing");
 }
 
+#[test]
+fn what_the_server_no_longer_has_isnt_served_in_a_later_outage() {
+    let server = Server::start();
+    let cache = connected(&server);
+    cache.cached(call("f"), || 1);
+    server.command(&["FLUSHALL"]);
+    assert_eq!(cache.get::<i32>(call("f")), None);
+    server.kill();
+    until_degraded(&cache);
+    assert_eq!(cache.get::<i32>(call("f")), None);
+}
+
 fn until_degraded_and_back(cache: &cache_house::CacheHandle) {
     wait_until("the loss is noticed", DEADLINE, || cache.stats().circuit_openings > 0);
     until_connected(cache);

@@ -149,7 +149,13 @@ fn a_write_that_was_held_up_in_the_network_doesnt_arrive_after_a_later_removal()
         set
     });
     assert_eq!(get(&cache).as_deref(), Some("old"), "memory has it");
-    let _ = cache.remove(call("f"));
+    // Only then is the removal not on its way behind the write, on the same connection.
+    wait_until("the server is given up", DEADLINE, || {
+        cache.contains(call("g"));
+        !cache.health().is_connected()
+    });
+    let error = cache.remove(call("f")).expect_err("the server is away");
+    assert!(error.is_unavailable(), "{error}");
     // Over a new connection, while the write still is on its way over the old one.
     wait_until("the server is used again", DEADLINE, || {
         assert_eq!(get(&cache), None);
@@ -235,6 +241,8 @@ fn closing_makes_up_for_what_is_in_the_journal() {
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
     assert!(cache.remove(call("f")).expect_err("a replica is read-only").is_refused());
     assert_eq!(cache.stats().journal_length, 1);
+    assert!(server.has(&key));
+    assert_eq!(get(&cache), None, "the server still has it, and isn't asked");
     server.command(&["REPLICAOF", "NO", "ONE"]);
     cache.close();
     assert!(!server.has(&key));

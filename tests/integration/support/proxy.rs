@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     HoldStanding,
     /// After so many more bytes of replies, each connection is cut.
     CutRepliesAfter(usize),
+    /// In place of replies these bytes come.
+    Garbage(&'static [u8]),
     /// New connections are accepted and never answered; those that stand are held up.
     Mute,
     /// Connections that stand are cut, and new ones are refused.
@@ -215,6 +217,7 @@ impl Connection {
             }
             match mode {
                 Mode::Delay(delay) if replies => thread::sleep(delay),
+                Mode::Garbage(bytes) if replies => return to.write_all(bytes).is_ok(),
                 Mode::CutRepliesAfter(allowed) if replies => {
                     let (_, left) = cut.filter(|(since, _)| *since == changes).unwrap_or((changes, allowed));
                     let now = left.min(bytes.len());

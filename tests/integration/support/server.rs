@@ -1,5 +1,6 @@
 //! Real servers, one for each test.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,12 +20,18 @@ pub(crate) struct Server {
     /// Of the default user, for looking behind the cache's back.
     password: Option<String>,
     folder: TempDir,
-    process: Mutex<Option<Child>>,
+    process: Mutex<Option<Process>>,
+}
+
+/// A running server, and who ends it if this process can't: where a test hangs, nothing is dropped.
+struct Process {
+    server: Child,
+    watchdog: Child,
 }
 
 /// What became of an attempt to start.
 enum Start {
-    Running(Child),
+    Running(Process),
     /// Most likely the port was taken by another.
     Exited,
 }
@@ -76,11 +83,7 @@ impl Server {
 
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(&self) {
-        if let Some(mut child) = self.process().take() {
-            // SIGKILL, which a frozen process heeds too.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        drop(self.process().take());
     }
 
     /// Starts it again, or for the first time, on the same port.
@@ -161,8 +164,8 @@ impl Server {
 
     fn try_start(&self) -> bool {
         match self.spawn() {
-            Start::Running(child) => {
-                *self.process() = Some(child);
+            Start::Running(process) => {
+                *self.process() = Some(process);
                 true
             }
             Start::Exited => false,
@@ -174,22 +177,19 @@ impl Server {
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(&self.arguments).current_dir(self.folder.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut child = child.unwrap_or_else(|error| {
+        let child = child.unwrap_or_else(|error| {
             panic!("can't run `redis-server`, which these tests need: {error}; apt-get install redis-server")
         });
+        let mut process = Process::watched(child);
         let begin = Instant::now();
         loop {
-            if self.is_answered_by(child.id()) {
-                return Start::Running(child);
+            if self.is_answered_by(process.server.id()) {
+                return Start::Running(process);
             }
-            if !matches!(child.try_wait(), Ok(None)) {
+            if !matches!(process.server.try_wait(), Ok(None)) {
                 return Start::Exited;
             }
-            if begin.elapsed() > DEADLINE {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("`redis-server` doesn't answer within {DEADLINE:?}");
-            }
+            assert!(begin.elapsed() < DEADLINE, "`redis-server` doesn't answer within {DEADLINE:?}");
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -204,12 +204,12 @@ impl Server {
     }
 
     fn signal(&self, signal: &str) {
-        let process = self.process().as_ref().expect("the server runs").id().to_string();
+        let process = self.process().as_ref().expect("the server runs").server.id().to_string();
         let status = Command::new("kill").args([signal, &process]).status().expect("`kill` can be run");
         assert!(status.success(), "kill {signal} {process}");
     }
 
-    fn process(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -217,6 +217,28 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+impl Process {
+    fn watched(server: Child) -> Self {
+        // Reads "done", or the end of this process.
+        let script = format!("read -r word; [ \"$word\" = done ] || kill -9 {}", server.id());
+        let watchdog = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Self { server, watchdog: watchdog.expect("`sh` can be run") }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Told first: once it's been waited for, the server's number may be another's.
+        if let Some(mut words) = self.watchdog.stdin.take() {
+            let _ = words.write_all(b"done\n");
+        }
+        let _ = self.watchdog.wait();
+        // SIGKILL, which a frozen process heeds too.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
     }
 }
 

@@ -45,7 +45,7 @@ async fn what_is_not_answered_ends_once_it_is_overdue_and_not_before() {
         let waiting: Vec<_> =
             (0..64).filter_map(|_| in_flight.enter()).map(|permit| permit.run(pending::<()>())).collect();
         for waiting in waiting {
-            assert_eq!(waiting.await, Err(Overdue));
+            assert_eq!(waiting.await, Err(Unanswered::Overdue));
         }
         assert!(start.elapsed() >= TIMEOUT);
         assert_eq!(told.load(Ordering::SeqCst), 64 * round);
@@ -62,7 +62,7 @@ fn an_operation_may_be_polled_without_any_runtime() {
         runtime.block_on(sweeper.sweep(|_| ()));
     });
     let permit = in_flight.enter().expect("nothing is in flight");
-    assert_eq!(futures::executor::block_on(permit.run(pending::<()>())), Err(Overdue));
+    assert_eq!(futures::executor::block_on(permit.run(pending::<()>())), Err(Unanswered::Overdue));
 }
 
 #[tokio::test]
@@ -75,6 +75,6 @@ async fn a_sweep_that_comes_late_itself_says_so() {
     tokio::task::yield_now().await;
     // The program's own code blocks the one thread that this runtime has.
     std::thread::sleep(TIMEOUT * 4);
-    assert_eq!(waiting.await, Err(Overdue));
+    assert_eq!(waiting.await, Err(Unanswered::Overdue));
     assert_eq!(*starved.lock(), Some(true));
 }

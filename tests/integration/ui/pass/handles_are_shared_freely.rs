@@ -6,7 +6,8 @@ fn sent<T: Send + 'static>() {}
 
 /// A handle is one type, whatever the topology.
 fn either(server: bool) -> Result<CacheHandle, Error> {
-    if server { CacheHouse::builder().standalone("localhost:1").build() } else { CacheHouse::builder().memory().build() }
+    let builder = CacheHouse::builder();
+    if server { builder.standalone("localhost:1").build() } else { builder.memory().build() }
 }
 
 fn main() -> Result<(), Error> {

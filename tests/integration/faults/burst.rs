@@ -1,0 +1,77 @@
+//! More calls than a server that is frozen can take: memory stays flat.
+
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::call;
+use crate::support::{DEADLINE, Server, alone, connect, multi_thread, standalone, wait_until};
+
+const CALLS: u64 = 100_000;
+const MEMORY: u64 = 8 * 1024 * 1024;
+/// Of `max_in_flight`, where nothing is said.
+const CAP: u64 = 4_096;
+/// What one operation in flight may hold, its caller's future included: many times its value.
+const EACH: u64 = 12 * 1024;
+
+#[test]
+fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
+    alone("faults::burst::a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows", || {
+        // The kernel ends a TCP connection that takes nothing for a second, and with it the burst.
+        let server = Server::start_with(&["--unixsocket", "redis.sock"]);
+        let runtime = multi_thread(2);
+        // So long that the circuit stays closed: the cap alone holds the calls back.
+        let cache = connect(
+            standalone(format!("unix://{}", server.path("redis.sock").display()))
+                .command_timeout(DEADLINE * 2)
+                .max_value_bytes(64 * 1024)
+                .memory_max_bytes(MEMORY),
+        );
+        let value = |n: u64| format!("{n:01024}");
+        // What a program of this kind needs anyway.
+        for n in 0..4_000 {
+            cache.cached(call("warm").arg(n), || value(n));
+        }
+        let before = resident();
+        server.freeze();
+        let returned = Arc::new(AtomicU64::new(0));
+        for n in 0..CALLS {
+            let (cache, counter) = (cache.clone(), Arc::clone(&returned));
+            runtime.spawn(async move {
+                if n % 2 == 0 {
+                    assert_eq!(cache.cached_async(call("f").arg(n), async || value(n)).await, value(n));
+                } else {
+                    // The answer is an error as long as the server doesn't say that it has the value.
+                    let _ = cache.insert_async(call("f").arg(n), &value(n)).await;
+                }
+                counter.fetch_add(1, Ordering::SeqCst);
+            });
+            // Those beyond the cap return at once, so this waits for few.
+            wait_until("calls beyond the cap return", DEADLINE, || {
+                n - returned.load(Ordering::SeqCst).min(n) <= CAP + 500
+            });
+        }
+        wait_until("calls beyond the cap return", DEADLINE, || returned.load(Ordering::SeqCst) >= CALLS - CAP);
+        let growth = resident().saturating_sub(before);
+        let stats = cache.stats();
+        assert!(stats.shed > CAP, "{stats:?}");
+        assert!(stats.memory_bytes <= MEMORY, "{stats:?}");
+        assert_eq!((stats.circuit_openings, stats.server_timeouts), (0, 0), "{stats:?}");
+        let bound = MEMORY + CAP * EACH;
+        assert!(growth < bound, "{growth} bytes more, and {bound} is the most; {stats:?}");
+        server.thaw();
+        wait_until("all return", DEADLINE, || returned.load(Ordering::SeqCst) == CALLS);
+        // Also what didn't get through: old values go, and the server is used.
+        wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+        assert!(cache.health().is_connected());
+    });
+}
+
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+    let kib: u64 = line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("it's a number");
+    kib * 1024
+}
