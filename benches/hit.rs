@@ -50,9 +50,8 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let server = RedisServer::start();
     redis_pairs(&runtime, &server);
-    if std::env::args().any(|arg| arg == "redis") {
-        return;
-    }
+    outage_pairs(&runtime, &server);
+    standing_costs(&runtime, &server);
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
@@ -148,6 +147,70 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// A memory hit while the circuit is open, beside the same hit where there is no server.
+fn outage_pairs(runtime: &Runtime, server: &RedisServer) {
+    let degraded = runtime.block_on(async {
+        let cache = CacheHouse::builder().standalone(("127.0.0.1", server.port)).build().unwrap();
+        assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+        cache
+    });
+    let memory = CacheHouse::builder().memory().build().unwrap();
+    server.signal("-STOP");
+    for cache in [&degraded, &memory] {
+        (0..KEYS).for_each(|id| drop(cache.cached(options(id), || user(id))));
+    }
+    assert!(!degraded.health().is_connected(), "three timeouts have opened the circuit");
+    let nanos = |cache: &CacheHandle| {
+        let start = Instant::now();
+        for id in 0..100 * KEYS {
+            let hit = cache.cached(options(id % KEYS), || -> User { unreachable!("every call is a hit") });
+            black_box(hit);
+        }
+        start.elapsed().as_nanos() as f64 / (100 * KEYS) as f64
+    };
+    let pairs: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (nanos(&degraded), nanos(&memory))).collect();
+    let one = median(pairs.iter().map(|pair| pair.0));
+    let other = median(pairs.iter().map(|pair| pair.1));
+    let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1));
+    println!("Memory hit: {one:.0} ns with the circuit open, {other:.0} ns without a server, ratio {ratio:.2}");
+    server.signal("-CONT");
+    degraded.close();
+}
+
+/// What a handle costs that does nothing, and an entry that's kept.
+fn standing_costs(runtime: &Runtime, server: &RedisServer) {
+    let cache = runtime.block_on(async {
+        let cache = CacheHouse::builder().standalone(("127.0.0.1", server.port)).build().unwrap();
+        assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+        cache
+    });
+    let (before, idle) = (cpu_ticks(), Duration::from_secs(3));
+    std::thread::sleep(idle);
+    let ticks = cpu_ticks() - before;
+    println!("An idle handle: {ticks} ticks of 10 ms of CPU in {idle:?}");
+    cache.close();
+
+    const ENTRIES: u64 = 100_000;
+    let big = CacheHouse::builder().memory().memory_max_entries(2 * ENTRIES).memory_max_bytes(1 << 30).build().unwrap();
+    let before = resident_kib();
+    (0..ENTRIES).for_each(|id| drop(big.cached(options(id), || user(id))));
+    let (stats, kib) = (big.stats(), resident_kib() - before);
+    assert_eq!(stats.memory_entries, ENTRIES);
+    println!("An entry in memory: {} bytes resident, key and value included", kib * 1024 / ENTRIES);
+}
+
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 fn parts(criterion: &mut Criterion, runtime: &Runtime) {
     let cache = CacheHouse::builder().memory().build().unwrap();
     let bare = quick_cache::sync::Cache::<u64, Arc<User>>::new(10_000);
@@ -221,6 +284,10 @@ impl RedisServer {
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { process, port }
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
     }
 }
 

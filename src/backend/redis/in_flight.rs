@@ -3,7 +3,7 @@
 //! One sweeper ends all that wait too long, so that an operation costs neither a timer nor a task,
 //! and may be polled on any executor, or on none.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -34,6 +34,9 @@ struct Slot {
 /// By how much a timer may come late on a machine that is merely busy.
 const TIMER_SLACK: Duration = Duration::from_millis(20);
 
+/// So many in flight are a crowd.
+const CROWD: usize = 8;
+
 const FREE: u64 = u64::MAX;
 const OVERDUE: u64 = 0;
 const LOST: u64 = 1;
@@ -51,6 +54,7 @@ pub(crate) enum Unanswered {
 pub(crate) struct Permit<'a> {
     in_flight: &'a InFlight,
     slot: u32,
+    crowded: bool,
 }
 
 /// What one sweep ended.
@@ -79,8 +83,11 @@ impl InFlight {
 
     /// `None` while as many are in flight as may be.
     pub(crate) fn enter(&self) -> Option<Permit<'_>> {
-        let slot = self.free.lock().pop()?;
-        let permit = Permit { in_flight: self, slot };
+        let (slot, crowded) = {
+            let mut free = self.free.lock();
+            (free.pop()?, free.len() + CROWD < self.slots.len())
+        };
+        let permit = Permit { in_flight: self, slot, crowded };
         permit.slot().deadline.store(self.now() + nanos(self.timeout), Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.started.notify_one();
@@ -152,6 +159,14 @@ impl InFlight {
 }
 
 impl<'a> Permit<'a> {
+    /// Lets the other callers that are ready go first, if there are many: then all of them send back to back, and their commands
+    /// leave in a few packets. Sent one at a time, between everything else that a call does, each would have a packet of its own.
+    pub(crate) async fn join_the_crowd(&self) {
+        if self.crowded {
+            yield_once().await;
+        }
+    }
+
     /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.
     pub(crate) fn run<F: Future>(self, operation: F) -> Watched<'a, F> {
         Watched { operation, permit: self }
@@ -200,6 +215,20 @@ impl<F: Future> Future for Watched<'_, F> {
 
 fn is_watched(deadline: u64) -> bool {
     !matches!(deadline, FREE | OVERDUE | LOST)
+}
+
+/// To the end of the executor's queue, whichever executor it is.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn nanos(duration: Duration) -> u64 {

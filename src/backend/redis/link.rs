@@ -364,7 +364,7 @@ fn readable(details: &str) -> String {
 }
 
 fn is_tls_trouble(detail: &str) -> bool {
-    ["certificate", "handshake", "corrupt message", "alert", "tls"]
+    ["certificate", "handshake", "corrupt message", "invalidmessage", "alert", "tls"]
         .iter()
         .any(|word| detail.to_lowercase().contains(word))
 }

@@ -118,6 +118,7 @@ impl Node {
         if link.is_over() {
             return Err(ServerError::Unavailable(Unavailable::ConnectionLost));
         }
+        permit.join_the_crowd().await;
         match permit.run(operation).await {
             Ok(Ok(Ok(frame))) => {
                 self.answered();
