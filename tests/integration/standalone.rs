@@ -302,3 +302,14 @@ fn a_runtime_without_timers_or_io_is_no_obstacle() {
     drop(bare);
     assert_eq!(cache.cached(call("f"), || 3), 1);
 }
+
+#[test]
+fn clearing_many_pages_needs_room_for_one_operation_only() {
+    let server = Server::start();
+    let cache = connect(standalone(server.endpoint()).max_in_flight(1));
+    for n in 0..3_000 {
+        server.set(&format!("cachehouse:many:{n}"), "1");
+    }
+    assert_eq!(cache.clear_namespace("many").expect("the server is there"), 3_000);
+    assert_eq!(cache.stats().shed, 0);
+}

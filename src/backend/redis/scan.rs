@@ -25,18 +25,16 @@ pub(super) async fn clear(node: &Node, link: &Arc<Link>, prefix: &KeyPrefix) -> 
     let mut removed = unlink(node, link, vec![exact]).await?;
     let pattern = Bytes::from(format!("{}:*", escaped(prefix.as_str())));
     let mut cursor = Bytes::from_static(b"0");
-    let mut page = Vec::new();
     loop {
-        // The next page is fetched while the last one is removed.
+        // One after the other: at once, the two would need room for two in flight, and there may be room for one.
         let args = vec![cursor.into(), "MATCH".into(), pattern.clone().into(), "COUNT".into(), PAGE.into()];
-        let next = node.send(link, &pattern, "SCAN", args);
-        let (next, gone) = tokio::join!(next, unlink(node, link, std::mem::take(&mut page)));
-        removed += gone?;
-        (cursor, page) = reply::scan_page(next?)?;
+        let (next, mut page) = reply::scan_page(node.send(link, &pattern, "SCAN", args).await?)?;
         page.retain(|key| prefix.matches(key));
-        if cursor.as_ref() == b"0" {
-            return Ok(removed + unlink(node, link, page).await?);
+        removed += unlink(node, link, page).await?;
+        if next.as_ref() == b"0" {
+            return Ok(removed);
         }
+        cursor = next;
     }
 }
 

