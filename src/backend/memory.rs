@@ -70,8 +70,8 @@ pub(crate) struct Content {
 #[derive(Default)]
 pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
 
-/// Another client may change the life of a value without changing its bytes. So once in this time, and not on every hit, the server is
-/// asked for that too.
+/// Another client may change the life of a value without changing its bytes. So after a tenth of the life that was known, but not sooner
+/// than this and not on every hit, the server is asked for that too.
 const LIFE_IS_CERTAIN: Duration = Duration::from_secs(1);
 
 /// Estimated cost of an entry beside its key and value: the table's slot, the `Arc`, the `Entry`.
@@ -188,7 +188,9 @@ impl Entry {
 
     /// Whether so much time has passed since its life was known that it's worth asking again.
     pub(crate) fn is_life_uncertain(&self, now: Moment) -> bool {
-        now > Moment::from_nanos(self.learned.load(Ordering::Relaxed)).after(LIFE_IS_CERTAIN)
+        let learned = self.learned.load(Ordering::Relaxed);
+        let life = Duration::from_nanos(self.expires.load(Ordering::Relaxed).saturating_sub(learned));
+        now > Moment::from_nanos(learned).after((life / 10).max(LIFE_IS_CERTAIN))
     }
 
     /// The server has said what remains of its life.
