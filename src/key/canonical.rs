@@ -87,6 +87,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    fn float(self, value: impl zmij::Float + Into<f64> + Copy) -> Result<(), Unkeyable> {
+        let finite = number::write_float(self.out, value);
+        finite.ok_or_else(|| ser::Error::custom("a float that isn't finite has no JSON text"))
+    }
+
     fn elements(self, open: &[u8], close: &'static [u8]) -> Elements<'a> {
         self.out.extend_from_slice(open);
         Elements { out: self.out, first: true, close }
@@ -162,11 +167,11 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Unkeyable> {
-        number::write_float(self.out, value)
+        self.float(value)
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Unkeyable> {
-        number::write_float(self.out, value)
+        self.float(value)
     }
 
     fn serialize_char(self, value: char) -> Result<(), Unkeyable> {

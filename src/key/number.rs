@@ -1,20 +1,14 @@
 //! One spelling for each number in the canonical text.
 
-use serde::ser::Error as _;
+use super::text::Text;
 
-use super::canonical::{Text, Unkeyable};
-
-/// Appends the shortest decimal text that reads back as `value`.
-///
-/// # Errors
-///
-/// For what isn't finite: JSON has no text for it, and `null` would be shared by three values.
-pub(super) fn write_float<F: zmij::Float + Into<f64> + Copy>(out: &mut Text, value: F) -> Result<(), Unkeyable> {
-    if !value.into().is_finite() {
-        return Err(Unkeyable::custom("a float that isn't finite has no JSON text"));
-    }
-    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
-    Ok(())
+/// Appends the shortest decimal text that reads back as `value`; `None` for what isn't finite: JSON has no text for it, and `null`
+/// would be shared by three values.
+pub(super) fn write_float<const N: usize, F: zmij::Float + Into<f64> + Copy>(
+    out: &mut Text<N>,
+    value: F,
+) -> Option<()> {
+    value.into().is_finite().then(|| out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()))
 }
 
 /// Appends a number that came as decimal text, as it would have been written without
@@ -22,7 +16,7 @@ pub(super) fn write_float<F: zmij::Float + Into<f64> + Copy>(out: &mut Text, val
 ///
 /// A number that a 64-bit integer or float can't hold keeps all its digits: without that feature it
 /// couldn't have been told from its neighbours, with it two different numbers get two keys.
-pub(super) fn write_decimal(out: &mut Text, text: &str) {
+pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) {
     if text != "-0" {
         if let Ok(value) = text.parse::<u64>() {
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());

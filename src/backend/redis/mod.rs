@@ -57,7 +57,7 @@ impl Redis {
             && self.node.journal.len() > 0
         {
             // What doesn't succeed now is lost with this process, as its memory is.
-            let _ = self.node.replay(&link).await;
+            let _ = scan::replay(&self.node, &link).await;
         }
         self.node.advance(Stage::Closing);
         self.node.reached(Stage::Closed).await;

@@ -10,13 +10,12 @@ use fred::types::{Resp3Frame as Frame, Value};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::super::journal::{Invalidate, Journal};
+use super::super::journal::Journal;
 use super::super::{ServerError, Unavailable};
 use super::in_flight::{InFlight, Swept, Unanswered};
 use super::link::{Link, Sent};
-use super::{reply, scan};
+use super::reply;
 use crate::health::{HealthBoard, Reason, ReasonKind};
-use crate::key::{KeyPrefix, ServerKey};
 use crate::telemetry::Counters;
 
 /// Shared by callers and the one driver task, which owns the connection.
@@ -238,11 +237,6 @@ impl Node {
             })
             .await;
     }
-
-    /// Carries the journal out over `link`, whether or not that is published.
-    pub(super) async fn replay(&self, link: &Arc<Link>) -> Result<(), Unavailable> {
-        self.journal.replay(&OverLink { node: self, link }).await
-    }
 }
 
 /// How a node ends.
@@ -267,22 +261,6 @@ impl Node {
         let mut stages = self.stage.subscribe();
         // Fails only when the sender is gone, and that is `self`.
         let _ = stages.wait_for(|now| *now >= stage).await;
-    }
-}
-
-/// The journal's hands on a link.
-struct OverLink<'a> {
-    node: &'a Node,
-    link: &'a Arc<Link>,
-}
-
-impl Invalidate for OverLink<'_> {
-    async fn remove_all(&self, keys: &[ServerKey]) -> Result<(), ServerError> {
-        scan::unlink(self.node, self.link, keys.to_vec()).await.map(|_| ())
-    }
-
-    async fn clear(&self, prefix: &KeyPrefix) -> Result<(), ServerError> {
-        scan::clear(self.node, self.link, prefix).await.map(|_| ())
     }
 }
 

@@ -1,11 +1,12 @@
-//! Clearing by page: each page under its own deadline, so that clearing never holds up the callers.
+//! Removing many keys, by page: each page under its own deadline, so that it never holds up the callers.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::types::Value;
 
-use super::super::ServerError;
+use super::super::journal::Invalidate;
+use super::super::{ServerError, Unavailable};
 use super::link::Link;
 use super::node::Node;
 use super::reply;
@@ -44,6 +45,27 @@ pub(super) async fn unlink(node: &Node, link: &Arc<Link>, keys: Vec<ServerKey>) 
     let args = keys.into_iter().map(Value::from).collect();
     let removed = reply::number(&node.send(link, &first, "UNLINK", args).await?)?;
     Ok(u64::try_from(removed).unwrap_or(0))
+}
+
+/// Carries the journal out over `link`, whether or not that is published.
+pub(super) async fn replay(node: &Node, link: &Arc<Link>) -> Result<(), Unavailable> {
+    node.journal.replay(&OverLink { node, link }).await
+}
+
+/// The journal's hands on a link.
+struct OverLink<'a> {
+    node: &'a Node,
+    link: &'a Arc<Link>,
+}
+
+impl Invalidate for OverLink<'_> {
+    async fn remove_all(&self, keys: &[ServerKey]) -> Result<(), ServerError> {
+        unlink(self.node, self.link, keys.to_vec()).await.map(|_| ())
+    }
+
+    async fn clear(&self, prefix: &KeyPrefix) -> Result<(), ServerError> {
+        clear(self.node, self.link, prefix).await.map(|_| ())
+    }
 }
 
 /// The text as a glob pattern that matches only itself.

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::link::{Connector, Ended, Identity, Link};
 use super::node::{Node, Stage};
+use super::scan;
 use crate::config::Reconnect;
 use crate::health::{Reason, ReasonKind};
 
@@ -113,7 +114,7 @@ impl Driver {
         if !gone.is_empty() {
             return false;
         }
-        if let Err(why) = self.node.replay(link).await {
+        if let Err(why) = scan::replay(&self.node, link).await {
             self.node.health.degraded(Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
         }
@@ -152,7 +153,7 @@ impl Driver {
         while missed < PROBES_TO_REBUILD {
             match self.probe(link, ended).await {
                 Probe::Answered => {
-                    if self.node.replay(link).await.is_ok() {
+                    if scan::replay(&self.node, link).await.is_ok() {
                         self.node.publish(link);
                         return true;
                     }
@@ -171,7 +172,7 @@ impl Driver {
 
     /// An invalidation wasn't confirmed although the circuit is closed, or not yet open.
     async fn replay_while_closed(&self, link: &Arc<Link>) -> bool {
-        if self.node.is_available() && self.node.journal.len() > 0 && self.node.replay(link).await.is_err() {
+        if self.node.is_available() && self.node.journal.len() > 0 && scan::replay(&self.node, link).await.is_err() {
             // The failures have been counted; what is left waits for the next beat.
             tracing::debug!(target: "cache_house", "invalidations wait for the server");
         }
