@@ -197,8 +197,8 @@ impl Node {
         self.suspect.notified().await;
     }
 
-    /// Opens the circuit because a permission is missing.
-    pub(super) fn not_permitted(&self, reason: Reason) {
+    /// Opens the circuit for a reason that the driver has found.
+    pub(super) fn give_up(&self, reason: Reason) {
         self.open(None, reason);
     }
 

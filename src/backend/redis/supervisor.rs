@@ -183,7 +183,7 @@ impl Driver {
     async fn still_permitted(&self, link: &Arc<Link>) -> bool {
         match timeout(PROBE_TIMEOUT.max(self.node.command_timeout), link.check_permissions()).await {
             Ok(Ok(Some(reason))) => {
-                self.node.not_permitted(reason);
+                self.node.give_up(reason);
                 false
             }
             // What is wrong with the connection, others find out.
@@ -195,7 +195,7 @@ impl Driver {
         match self.probe(link, ended).await {
             Probe::Answered => self.replay_while_closed(link).await,
             Probe::NotReady(reason) => {
-                self.node.health.degraded(reason);
+                self.node.give_up(reason);
                 false
             }
             Probe::Missed => matches!(self.probe(link, ended).await, Probe::Answered),
