@@ -260,6 +260,12 @@ fn parts(criterion: &mut Criterion, runtime: &Runtime) {
     group.bench_function("options of two arguments", |b| b.iter(|| black_box(options(next()))));
     group.bench_function("the server's key", |b| b.iter(|| black_box(cache.key(&options(next())).unwrap())));
     group.finish();
+    let mut group = criterion.benchmark_group("tracing");
+    // What a hit does once. Nobody subscribes here.
+    group.bench_function("an event that is off", |b| {
+        b.iter(|| tracing::debug!(target: "cache_house", key = ?black_box(1_u64), "hit in memory"));
+    });
+    group.finish();
 }
 
 async fn fred_client(port: u16) -> Client {

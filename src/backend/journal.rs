@@ -135,6 +135,8 @@ impl Journal {
             let names: Vec<_> = batch.iter().map(|(key, _)| key.clone()).collect();
             match server.remove_all(&names).await {
                 Ok(()) => self.confirm_keys(batch),
+                // Not about these keys: each of the others would be refused too.
+                Err(ServerError::Refused { code, .. }) if code == "READONLY" => return Ok(()),
                 Err(error) => {
                     refused(error)?;
                     self.replay_one_by_one(server, batch).await?;

@@ -146,3 +146,33 @@ fn a_confirmation_does_not_take_away_a_later_invalidation() {
     assert!(journal.blocks(&key("n", 1)));
     assert_eq!(journal.len(), 1);
 }
+
+/// A server that takes no writes, and counts how often it was asked.
+#[derive(Default)]
+struct ReadOnly(AtomicUsize);
+
+impl Invalidate for ReadOnly {
+    async fn remove_all(&self, _: &[ServerKey]) -> Result<(), ServerError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(ServerError::Refused {
+            code: "READONLY".into(),
+            message: "You can't write against a read only replica.".into(),
+        })
+    }
+
+    async fn clear(&self, _: &KeyPrefix) -> Result<(), ServerError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_writes_is_not_asked_for_each_key() {
+    let journal = Journal::default();
+    for number in 0..5_000 {
+        journal.add_key(&key("n", number)).expect("there is room");
+    }
+    let server = ReadOnly::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert_eq!(server.0.load(Ordering::SeqCst), 1);
+    assert_eq!(journal.len(), 5_000, "all of it waits");
+}

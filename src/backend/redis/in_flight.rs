@@ -34,6 +34,13 @@ struct Slot {
 /// By how much a timer may come late on a machine that is merely busy.
 const TIMER_SLACK: Duration = Duration::from_millis(20);
 
+/// How long answers that lie in the socket may take to be read, once the program lets its runtime run again; a quarter of
+/// the timeout at most.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A timer that comes later than this, or than a tenth of the timeout, was held up by the program itself.
+const STARVED: Duration = Duration::from_millis(25);
+
 /// So many in flight are a crowd.
 const CROWD: usize = 8;
 
@@ -103,11 +110,19 @@ impl InFlight {
                 continue;
             };
             tokio::time::sleep_until((self.start + Duration::from_nanos(next)).into()).await;
+            let mut late = self.now().saturating_sub(next);
+            if late > nanos(TIMER_SLACK) {
+                // Answers may have come while nothing here ran: they are read first.
+                let grace = GRACE.min(self.timeout / 4);
+                tokio::time::sleep(grace).await;
+                late = self.now().saturating_sub(next + nanos(grace));
+            }
             let now = self.now();
-            let late = Duration::from_nanos(now.saturating_sub(next));
-            let overdue = self.end_overdue(now);
-            if overdue > 0 {
-                tell(Swept { overdue, starved: late > (self.timeout / 2).max(TIMER_SLACK) });
+            let overdue = self.mark(now, OVERDUE);
+            if !overdue.is_empty() {
+                // Told before anybody is woken: who was let down last sees what came of it.
+                tell(Swept { overdue: overdue.len(), starved: late > nanos(STARVED.max(self.timeout / 10)) });
+                self.wake(&overdue);
             }
         }
     }
@@ -129,28 +144,28 @@ impl InFlight {
 
     /// Ends all that is in flight, because its connection is over.
     pub(crate) fn end_all(&self) {
-        self.end(u64::MAX, LOST);
+        self.wake(&self.mark(u64::MAX, LOST));
     }
 
-    fn end_overdue(&self, now: u64) -> usize {
-        self.end(now, OVERDUE)
-    }
-
-    /// Ends what is due by `now`; how many that were.
-    fn end(&self, now: u64, how: u64) -> usize {
-        let mut ended = 0;
-        for slot in &self.slots {
+    /// Marks what is due by `now` as ended; their owners have yet to be woken.
+    fn mark(&self, now: u64, how: u64) -> Vec<u32> {
+        let mut marked = Vec::new();
+        for (index, slot) in (0..).zip(&self.slots) {
             let deadline = slot.deadline.load(Ordering::SeqCst);
-            if !is_watched(deadline) || deadline > now {
-                continue;
-            }
-            // Fails where the operation has just ended.
-            if slot.deadline.compare_exchange(deadline, how, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                slot.waker.wake();
-                ended += 1;
+            // The exchange fails where the operation has just ended.
+            let due = is_watched(deadline) && deadline <= now;
+            if due && slot.deadline.compare_exchange(deadline, how, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                marked.push(index);
             }
         }
-        ended
+        marked
+    }
+
+    fn wake(&self, marked: &[u32]) {
+        for &index in marked {
+            // Who has taken the slot since is woken for nothing, which does no harm.
+            self.slots[index as usize].waker.wake();
+        }
     }
 
     fn now(&self) -> u64 {
