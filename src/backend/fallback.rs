@@ -66,7 +66,7 @@ pub(crate) enum Read<T> {
 impl<S: Server> Tiers<S> {
     pub(crate) fn route(&self, key: &CallKey) -> Route {
         match &self.server {
-            Some(server) if server.is_available() && !self.journal.blocks(key) => Route::Server,
+            Some(server) if server.is_available(key) && !self.journal.blocks(key) => Route::Server,
             _ if self.memory.is_some() => Route::Memory,
             _ => Route::Nowhere,
         }
@@ -127,9 +127,7 @@ impl<S: Server> Tiers<S> {
                 value.map_or(Read::Miss, Read::Hit)
             }
             Ok(None) => {
-                if let Some(memory) = &self.memory {
-                    fence.commit(|| memory.take(request.key));
-                }
+                self.forget_within(fence, request.key);
                 Read::Miss
             }
             Err(ServerError::WrongType) => Read::Foreign,
@@ -176,6 +174,13 @@ impl<S: Server> Tiers<S> {
     /// Drops what memory holds of `key`; whether there was something.
     pub(crate) fn forget(&self, key: &CallKey) -> bool {
         self.memory.as_ref().is_some_and(|memory| memory.remove(key))
+    }
+
+    /// The same, unless the key has been invalidated since this caller got its turn.
+    pub(crate) fn forget_within(&self, fence: &impl Fence, key: &CallKey) {
+        if let Some(memory) = &self.memory {
+            fence.commit(|| memory.take(key));
+        }
     }
 
     /// Drops what memory holds of the keys that `prefix` names; how many there were.

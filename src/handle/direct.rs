@@ -75,7 +75,8 @@ impl CacheHandle {
         let (lead, storing) = self.core.flights.take_over(&key, Caller::new(true));
         // Until the new value is confirmed the old one has to go. The new one stays in memory either way.
         let pending = Pending::new(self, What::Key(&key), false);
-        tiers.forget(&key);
+        // Not what a later writer may have put there since.
+        tiers.forget_within(&lead, &key);
         if let Some(storing) = storing {
             storing.stored().await;
         }
