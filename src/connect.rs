@@ -77,8 +77,8 @@ fn connect(config: Config) -> Result<CacheHandle, Error> {
     let memory = || Memory::new(limits, config.clock.clone());
     let (health, memory, server) = match &config.topology {
         Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Some(memory()), None),
-        Topology::Standalone(connection) => {
-            let health = Arc::new(HealthBoard::new(Health::Connecting, connection.endpoint.to_string()));
+        Topology::Server(connection) => {
+            let health = Arc::new(HealthBoard::new(Health::Connecting, connection.seeds[0].to_string()));
             let (journal, counters) = (Arc::clone(&journal), Arc::clone(&counters));
             let server = Redis::start(connection, &config.scope, journal, counters, Arc::clone(&health))?;
             (health, config.fallback_to_memory.then(memory), Some(server))

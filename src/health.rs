@@ -35,6 +35,13 @@ pub enum Health {
 pub enum Topology {
     /// One server.
     Standalone,
+    /// A cluster.
+    Cluster {
+        /// How many shards there are: primaries that have slots.
+        shards: usize,
+        /// How many of them can be asked now; calls of the others' keys are served from memory.
+        served: usize,
+    },
 }
 
 /// Why the server isn't used: what kind of trouble, and in its own words.
@@ -76,6 +83,15 @@ impl Health {
     }
 }
 
+impl Topology {
+    fn served(&self) -> usize {
+        match self {
+            Self::Standalone => 1,
+            Self::Cluster { served, .. } => *served,
+        }
+    }
+}
+
 impl Reason {
     pub(crate) fn new(kind: ReasonKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
@@ -85,6 +101,15 @@ impl Reason {
     #[must_use]
     pub fn kind(&self) -> ReasonKind {
         self.kind
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standalone => f.write_str("a standalone server"),
+            Self::Cluster { shards, served } => write!(f, "a cluster, {served} of {shards} shards served"),
+        }
     }
 }
 
@@ -113,7 +138,7 @@ impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting => f.write_str("connecting"),
-            Self::Connected { topology: Topology::Standalone } => f.write_str("connected to a standalone server"),
+            Self::Connected { topology } => write!(f, "connected to {topology}"),
             Self::Degraded { since, reason } => write!(f, "degraded for {:.1?}: {reason}", since.elapsed()),
             Self::Memory => f.write_str("memory only"),
             Self::Closed => f.write_str("closed"),
@@ -142,17 +167,20 @@ impl HealthBoard {
         self.posted.subscribe()
     }
 
-    /// The server serves from now on.
-    pub(crate) fn connected(&self, topology: Topology) {
-        match self.change(Health::Connected { topology }) {
-            Some(Health::Degraded { since, .. }) => {
+    /// The server serves from now on; `trouble` is what keeps a part of it from doing so.
+    pub(crate) fn connected(&self, topology: Topology, trouble: Option<&Reason>) {
+        let endpoint = &self.endpoint;
+        let before = self.change(Health::Connected { topology });
+        let Some(before) = before else { return };
+        match (before, trouble) {
+            (Health::Connected { topology: before }, Some(reason)) if topology.served() < before.served() => {
+                tracing::warn!(target: "cache_house", %endpoint, %reason, "{topology}; memory serves the others");
+            }
+            (Health::Degraded { since, .. }, _) => {
                 let down = since.elapsed();
-                tracing::info!(target: "cache_house", endpoint = %self.endpoint, ?down, "the cache server is back");
+                tracing::info!(target: "cache_house", %endpoint, ?down, %topology, "the cache server is back");
             }
-            Some(_) => {
-                tracing::info!(target: "cache_house", endpoint = %self.endpoint, "the cache server is connected")
-            }
-            None => {}
+            _ => tracing::info!(target: "cache_house", %endpoint, %topology, "the cache server is connected"),
         }
     }
 

@@ -4,6 +4,7 @@
 //! server has confirmed that it's gone. Until then no call reads the key from the server, so no
 //! invalidated value comes back, however long the outage.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::slots::{SlotSet, slot_of};
 use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 
@@ -36,15 +38,29 @@ struct Items {
     /// By scope, so that a scope can be collapsed; the empty one holds custom keys outside their scope.
     scopes: HashMap<String, HashMap<ServerKey, u64>>,
     keys: usize,
-    prefixes: HashMap<KeyPrefix, u64>,
+    prefixes: HashMap<KeyPrefix, Clearing>,
     /// Numbers each writing, so that a confirmation doesn't take away a later one.
     sequence: u64,
 }
 
+/// A namespace to clear.
+#[derive(Clone)]
+struct Clearing {
+    sequence: u64,
+    /// Where it hasn't been confirmed yet; all of it on a server that isn't a cluster.
+    left: SlotSet,
+}
+
 /// What carries out the journal's items.
 pub(crate) trait Invalidate {
-    fn remove_all(&self, keys: &[ServerKey]) -> impl Future<Output = Result<(), ServerError>> + Send;
-    fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<(), ServerError>> + Send;
+    /// Whether one item may be out of reach while others aren't: a cluster.
+    const HAS_PARTS: bool;
+
+    /// Removes the keys; what came of each.
+    fn remove_all(&self, keys: &[ServerKey]) -> impl Future<Output = Vec<Result<(), ServerError>>> + Send;
+
+    /// Removes what `prefix` names in the slots `left`; in which of them it's certain.
+    fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> impl Future<Output = Result<SlotSet, ServerError>> + Send;
 }
 
 /// The journal can't take another key: only for custom keys outside their scope, which can't be collapsed.
@@ -67,11 +83,14 @@ impl Journal {
             return false;
         }
         let items = self.items.lock();
-        if items.prefixes.keys().any(|prefix| prefix.matches_key(key)) {
+        let server_key = OnceCell::new();
+        let server_key = || server_key.get_or_init(|| key.server_key());
+        let mut clearing = items.prefixes.iter().filter(|(prefix, _)| prefix.matches_key(key));
+        if clearing.any(|(_, clearing)| clearing.left.contains(slot_of(server_key()))) {
             return true;
         }
         let scope = items.scopes.get(key.scope().unwrap_or_default());
-        scope.is_some_and(|keys| keys.contains_key(&key.server_key()))
+        scope.is_some_and(|keys| keys.contains_key(server_key()))
     }
 
     /// Notes that `key` has to go.
@@ -104,7 +123,7 @@ impl Journal {
     fn add_prefix_locked(&self, items: &mut Items, prefix: KeyPrefix) {
         items.forget_keys_under(&prefix);
         let sequence = items.next();
-        items.prefixes.insert(prefix, sequence);
+        items.prefixes.insert(prefix, Clearing { sequence, left: SlotSet::all() });
         if items.prefixes.len() > MAX_PREFIXES {
             items.collapse_prefixes();
         }
@@ -117,47 +136,52 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Where the server can't be asked; what was confirmed before that is forgotten.
-    pub(crate) async fn replay(&self, server: &impl Invalidate) -> Result<(), Unavailable> {
+    /// Where the server, or a part of it, can't be asked; what was confirmed is forgotten.
+    pub(crate) async fn replay<I: Invalidate>(&self, server: &I) -> Result<(), Unavailable> {
         let (prefixes, keys) = {
             let items = self.items.lock();
-            let prefixes: Vec<_> = items.prefixes.iter().map(|(prefix, at)| (prefix.clone(), *at)).collect();
+            let prefixes: Vec<_> = items.prefixes.iter().map(|(prefix, what)| (prefix.clone(), what.clone())).collect();
             let keys: Vec<_> = items.scopes.values().flatten().map(|(key, at)| (key.clone(), *at)).collect();
             (prefixes, keys)
         };
-        for (prefix, at) in prefixes {
-            match server.clear(&prefix).await {
-                Ok(()) => self.confirm_prefix(&prefix, at),
-                Err(error) => refused(error)?,
+        let mut unavailable = None;
+        for (prefix, clearing) in prefixes {
+            match server.clear(&prefix, &clearing.left).await {
+                Ok(cleared) => self.confirm_prefix(&prefix, clearing.sequence, &cleared),
+                Err(ServerError::Unavailable(why)) => unavailable = Some(why),
+                Err(ServerError::Refused { .. } | ServerError::WrongType) => {}
+            }
+            if !I::HAS_PARTS
+                && let Some(why) = unavailable
+            {
+                return Err(why);
             }
         }
         for batch in keys.chunks(BATCH) {
             let names: Vec<_> = batch.iter().map(|(key, _)| key.clone()).collect();
-            match server.remove_all(&names).await {
-                Ok(()) => self.confirm_keys(batch),
+            let results = server.remove_all(&names).await;
+            let done: Vec<_> =
+                batch.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(key, _)| key).collect();
+            self.confirm_keys(&done);
+            let why = results.iter().find_map(|result| match result {
+                Err(ServerError::Unavailable(why)) => Some(*why),
+                _ => None,
+            });
+            unavailable = unavailable.or(why);
+            if !I::HAS_PARTS
+                && let Some(why) = unavailable
+            {
+                return Err(why);
+            }
+            if results.iter().all(|result| result.as_ref().is_err_and(ServerError::is_read_only)) {
                 // Not about these keys: each of the others would be refused too.
-                Err(ServerError::Refused { code, .. }) if code == "READONLY" => return Ok(()),
-                Err(error) => {
-                    refused(error)?;
-                    self.replay_one_by_one(server, batch).await?;
-                }
+                break;
             }
         }
-        Ok(())
+        unavailable.map_or(Ok(()), Err)
     }
 
-    /// A batch was refused: only some of its keys may be the reason.
-    async fn replay_one_by_one(&self, server: &impl Invalidate, batch: &[(ServerKey, u64)]) -> Result<(), Unavailable> {
-        for item in batch {
-            match server.remove_all(std::slice::from_ref(&item.0)).await {
-                Ok(()) => self.confirm_keys(std::slice::from_ref(item)),
-                Err(error) => refused(error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn confirm_keys(&self, confirmed: &[(ServerKey, u64)]) {
+    fn confirm_keys(&self, confirmed: &[&(ServerKey, u64)]) {
         let mut items = self.items.lock();
         let mut gone = 0;
         for (key, at) in confirmed {
@@ -173,10 +197,13 @@ impl Journal {
         self.len.store(items.len(), Ordering::Release);
     }
 
-    fn confirm_prefix(&self, prefix: &KeyPrefix, at: u64) {
+    fn confirm_prefix(&self, prefix: &KeyPrefix, sequence: u64, cleared: &SlotSet) {
         let mut items = self.items.lock();
-        if items.prefixes.get(prefix) == Some(&at) {
-            items.prefixes.remove(prefix);
+        if let Some(clearing) = items.prefixes.get_mut(prefix).filter(|clearing| clearing.sequence == sequence) {
+            clearing.left.subtract(cleared);
+            if clearing.left.is_empty() {
+                items.prefixes.remove(prefix);
+            }
         }
         self.len.store(items.len(), Ordering::Release);
     }
@@ -212,18 +239,11 @@ impl Items {
         let first_part = |prefix: &KeyPrefix| prefix.as_str().split(':').next().map(KeyPrefix::of_scope);
         let collapsed: Vec<_> = self.prefixes.keys().filter_map(first_part).collect();
         self.prefixes.clear();
-        self.prefixes.extend(collapsed.into_iter().map(|prefix| (prefix, sequence)));
+        let all = || Clearing { sequence, left: SlotSet::all() };
+        self.prefixes.extend(collapsed.into_iter().map(|prefix| (prefix, all())));
         for prefix in self.prefixes.keys().cloned().collect::<Vec<_>>() {
             self.forget_keys_under(&prefix);
         }
-    }
-}
-
-/// Passes on what ends a replay; a refusal doesn't.
-fn refused(error: ServerError) -> Result<(), Unavailable> {
-    match error {
-        ServerError::Unavailable(why) => Err(why),
-        ServerError::Refused { .. } | ServerError::WrongType => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod fallback;
 mod journal;
 pub(crate) mod memory;
 pub(crate) mod redis;
+mod slots;
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,15 +12,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::key::{KeyPrefix, ServerKey};
+use crate::key::{CallKey, KeyPrefix, ServerKey};
 
 /// A server that keeps bytes under keys.
 ///
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
 /// means for a caller is for [`fallback`] to decide.
 pub(crate) trait Server: Send + Sync + 'static {
-    /// Whether asking is worth it; free of I/O. While it says no, callers go to memory.
-    fn is_available(&self) -> bool;
+    /// Whether asking for `key` is worth it; free of I/O. While it says no, callers go to memory.
+    fn is_available(&self, key: &CallKey) -> bool;
 
     /// The bytes of `key`.
     fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
@@ -89,6 +90,13 @@ impl Unavailable {
             Self::Shed => "too many operations in flight",
             Self::NotReady => "the server isn't ready",
         }
+    }
+}
+
+impl ServerError {
+    /// The server takes no writes at all, whatever the key.
+    fn is_read_only(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "READONLY")
     }
 }
 

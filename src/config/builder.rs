@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::{self, Buildable, Connects, Memory, OwesTopology, Standalone, TakesDatabase, WantsTopology};
+use super::state::{
+    self, Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
+    TakesNodes, WantsTopology,
+};
 use super::{Builder, Config, Endpoint, Reconnect, Secret, Tls};
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
@@ -15,7 +18,8 @@ use crate::key::{KeyBuilder, Scope};
 ///
 /// One decision is owed: where to cache. The rest has defaults and may be set in any order, before or after it.
 ///
-/// 1. Where: [`standalone`](Self::standalone) or [`memory`](Self::memory).
+/// 1. Where: [`autodetect`](Self::autodetect), [`standalone`](Self::standalone), [`cluster`](Self::cluster) or
+///    [`memory`](Self::memory).
 /// 2. What all calls share: namespace, key prefix, expiry, codec, key builder.
 /// 3. How much stays in memory, and whether memory serves while a server is away.
 /// 4. With a server: credentials, TLS, timeouts, reconnects.
@@ -32,6 +36,12 @@ use crate::key::{KeyBuilder, Scope};
 ///     .command_timeout(Duration::from_millis(100))
 ///     .build()?;
 ///
+/// // A cluster, of which these two nodes are known.
+/// let cache = CacheHouse::builder().cluster("10.0.0.1:7000").node("10.0.0.2:7000").read_from_replicas(true).build()?;
+///
+/// // Whatever answers there.
+/// let cache = CacheHouse::builder().autodetect("localhost:6379").build()?;
+///
 /// // No server at all.
 /// let cache = CacheHouse::builder().memory().memory_max_entries(1_000).build()?;
 /// # Ok::<(), cache_house::Error>(())
@@ -39,8 +49,10 @@ use crate::key::{KeyBuilder, Scope};
 ///
 /// | state | entered by | has, beside the common options |
 /// | --- | --- | --- |
-/// | [`WantsTopology`] | `CacheHouse::builder()` | `standalone`, `memory`; no `build` |
+/// | [`WantsTopology`] | `CacheHouse::builder()` | `standalone`, `cluster`, `autodetect`, `memory`; no `build` |
 /// | [`Standalone`] | `.standalone(endpoint)` | `database`, connection options, `build` |
+/// | [`Cluster`] | `.cluster(first_node)` | `node`, `read_from_replicas`, connection options, `build` |
+/// | [`Autodetect`] | `.autodetect(endpoint)` | `node`, connection options, `build` |
 /// | [`Memory`] | `.memory()` | `build` |
 ///
 /// A wrong chain doesn't compile, and the compiler says what to do. A bad value is kept, the first one only, and
@@ -109,9 +121,47 @@ impl<S> CacheHouseBuilder<S> {
         E: TryInto<Endpoint>,
         E::Error: Into<Error>,
     {
-        let endpoint = endpoint.try_into().map_err(|error| error.into().within("standalone"));
-        let endpoint = endpoint.map_err(|error| self.keep(error)).ok();
+        let endpoint = self.endpoint("standalone", endpoint);
         self.enter(Standalone::new(endpoint))
+    }
+
+    /// A Redis or Valkey cluster, version 6 or later, of which this is a node; more of them, by [`node`](Self::node), are tried in turn
+    /// where this one is down. The others are learnt from the cluster itself.
+    ///
+    /// All nodes share credentials and TLS. A database in the URL is an error of `build()`.
+    ///
+    /// ```
+    /// # use cache_house::CacheHouse;
+    /// let cache = CacheHouse::builder().cluster("10.0.0.1:7000").node("10.0.0.2:7000").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn cluster<E>(mut self, first_node: E) -> CacheHouseBuilder<Cluster>
+    where
+        S: OwesTopology,
+        E: TryInto<Endpoint>,
+        E::Error: Into<Error>,
+    {
+        let endpoint = self.endpoint("cluster", first_node);
+        self.enter(Cluster::new(endpoint))
+    }
+
+    /// A server or a cluster, whichever answers: told apart at each connect, so that one may be replaced by the other.
+    ///
+    /// A database in the URL is an error of `build()`, since a cluster may be found.
+    ///
+    /// ```
+    /// # use cache_house::CacheHouse;
+    /// let cache = CacheHouse::builder().autodetect("localhost:6379").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn autodetect<E>(mut self, endpoint: E) -> CacheHouseBuilder<Autodetect>
+    where
+        S: OwesTopology,
+        E: TryInto<Endpoint>,
+        E::Error: Into<Error>,
+    {
+        let endpoint = self.endpoint("autodetect", endpoint);
+        self.enter(Autodetect::new(endpoint))
     }
 
     /// The embedded cache, with no server: entries live in this process alone.
@@ -204,6 +254,31 @@ impl<S> CacheHouseBuilder<S> {
     }
 }
 
+/// Options of a cluster, and of what may turn out to be one.
+impl<S> CacheHouseBuilder<S> {
+    /// One more node to begin with, tried where those before it don't answer. One that answers is enough.
+    pub fn node<E>(mut self, endpoint: E) -> Self
+    where
+        S: TakesNodes,
+        E: TryInto<Endpoint>,
+        E::Error: Into<Error>,
+    {
+        let endpoint = self.endpoint("node", endpoint);
+        self.state.nodes().extend(endpoint);
+        self
+    }
+
+    /// Whether values are read from replicas too, and from a replica alone while its primary is away: off. What a replica has is a
+    /// little older than what its primary has, so a value that was just invalidated by another process may be read once more.
+    pub fn read_from_replicas(mut self, on: bool) -> Self
+    where
+        S: ReadsFromReplicas,
+    {
+        self.state.set_read_from_replicas(on);
+        self
+    }
+}
+
 /// Connection options.
 impl<S> CacheHouseBuilder<S> {
     /// The user to log in as; needs a password.
@@ -284,6 +359,14 @@ impl<S> CacheHouseBuilder<S> {
 impl<S> CacheHouseBuilder<S> {
     fn enter<T>(self, state: T) -> CacheHouseBuilder<T> {
         CacheHouseBuilder { common: self.common, state, first_error: self.first_error }
+    }
+
+    fn endpoint<E>(&mut self, setter: &str, endpoint: E) -> Option<Endpoint>
+    where
+        E: TryInto<Endpoint>,
+        E::Error: Into<Error>,
+    {
+        endpoint.try_into().map_err(|error| self.keep(error.into().within(setter))).ok()
     }
 
     fn keep(&mut self, error: Error) {

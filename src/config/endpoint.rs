@@ -48,7 +48,7 @@ pub struct Endpoint {
     pub(crate) database: Option<u8>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     /// An IPv6 host stands without its brackets.
     Tcp {
@@ -131,10 +131,16 @@ impl fmt::Display for Endpoint {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "rediss://" } else { "" };
-        match &self.address {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "{scheme}[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{scheme}{host}:{port}"),
-            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+        write!(f, "{scheme}{}", self.address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
 }

@@ -20,7 +20,10 @@ pub(crate) use endpoint::Address;
 pub use endpoint::Endpoint;
 pub use reconnect::Reconnect;
 pub use secret::Secret;
-pub use state::{Buildable, Connects, Memory, OwesTopology, Standalone, TakesDatabase, WantsTopology};
+pub use state::{
+    Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
+    TakesNodes, WantsTopology,
+};
 pub use tls::Tls;
 
 /// A configuration that has been checked as a whole; made only by
@@ -42,14 +45,15 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) enum Topology {
     Memory,
-    Standalone(Box<Connection>),
+    Server(Box<Connection>),
 }
 
-/// How to reach one server and how long to wait for it.
+/// How to reach a server or a cluster, and how long to wait for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) database: u8,
+    /// Where to begin: the server, or nodes of a cluster, tried in turn. At least one.
+    pub(crate) seeds: Vec<Endpoint>,
+    pub(crate) expected: Expected,
     pub(crate) login: Option<Login>,
     pub(crate) tls: Option<Tls>,
     pub(crate) connect_timeout: Duration,
@@ -57,6 +61,19 @@ pub(crate) struct Connection {
     pub(crate) pool_size: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) reconnect: Reconnect,
+}
+
+/// What is to be found at the endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Standalone {
+        database: u8,
+    },
+    Cluster {
+        read_from_replicas: bool,
+    },
+    /// Either, told apart at each connect.
+    Either,
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Endpoint, Login, Reconnect, Secret, Tls, Topology};
+use super::{Address, Connection, Endpoint, Expected, Login, Reconnect, Secret, Tls, Topology};
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -17,6 +17,21 @@ pub struct Standalone {
     pub(super) connection: ConnectionOptions,
 }
 
+/// A cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub(super) nodes: Vec<Endpoint>,
+    pub(super) read_from_replicas: bool,
+    pub(super) connection: ConnectionOptions,
+}
+
+/// A server or a cluster, told apart at each connect.
+#[derive(Debug, Clone)]
+pub struct Autodetect {
+    pub(super) nodes: Vec<Endpoint>,
+    pub(super) connection: ConnectionOptions,
+}
+
 /// The embedded cache: no server at all.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(());
@@ -25,7 +40,7 @@ pub struct Memory(());
 #[diagnostic::on_unimplemented(
     message = "the topology of this builder is decided already",
     label = "a second topology",
-    note = "call exactly one of `.standalone(endpoint)` and `.memory()`"
+    note = "call exactly one of `.standalone(endpoint)`, `.cluster(first_node)`, `.autodetect(endpoint)` and `.memory()`"
 )]
 pub trait OwesTopology: sealed::Sealed {}
 
@@ -33,7 +48,7 @@ pub trait OwesTopology: sealed::Sealed {}
 #[diagnostic::on_unimplemented(
     message = "this builder doesn't know yet where to cache",
     label = "the topology is still owed",
-    note = "call `.standalone(\"localhost:6379\")` for a Redis or Valkey server, or `.memory()` for none, before `.build()`"
+    note = "before `.build()`, call `.autodetect(\"localhost:6379\")` for a Redis or Valkey server or cluster, `.standalone(…)` or `.cluster(…)` to insist on one of the two, or `.memory()` for none"
 )]
 pub trait Buildable: sealed::Sealed {
     #[doc(hidden)]
@@ -44,7 +59,7 @@ pub trait Buildable: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "connection options need a connection",
     label = "there is no server to connect to here",
-    note = "call it after `.standalone(\"localhost:6379\")`; `.memory()` has no server"
+    note = "call it after `.standalone(…)`, `.cluster(…)` or `.autodetect(…)`; `.memory()` has no server"
 )]
 pub trait Connects: sealed::Sealed {
     #[doc(hidden)]
@@ -55,11 +70,33 @@ pub trait Connects: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "a database can be chosen only on a standalone server",
     label = "no server with numbered databases has been chosen",
-    note = "call it after `.standalone(\"localhost:6379\")`; to keep entries apart elsewhere, use `.namespace(…)`"
+    note = "call it after `.standalone(…)`; a cluster has database 0 alone, and what `.autodetect(…)` finds may be one. To keep entries apart there, use `.namespace(…)`"
 )]
 pub trait TakesDatabase: sealed::Sealed {
     #[doc(hidden)]
     fn set_database(&mut self, database: u8);
+}
+
+/// The states with more nodes than one.
+#[diagnostic::on_unimplemented(
+    message = "only a cluster has more than one node",
+    label = "no cluster can be meant here",
+    note = "call it after `.cluster(first_node)` or `.autodetect(first_node)`"
+)]
+pub trait TakesNodes: sealed::Sealed {
+    #[doc(hidden)]
+    fn nodes(&mut self) -> &mut Vec<Endpoint>;
+}
+
+/// The states in which replicas may be read from.
+#[diagnostic::on_unimplemented(
+    message = "only a cluster's replicas can be read from",
+    label = "no cluster has been chosen",
+    note = "call it after `.cluster(first_node)`"
+)]
+pub trait ReadsFromReplicas: sealed::Sealed {
+    #[doc(hidden)]
+    fn set_read_from_replicas(&mut self, on: bool);
 }
 
 /// A [`Topology`] on its way from a state to a configuration.
@@ -87,6 +124,18 @@ impl Standalone {
     }
 }
 
+impl Cluster {
+    pub(super) fn new(first: Option<Endpoint>) -> Self {
+        Self { nodes: first.into_iter().collect(), read_from_replicas: false, connection: ConnectionOptions::default() }
+    }
+}
+
+impl Autodetect {
+    pub(super) fn new(first: Option<Endpoint>) -> Self {
+        Self { nodes: first.into_iter().collect(), connection: ConnectionOptions::default() }
+    }
+}
+
 impl Memory {
     pub(super) fn new() -> Self {
         Self(())
@@ -103,10 +152,61 @@ impl Buildable for Memory {
 
 impl Buildable for Standalone {
     fn into_topology(self) -> Result<DecidedTopology, Error> {
-        // A bad endpoint was kept as the builder's first error, which is returned before this is asked.
-        let endpoint = self.endpoint.ok_or_else(|| Error::config("standalone", "has no endpoint"))?;
-        let database = one_of("database", endpoint.database, self.database)?.unwrap_or(0);
-        Ok(DecidedTopology(Topology::Standalone(Box::new(self.connection.into_connection(endpoint, database)?))))
+        let in_url = self.endpoint.as_ref().and_then(|endpoint| endpoint.database);
+        let database = one_of("database", in_url, self.database)?.unwrap_or(0);
+        self.connection.into_topology(
+            "standalone",
+            self.endpoint.into_iter().collect(),
+            Expected::Standalone { database },
+        )
+    }
+}
+
+impl Buildable for Cluster {
+    fn into_topology(self) -> Result<DecidedTopology, Error> {
+        refuse_database("cluster", &self.nodes, "a cluster has database 0 alone")?;
+        if self.nodes.iter().any(|node| matches!(node.address, Address::Unix(_))) {
+            return Err(Error::config("cluster", "names a Unix socket; the nodes of a cluster are reached by TCP"));
+        }
+        let expected = Expected::Cluster { read_from_replicas: self.read_from_replicas };
+        self.connection.into_topology("cluster", self.nodes, expected)
+    }
+}
+
+impl Buildable for Autodetect {
+    fn into_topology(self) -> Result<DecidedTopology, Error> {
+        refuse_database("autodetect", &self.nodes, "what is found may be a cluster, which has database 0 alone")?;
+        self.connection.into_topology("autodetect", self.nodes, Expected::Either)
+    }
+}
+
+impl Connects for Cluster {
+    fn connection(&mut self) -> &mut ConnectionOptions {
+        &mut self.connection
+    }
+}
+
+impl Connects for Autodetect {
+    fn connection(&mut self) -> &mut ConnectionOptions {
+        &mut self.connection
+    }
+}
+
+impl TakesNodes for Cluster {
+    fn nodes(&mut self) -> &mut Vec<Endpoint> {
+        &mut self.nodes
+    }
+}
+
+impl TakesNodes for Autodetect {
+    fn nodes(&mut self) -> &mut Vec<Endpoint> {
+        &mut self.nodes
+    }
+}
+
+impl ReadsFromReplicas for Cluster {
+    fn set_read_from_replicas(&mut self, on: bool) {
+        self.read_from_replicas = on;
     }
 }
 
@@ -123,9 +223,15 @@ impl TakesDatabase for Standalone {
 }
 
 impl ConnectionOptions {
-    fn into_connection(self, endpoint: Endpoint, database: u8) -> Result<Connection, Error> {
-        let username = one_of("username", endpoint.username.clone(), self.username)?;
-        let password = one_of("password", endpoint.password.clone(), self.password)?;
+    /// `setter` is what the endpoints were handed to. A bad endpoint was kept as the builder's first error, which is
+    /// returned before this is asked, so that there is one at least.
+    fn into_topology(self, setter: &str, seeds: Vec<Endpoint>, expected: Expected) -> Result<DecidedTopology, Error> {
+        if seeds.is_empty() {
+            return Err(Error::config(setter, "has no endpoint"));
+        }
+        let (username, password) = agreed_login(setter, &seeds)?;
+        let username = one_of("username", username, self.username)?;
+        let password = one_of("password", password, self.password)?;
         let login = match (username, password) {
             (username, Some(password)) => Some(Login { username, password }),
             (None, None) => None,
@@ -133,18 +239,18 @@ impl ConnectionOptions {
                 return Err(Error::config("username", "is given without a password; accepts both or neither"));
             }
         };
-        let over_unix = matches!(endpoint.address, super::Address::Unix(_));
-        if self.tls.is_some() && over_unix {
+        let over_unix = seeds.iter().any(|seed| matches!(seed.address, Address::Unix(_)));
+        let tls = self.tls.or_else(|| seeds.iter().any(|seed| seed.tls).then(Tls::default));
+        if tls.is_some() && over_unix {
             return Err(Error::config("tls", "is set for a Unix socket; accepts TCP endpoints only"));
         }
-        let tls = self.tls.or_else(|| endpoint.tls.then(Tls::default));
         if tls.is_some() && cfg!(not(feature = "tls")) {
             return Err(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"));
         }
         let second = Duration::from_secs(1);
-        Ok(Connection {
-            endpoint,
-            database,
+        Ok(DecidedTopology(Topology::Server(Box::new(Connection {
+            seeds,
+            expected,
             login,
             tls,
             connect_timeout: within("connect_timeout", self.connect_timeout.unwrap_or(5 * second), 600 * second)?,
@@ -152,7 +258,7 @@ impl ConnectionOptions {
             pool_size: in_range("pool_size", self.pool_size.unwrap_or(1) as u64, 1, 64)? as usize,
             max_in_flight: in_range("max_in_flight", self.max_in_flight.unwrap_or(4096) as u64, 1, 1 << 20)? as usize,
             reconnect: self.reconnect.unwrap_or_default().check()?,
-        })
+        }))))
     }
 }
 
@@ -163,6 +269,29 @@ fn one_of<T>(option: &str, in_url: Option<T>, set: Option<T>) -> Result<Option<T
             Err(Error::config(option, format!("is given twice, in the endpoint's URL and by `.{option}(…)`; keep one")))
         }
         (in_url, set) => Ok(in_url.or(set)),
+    }
+}
+
+/// The credentials in the endpoints' URLs: those that have any must have the same.
+fn agreed_login(setter: &str, seeds: &[Endpoint]) -> Result<(Option<String>, Option<Secret>), Error> {
+    let mut logins = seeds.iter().map(|seed| (&seed.username, &seed.password)).filter(|login| *login != (&None, &None));
+    let Some(first) = logins.next() else { return Ok((None, None)) };
+    if logins.any(|login| login != first) {
+        return Err(Error::config(
+            setter,
+            "has endpoints whose URLs differ in their credentials; all nodes share them",
+        ));
+    }
+    Ok((first.0.clone(), first.1.clone()))
+}
+
+fn refuse_database(setter: &str, nodes: &[Endpoint], why: &str) -> Result<(), Error> {
+    match nodes.iter().find_map(|node| node.database) {
+        None => Ok(()),
+        Some(database) => Err(Error::config(
+            setter,
+            format!("has an endpoint whose URL names the database {database}, but {why}; accepts a URL without one"),
+        )),
     }
 }
 
@@ -185,5 +314,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::WantsTopology {}
     impl Sealed for super::Standalone {}
+    impl Sealed for super::Cluster {}
+    impl Sealed for super::Autodetect {}
     impl Sealed for super::Memory {}
 }

@@ -18,20 +18,25 @@ struct Recorder {
 }
 
 impl Invalidate for Recorder {
-    async fn remove_all(&self, keys: &[ServerKey]) -> Result<(), ServerError> {
-        if self.unavailable {
-            return Err(ServerError::Unavailable(Unavailable::TimedOut));
-        }
-        if self.poisoned.as_ref().is_some_and(|poisoned| keys.contains(poisoned)) {
-            return Err(ServerError::Refused { code: "NOPERM".into(), message: String::new() });
-        }
-        self.removed.lock().extend(keys.iter().cloned());
-        Ok(())
+    const HAS_PARTS: bool = false;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
+        let remove = |key: &ServerKey| {
+            if self.unavailable {
+                return Err(ServerError::Unavailable(Unavailable::TimedOut));
+            }
+            if self.poisoned.as_ref() == Some(key) {
+                return Err(ServerError::Refused { code: "NOPERM".into(), message: String::new() });
+            }
+            self.removed.lock().insert(key.clone());
+            Ok(())
+        };
+        keys.iter().map(remove).collect()
     }
 
-    async fn clear(&self, prefix: &KeyPrefix) -> Result<(), ServerError> {
+    async fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
         self.cleared.lock().push(prefix.as_str().to_owned());
-        Ok(())
+        Ok(left.clone())
     }
 }
 
@@ -128,13 +133,15 @@ struct Again {
 }
 
 impl Invalidate for Again {
-    async fn remove_all(&self, _: &[ServerKey]) -> Result<(), ServerError> {
+    const HAS_PARTS: bool = false;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
         self.journal.add_key(&self.key).expect("there is room");
-        Ok(())
+        keys.iter().map(|_| Ok(())).collect()
     }
 
-    async fn clear(&self, _: &KeyPrefix) -> Result<(), ServerError> {
-        Ok(())
+    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
+        Ok(left.clone())
     }
 }
 
@@ -152,16 +159,16 @@ fn a_confirmation_does_not_take_away_a_later_invalidation() {
 struct ReadOnly(AtomicUsize);
 
 impl Invalidate for ReadOnly {
-    async fn remove_all(&self, _: &[ServerKey]) -> Result<(), ServerError> {
+    const HAS_PARTS: bool = false;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Err(ServerError::Refused {
-            code: "READONLY".into(),
-            message: "You can't write against a read only replica.".into(),
-        })
+        let message = "You can't write against a read only replica.";
+        keys.iter().map(|_| Err(ServerError::Refused { code: "READONLY".into(), message: message.into() })).collect()
     }
 
-    async fn clear(&self, _: &KeyPrefix) -> Result<(), ServerError> {
-        Ok(())
+    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
+        Ok(left.clone())
     }
 }
 
@@ -175,4 +182,48 @@ fn a_server_that_takes_no_writes_is_not_asked_for_each_key() {
     block_on(journal.replay(&server)).expect("the server is there");
     assert_eq!(server.0.load(Ordering::SeqCst), 1);
     assert_eq!(journal.len(), 5_000, "all of it waits");
+}
+
+/// A cluster of which some slots are out of reach.
+struct HalfThere {
+    away: SlotSet,
+}
+
+impl Invalidate for HalfThere {
+    const HAS_PARTS: bool = true;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
+        let away = |key: &ServerKey| self.away.contains(slot_of(key));
+        let remove = |key| if away(key) { Err(ServerError::Unavailable(Unavailable::NotConnected)) } else { Ok(()) };
+        keys.iter().map(remove).collect()
+    }
+
+    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
+        let mut cleared = left.clone();
+        cleared.subtract(&self.away);
+        Ok(cleared)
+    }
+}
+
+#[test]
+fn a_part_that_is_away_holds_up_its_own_keys_only() {
+    let journal = Journal::default();
+    let mut away = SlotSet::none();
+    away.insert_range(0..=8191);
+    let is_away = |key: &CallKey| away.contains(slot_of(&key.server_key()));
+    let keys: Vec<_> = (0..100).map(|number| key("n", number)).collect();
+    keys.iter().for_each(|key| journal.add_key(key).expect("there is room"));
+    journal.add_prefix(KeyPrefix::of_scope("p:m:"));
+    assert!((0..100).all(|number| journal.blocks(&key("m", number))));
+
+    let server = HalfThere { away: away.clone() };
+    assert_eq!(block_on(journal.replay(&server)), Err(Unavailable::NotConnected));
+    assert!(keys.iter().all(|key| journal.blocks(key) == is_away(key)));
+    assert!((0..100).map(|number| key("m", number)).all(|key| journal.blocks(&key) == is_away(&key)));
+
+    // A namespace that is to be cleared again has to be so everywhere.
+    journal.add_prefix(KeyPrefix::of_scope("p:m:"));
+    assert!((0..100).all(|number| journal.blocks(&key("m", number))));
+    block_on(journal.replay(&HalfThere { away: SlotSet::none() })).expect("all of it is there");
+    assert_eq!(journal.len(), 0);
 }

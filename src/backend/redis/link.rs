@@ -12,26 +12,51 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::prelude::ClientLike;
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server as FredServer, ServerConfig, TcpConfig};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame as Frame, RespVersion, Value};
 use tokio::task::AbortHandle;
 
 use super::reply::{self, ErrorReply};
 use super::tls;
-use crate::config::{Address, Connection};
+use crate::config::{Address, Connection, Expected};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
-/// What it takes to connect; made once by `build()`, which reports what is wrong with it.
-pub(super) struct Connector {
+/// What it takes to connect to any node; made once by `build()`, which reports what is wrong with it.
+pub(super) struct Recipe {
     config: Config,
     connection: ConnectionConfig,
     lanes: usize,
     connect_timeout: Duration,
-    /// A key to ask for when the server's health is in question; whether it exists doesn't matter.
     probe_key: Bytes,
+    database: u8,
     /// Never shown; here to be cut out of whatever the server says.
     password: Option<String>,
+}
+
+/// What it takes to connect to one node.
+pub(super) struct Connector {
+    recipe: Arc<Recipe>,
+    server: ServerConfig,
+    role: Role,
+}
+
+/// What a node is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// That's to be found out.
+    Any,
+    Standalone,
+    Primary,
+    /// Of a cluster, and read from.
+    Replica,
+}
+
+/// What kind of server a link leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Standalone,
+    Cluster,
 }
 
 /// A connection that has logged in, and is of the right kind.
@@ -39,6 +64,8 @@ pub(super) struct Link {
     /// One client, or as many as the pool has. A key always goes by the same one, so that the server sees the
     /// operations on it in the order in which they were sent.
     lanes: Vec<Lane>,
+    mode: Mode,
+    /// A key to ask for when the server's health is in question; whether it exists doesn't matter.
     probe_key: Bytes,
     over: AtomicBool,
 }
@@ -66,22 +93,22 @@ pub(super) type Operation = Pin<Box<dyn Future<Output = Sent> + Send>>;
 /// What came back from a command that was sent.
 pub(super) type Sent = Result<Result<Frame, ErrorReply>, FredError>;
 
-impl Connector {
+/// A command with its arguments.
+pub(super) type Command = (&'static str, Vec<Value>);
+
+/// What came back from commands that were sent together: a reply for each.
+pub(super) type SentAll = Result<Result<Vec<Result<Frame, ErrorReply>>, ErrorReply>, FredError>;
+
+impl Recipe {
     pub(super) fn new(settings: &Connection, probe_key: Bytes) -> Result<Self, Error> {
-        let server = match &settings.endpoint.address {
-            Address::Tcp { host, port } => ServerConfig::Centralized { server: Server::new(host.as_str(), *port) },
-            Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
-        };
         let tls = settings.tls.as_ref().map(tls::connector).transpose()?;
         let login = settings.login.as_ref();
         let password = login.map(|login| login.password.expose().to_owned());
         let config = Config {
-            server,
             fail_fast: true,
             version: RespVersion::RESP3,
             username: login.and_then(|login| login.username.clone()),
             password: password.clone(),
-            database: (settings.database != 0).then_some(settings.database),
             #[cfg(feature = "tls")]
             tls,
             ..Config::default()
@@ -102,40 +129,64 @@ impl Connector {
             },
             ..ConnectionConfig::default()
         };
+        let database = match settings.expected {
+            Expected::Standalone { database } => database,
+            Expected::Cluster { .. } | Expected::Either => 0,
+        };
         let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
-        Ok(Self { config, connection, lanes, connect_timeout, probe_key, password })
+        Ok(Self { config, connection, lanes, connect_timeout, probe_key, database, password })
+    }
+}
+
+impl Connector {
+    pub(super) fn new(recipe: &Arc<Recipe>, address: &Address, role: Role) -> Self {
+        let server = match address {
+            Address::Tcp { host, port } => ServerConfig::Centralized { server: FredServer::new(host.as_str(), *port) },
+            Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
+        };
+        Self { recipe: Arc::clone(recipe), server, role }
     }
 
     /// One attempt; the reason carries no secret.
     pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
-        let lanes = Vec::with_capacity(self.lanes);
-        let mut link = Link { lanes, probe_key: self.probe_key.clone(), over: AtomicBool::new(false) };
-        let mut ended = Ended(Vec::with_capacity(self.lanes));
+        let (lanes, probe_key) = (self.recipe.lanes, self.recipe.probe_key.clone());
+        let over = AtomicBool::new(false);
+        let mut link = Link { lanes: Vec::with_capacity(lanes), mode: Mode::Standalone, probe_key, over };
+        let mut ended = Ended(Vec::with_capacity(lanes));
         let all = async {
-            for _ in 0..self.lanes {
+            for _ in 0..lanes {
                 let (lane, task) = self.connect_lane().await?;
                 link.lanes.push(lane);
                 ended.0.push(task);
             }
-            link.check_kind().await.map_err(|error| self.reason(&error))?;
+            link.mode = self.detect(&link.lanes[0]).await?;
             for lane in &mut link.lanes {
                 lane.identity = lane.identify().await;
+                if self.role == Role::Replica {
+                    lane.allow_reading().await.map_err(|error| self.reason(&error))?;
+                }
             }
             link.check_permissions().await.map_err(|error| self.reason(&error))?.map_or(Ok(()), Err)
         };
-        match tokio::time::timeout(self.connect_timeout, all).await {
+        match tokio::time::timeout(self.recipe.connect_timeout, all).await {
             Ok(Ok(())) => Ok((link, ended)),
             Ok(Err(reason)) => Err(reason),
             Err(_) => Err(Reason::new(
                 ReasonKind::Unreachable,
-                format!("no answer within connect_timeout = {:?}", self.connect_timeout),
+                format!("no answer within connect_timeout = {:?}", self.recipe.connect_timeout),
             )),
         }
     }
 
     async fn connect_lane(&self) -> Result<(Lane, ConnectHandle), Reason> {
         let performance = PerformanceConfig { broadcast_channel_capacity: 1024, ..PerformanceConfig::default() };
-        let client = Client::new(self.config.clone(), Some(performance), Some(self.connection.clone()), None);
+        let recipe = &*self.recipe;
+        let config = Config {
+            server: self.server.clone(),
+            database: (self.role == Role::Standalone && recipe.database != 0).then_some(recipe.database),
+            ..recipe.config.clone()
+        };
+        let client = Client::new(config, Some(performance), Some(recipe.connection.clone()), None);
         let outcome = client.wait_for_connect();
         let mut outcome = pin!(outcome);
         // Subscribed before the attempt begins, so that its outcome can't be missed.
@@ -150,6 +201,31 @@ impl Connector {
         Ok((lane, task))
     }
 
+    /// What kind of server it is: its own word, which any user may ask for.
+    async fn detect(&self, lane: &Lane) -> Result<Mode, Reason> {
+        let hello = lane.send("HELLO", Vec::new()).await.map_err(|error| self.reason(&error))?;
+        let mode = hello.ok().and_then(|hello| reply::hello_field(&hello, "mode"));
+        let found = match mode.as_deref() {
+            Some("standalone") => Ok(Mode::Standalone),
+            Some("cluster") => Ok(Mode::Cluster),
+            Some(other) => Err(other.to_owned()),
+            None => lane.ask_for_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
+        };
+        let wrong = |text: String| Err(Reason::new(ReasonKind::WrongTopology, text));
+        match (found, self.role) {
+            (Ok(mode), Role::Any) => Ok(mode),
+            (Ok(Mode::Standalone), Role::Standalone) => Ok(Mode::Standalone),
+            (Ok(Mode::Cluster), Role::Primary | Role::Replica) => Ok(Mode::Cluster),
+            (Ok(Mode::Cluster), Role::Standalone) => {
+                wrong("the server is a node of a cluster; configure `cluster` or `autodetect`".into())
+            }
+            (Ok(Mode::Standalone), Role::Primary | Role::Replica) => {
+                wrong("the server isn't a node of a cluster; configure `standalone` or `autodetect`".into())
+            }
+            (Err(mode), _) => wrong(format!("the server runs in {mode} mode, which keeps no values")),
+        }
+    }
+
     /// What kind of trouble an error of fred's is.
     fn reason(&self, error: &FredError) -> Reason {
         let reply = ErrorReply::parse(error.details());
@@ -157,12 +233,15 @@ impl Connector {
             return reason;
         }
         let mut detail = readable(error.details());
-        if let Some(password) = self.password.as_deref().filter(|password| !password.is_empty()) {
+        if detail.contains("SELECT is not allowed in cluster mode") {
+            let problem = format!("the server is a node of a cluster, which has no database {}", self.recipe.database);
+            return Reason::new(ReasonKind::WrongTopology, problem);
+        }
+        if let Some(password) = self.recipe.password.as_deref().filter(|password| !password.is_empty()) {
             detail = detail.replace(password, "***");
         }
         let kind = match error.kind() {
             ErrorKind::Auth => ReasonKind::Authentication,
-            ErrorKind::Config => ReasonKind::WrongTopology,
             #[cfg(feature = "tls")]
             ErrorKind::Tls => ReasonKind::Tls,
             // rustls reports through `io::Error`, which has no kind for it.
@@ -174,7 +253,7 @@ impl Connector {
 
     fn uses_tls(&self) -> bool {
         #[cfg(feature = "tls")]
-        return self.config.uses_tls();
+        return self.recipe.config.uses_tls();
         #[cfg(not(feature = "tls"))]
         false
     }
@@ -198,6 +277,40 @@ impl Link {
         let client = self.lanes[self.lane_of(key)].client.clone();
         let args = vec![key.clone().into()];
         async move { send(&client, "GET", args).await }
+    }
+
+    /// Sends a command that concerns `key` to the node that is taking the key's slot over.
+    pub(super) fn send_asking(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Operation {
+        let client = self.lanes[self.lane_of(key)].client.clone();
+        Box::pin(async move {
+            let replies = send_all(&client, vec![("ASKING", Vec::new()), (command, args)]).await?;
+            Ok(replies.and_then(|mut replies| replies.pop().unwrap_or(Ok(Frame::Null))))
+        })
+    }
+
+    /// Sends commands back to back, on the connection of `key`.
+    pub(super) fn send_together(
+        &self,
+        key: &Bytes,
+        commands: Vec<Command>,
+    ) -> Pin<Box<dyn Future<Output = SentAll> + Send>> {
+        let client = self.lanes[self.lane_of(key)].client.clone();
+        Box::pin(async move { send_all(&client, commands).await })
+    }
+
+    /// Which node has which slots.
+    pub(super) async fn cluster_slots(&self) -> Sent {
+        self.lanes[0].send("CLUSTER", vec!["SLOTS".into()]).await
+    }
+
+    /// What the node knows of all nodes, itself and its moving slots included.
+    pub(super) fn cluster_nodes(&self) -> Operation {
+        let client = self.lanes[0].client.clone();
+        Box::pin(async move { send(&client, "CLUSTER", vec!["NODES".into()]).await })
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Waits until the server has carried out all that was sent on every lane before.
@@ -276,18 +389,6 @@ impl Link {
         }
     }
 
-    async fn check_kind(&self) -> Result<(), FredError> {
-        // Works for any user; a server that doesn't know it wouldn't have let us log in.
-        let Ok(hello) = self.lanes[0].send("HELLO", Vec::new()).await? else { return Ok(()) };
-        match reply::hello_field(&hello, "mode").as_deref() {
-            None | Some("standalone") => Ok(()),
-            Some(mode) => Err(FredError::new(
-                ErrorKind::Config,
-                format!("the server runs in {mode} mode, not as a standalone server"),
-            )),
-        }
-    }
-
     fn lane_of(&self, key: &Bytes) -> usize {
         match self.lanes.len() {
             1 => 0,
@@ -301,6 +402,27 @@ impl Lane {
         send(&self.client, command, args).await
     }
 
+    /// Lets a replica answer for the slots of its primary.
+    async fn allow_reading(&self) -> Result<(), FredError> {
+        match self.send("READONLY", Vec::new()).await? {
+            Ok(_) => Ok(()),
+            Err(reply) => Err(FredError::new(ErrorKind::Unknown, format!("{} {}", reply.code, reply.message))),
+        }
+    }
+
+    /// For servers whose HELLO doesn't tell. Where a user may ask neither, it's taken for a standalone server.
+    async fn ask_for_mode(&self) -> Result<Mode, FredError> {
+        if let Ok(info) = self.send("INFO", vec!["cluster".into()]).await?
+            && let Some(info) = reply::text(&info)
+        {
+            return Ok(if info.contains("cluster_enabled:1") { Mode::Cluster } else { Mode::Standalone });
+        }
+        let info = self.send("CLUSTER", vec!["INFO".into()]).await?;
+        let is_cluster =
+            info.ok().and_then(|info| reply::text(&info)).is_some_and(|info| info.contains("cluster_state:"));
+        Ok(if is_cluster { Mode::Cluster } else { Mode::Standalone })
+    }
+
     async fn identify(&self) -> Option<Identity> {
         let info = self.send("CLIENT", vec!["INFO".into()]).await.ok()?.ok()?;
         let info = reply::text(&info)?;
@@ -312,6 +434,31 @@ impl Lane {
 async fn send(client: &Client, command: &'static str, args: Vec<Value>) -> Sent {
     let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
     Ok(reply::checked(client.custom_raw(command, args).await?))
+}
+
+async fn send_all(client: &Client, commands: Vec<Command>) -> SentAll {
+    let pipeline = client.pipeline();
+    let expected = commands.len();
+    for (command, args) in commands {
+        let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
+        // Queued, not sent.
+        pipeline.custom_raw(command, args).await?;
+    }
+    let mut replies = Vec::with_capacity(expected);
+    for result in pipeline.try_all::<Value>().await {
+        match result {
+            Ok(value) => replies.push(Ok(reply::frame_of(value))),
+            Err(error) if matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout) => {
+                return Err(error);
+            }
+            Err(error) => replies.push(Err(ErrorReply::parse(error.details()))),
+        }
+    }
+    if replies.len() == expected {
+        return Ok(Ok(replies));
+    }
+    let problem = format!("{} replies to {expected} commands", replies.len());
+    Err(FredError::new(ErrorKind::Protocol, problem))
 }
 
 impl Drop for Lane {

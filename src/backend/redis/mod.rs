@@ -1,37 +1,77 @@
-//! A Redis or Valkey server, through fred. The only folder that names it.
+//! Redis and Valkey, standalone and cluster, through fred. The only folder that names it.
 //!
-//! fred carries commands; the promises are kept here: deadlines and the cap in [`in_flight`], the circuit in [`node`],
-//! connecting, probing and rebuilding in [`supervisor`].
+//! fred carries commands; the promises are kept here. [`discovery`] finds out what there is and owns the rest: a [`node`] for each
+//! server, with its circuit and its deadlines ([`in_flight`]), and its [`supervisor`], which connects, probes and rebuilds. [`layout`]
+//! says which node has which keys; [`cluster`] follows redirects.
 
+mod cluster;
+mod discovery;
 mod in_flight;
+mod layout;
 mod link;
 mod node;
 mod reply;
+mod roster;
 mod scan;
 mod supervisor;
 mod tls;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use fred::types::Value;
+use fred::types::{Resp3Frame as Frame, Value};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
-use self::link::Connector;
-use self::node::{Node, Stage};
-use self::supervisor::Driver;
+use self::discovery::Discovery;
+use self::in_flight::InFlight;
+use self::layout::Layout;
+use self::link::Recipe;
+use self::node::{Failed, Node, Shared, Stage};
+use self::roster::Roster;
 use super::journal::Journal;
-use super::{Life, Server, ServerError};
-use crate::config::Connection;
+use super::slots::slot_of;
+use super::{Life, Server, ServerError, Unavailable};
+use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
 use crate::health::HealthBoard;
-use crate::key::{KeyPrefix, Scope, ServerKey};
+use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
 use crate::telemetry::Counters;
 
-/// One server, and the driver that keeps a connection to it. The driver ends when this is dropped.
+/// What is at the endpoints, and the task that keeps connections to it. The task ends when this is dropped.
 pub(crate) struct Redis {
-    node: Arc<Node>,
+    core: Arc<Core>,
 }
+
+/// Shared by callers and the discovery task.
+struct Core {
+    recipe: Arc<Recipe>,
+    seeds: Vec<Address>,
+    expected: Expected,
+    reconnect: Reconnect,
+    shared: Shared,
+    roster: Arc<Roster>,
+    layout: ArcSwap<Layout>,
+    wishes: Wishes,
+    /// Those who wait for a node that they have been redirected to.
+    waiting: InFlight,
+    stage: watch::Sender<Stage>,
+}
+
+/// What callers want the discovery to do.
+#[derive(Default)]
+struct Wishes {
+    /// Look again: the layout has changed.
+    refresh: Notify,
+    /// Connect to these, which redirects have named.
+    addresses: Mutex<HashSet<Address>>,
+}
+
+/// Addresses that redirects may name before they are looked into.
+const MAX_WISHES: usize = 64;
 
 impl Redis {
     /// Starts connecting, and returns at once.
@@ -43,50 +83,95 @@ impl Redis {
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
         let probe_key = Bytes::from(format!("{}probe", scope.as_str()));
-        let connector = Connector::new(settings, probe_key)?;
-        let node = Node::new(settings.max_in_flight, settings.command_timeout, journal, counters, health);
-        let node = Arc::new(node);
-        let driver = Driver { node: Arc::clone(&node), connector, reconnect: settings.reconnect };
-        driver.start().map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
-        Ok(Self { node })
+        let roster = Arc::new(Roster::new(health));
+        let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
+        let core = Arc::new(Core {
+            recipe: Arc::new(Recipe::new(settings, probe_key)?),
+            seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
+            expected: settings.expected,
+            reconnect: settings.reconnect,
+            shared: Shared { max_in_flight, command_timeout, journal, counters, roster: Arc::clone(&roster) },
+            roster,
+            layout: ArcSwap::from_pointee(Layout::Unknown),
+            wishes: Wishes::default(),
+            waiting: InFlight::new(max_in_flight, command_timeout),
+            stage: watch::Sender::new(Stage::Running),
+        });
+        let started = Discovery::start(Arc::clone(&core));
+        started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
+        Ok(Self { core })
     }
 
-    /// Ends the driver and its connections; done when they are gone.
+    /// Ends the task and all connections; done when they are gone.
     pub(crate) async fn close(&self) {
-        if let Ok(link) = self.node.link()
-            && self.node.journal.len() > 0
-        {
+        if self.core.shared.journal.len() > 0 {
             // What doesn't succeed now is lost with this process, as its memory is.
-            let _ = scan::replay(&self.node, &link).await;
+            match &**self.core.layout.load() {
+                Layout::Single(node) => {
+                    if let Ok(link) = node.link() {
+                        let _ = scan::replay(node, &link).await;
+                    }
+                }
+                Layout::Cluster(_) => cluster::replay_once(&self.core).await,
+                Layout::Unknown => {}
+            }
         }
-        self.node.advance(Stage::Closing);
-        self.node.reached(Stage::Closed).await;
+        self.core.advance(Stage::Closing);
+        self.core.reached(Stage::Closed).await;
+    }
+
+    /// Sends one command about `key` to whoever has it.
+    async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
+        let node = self.core.writer(key)?;
+        self.core.send_to(&node, key, command, args).await
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.node.advance(Stage::Closing);
+        self.core.advance(Stage::Closing);
     }
 }
 
 impl Server for Redis {
-    fn is_available(&self) -> bool {
-        self.node.is_available()
+    fn is_available(&self, key: &CallKey) -> bool {
+        match &**self.core.layout.load() {
+            Layout::Unknown => false,
+            Layout::Single(node) => node.is_available(),
+            Layout::Cluster(map) if map.is_whole() => true,
+            Layout::Cluster(map) => map.shard_of(slot_of(&key.server_key())).is_some_and(|shard| shard.is_readable()),
+        }
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let link = self.node.link()?;
-        reply::bytes(self.node.noting_permission("GET", self.node.watched(&link, link.get(key)).await)?)
+        let node = self.core.reader(key)?;
+        let link = node.link()?;
+        let reply = node.noting_permission("GET", node.watched(&link, link.get(key)).await);
+        let frame = match reply {
+            Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
+            reply => reply?,
+        };
+        match reply::bytes(frame)? {
+            // It may not have got there yet.
+            None if node.role == link::Role::Replica => reply::bytes(self.send(key, "GET", vec![named(key)]).await?),
+            value => Ok(value),
+        }
     }
 
     async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
-        let link = self.node.link()?;
-        let value = self.node.send(&link, key, "GET", vec![key.clone().into()]);
-        let life = self.node.send(&link, key, "PTTL", vec![key.clone().into()]);
+        let node = self.core.reader(key)?;
+        let value = self.core.send_to(&node, key, "GET", vec![named(key)]);
+        let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
         // Sent back to back on one connection: one round trip.
         let (value, life) = tokio::join!(value, life);
-        let Some(value) = reply::bytes(value?)? else { return Ok(None) };
+        let Some(value) = reply::bytes(value?)? else {
+            if node.role == link::Role::Replica {
+                // Its primary has the last word; how long a value lives that has just been written, the next hit asks.
+                let value = reply::bytes(self.send(key, "GET", vec![named(key)]).await?)?;
+                return Ok(value.map(|value| (value, Life::Unknown)));
+            }
+            return Ok(None);
+        };
         let life = match life.and_then(|frame| reply::number(&frame)) {
             Ok(-1) => Life::Endless,
             // The whole milliseconds that remain, so never more than does.
@@ -99,31 +184,90 @@ impl Server for Redis {
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let link = self.node.link()?;
-        node::is_positive(&self.node.send(&link, key, "EXISTS", vec![key.clone().into()]).await?)
+        Ok(reply::number(&self.send(key, "EXISTS", vec![named(key)]).await?)? > 0)
     }
 
     async fn set(&self, key: &ServerKey, value: Bytes, life: Duration) -> Result<(), ServerError> {
-        let link = self.node.link()?;
-        let args = vec![key.clone().into(), Value::Bytes(value), "PX".into(), millis(life).into()];
-        self.node.send(&link, key, "SET", args).await.map(|_| ())
+        let args = vec![named(key), Value::Bytes(value), "PX".into(), millis(life).into()];
+        self.send(key, "SET", args).await.map(|_| ())
     }
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
-        let link = self.node.link()?;
         // Refused with WRONGTYPE for anything that isn't a string.
-        self.node.send(&link, key, "STRLEN", vec![key.clone().into()]).await.map(|_| ())
+        self.send(key, "STRLEN", vec![named(key)]).await.map(|_| ())
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let link = self.node.link()?;
-        scan::unlink(&self.node, &link, vec![key.clone()]).await.map(|removed| removed > 0)
+        Ok(reply::number(&self.send(key, "UNLINK", vec![named(key)]).await?)? > 0)
     }
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
-        let link = self.node.link()?;
-        scan::clear(&self.node, &link, prefix).await
+        let layout = self.core.layout.load_full();
+        match &*layout {
+            Layout::Unknown => Err(ServerError::Unavailable(Unavailable::NotConnected)),
+            Layout::Single(node) => scan::clear(node, &node.link()?, prefix).await,
+            Layout::Cluster(_) => cluster::clear(&self.core, prefix).await,
+        }
     }
+}
+
+impl Core {
+    fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Goes on to `stage`, never back.
+    fn advance(&self, stage: Stage) {
+        node::advance(&self.stage, stage);
+        if stage >= Stage::Closing {
+            self.layout.store(Arc::new(Layout::Unknown));
+        }
+    }
+
+    async fn reached(&self, stage: Stage) {
+        node::reached(&self.stage, stage).await;
+    }
+
+    /// The node that a change of `key` goes to.
+    fn writer(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
+        let away = ServerError::Unavailable(Unavailable::NotConnected);
+        match &**self.layout.load() {
+            Layout::Unknown => Err(away),
+            Layout::Single(node) => Ok(Arc::clone(node)),
+            Layout::Cluster(map) => map.shard_of(slot_of(key)).map(|shard| Arc::clone(&shard.primary)).ok_or(away),
+        }
+    }
+
+    /// The node that `key` is read from.
+    fn reader(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
+        let away = ServerError::Unavailable(Unavailable::NotConnected);
+        match &**self.layout.load() {
+            Layout::Unknown => Err(away),
+            Layout::Single(node) => Ok(Arc::clone(node)),
+            Layout::Cluster(map) => map.shard_of(slot_of(key)).map(|shard| map.reader(shard)).ok_or(away),
+        }
+    }
+
+    /// Sends one command about `key` to `node`, and from there to wherever it's redirected.
+    async fn send_to(
+        &self,
+        node: &Arc<Node>,
+        key: &Bytes,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Frame, ServerError> {
+        let link = node.link()?;
+        let again = (node.role != link::Role::Standalone).then(|| args.clone());
+        match (node.send(&link, key, command, args).await, again) {
+            (Err(Failed::Redirected(redirect)), Some(args)) => self.follow(redirect, key, command, args).await,
+            (reply, _) => Ok(reply?),
+        }
+    }
+}
+
+/// A key as an argument.
+fn named(key: &Bytes) -> Value {
+    Value::Bytes(key.clone())
 }
 
 /// Whole milliseconds, at least one, at most what a server can add to the time.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use fred::error::Error as FredError;
 use fred::types::{Resp3Frame as Frame, Value};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -13,13 +14,18 @@ use tokio::sync::{Notify, watch};
 use super::super::journal::Journal;
 use super::super::{ServerError, Unavailable};
 use super::in_flight::{InFlight, Swept, Unanswered};
-use super::link::{Link, Sent};
-use super::reply;
-use crate::health::{HealthBoard, Reason, ReasonKind};
+use super::link::{Link, Role};
+use super::reply::{ErrorReply, Redirect};
+use super::roster::{NodeId, Roster};
+use crate::config::Address;
+use crate::health::{Reason, ReasonKind};
 use crate::telemetry::Counters;
 
 /// Shared by callers and the one driver task, which owns the connection.
 pub(crate) struct Node {
+    pub(super) address: Address,
+    pub(super) role: Role,
+    pub(super) id: NodeId,
     /// Some while the circuit is closed: calls may go to the server.
     link: ArcSwapOption<Link>,
     in_flight: InFlight,
@@ -32,9 +38,41 @@ pub(crate) struct Node {
     suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
-    pub(super) health: Arc<HealthBoard>,
+    pub(super) roster: Arc<Roster>,
     pub(super) command_timeout: Duration,
     stage: watch::Sender<Stage>,
+}
+
+/// What all nodes of a handle have in common.
+pub(super) struct Shared {
+    pub(super) max_in_flight: usize,
+    pub(super) command_timeout: Duration,
+    pub(super) journal: Arc<Journal>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) roster: Arc<Roster>,
+}
+
+/// Why a node didn't do what it was asked.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Server(ServerError),
+    /// Another node of the cluster has the key.
+    Redirected(Redirect),
+}
+
+impl From<Failed> for ServerError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Server(error) => error,
+            Failed::Redirected(_) => Self::Unavailable(Unavailable::NotReady),
+        }
+    }
+}
+
+impl From<ServerError> for Failed {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
 }
 
 /// How far the end of a node has come.
@@ -52,24 +90,21 @@ const NEEDED: [&str; 3] = ["GET", "SET", "UNLINK"];
 const FAILURES_TO_OPEN: u32 = 3;
 
 impl Node {
-    pub(super) fn new(
-        max_in_flight: usize,
-        command_timeout: Duration,
-        journal: Arc<Journal>,
-        counters: Arc<Counters>,
-        health: Arc<HealthBoard>,
-    ) -> Self {
+    pub(super) fn new(address: Address, role: Role, shared: &Shared) -> Self {
         Self {
+            address,
+            role,
+            id: shared.roster.enter(),
             link: ArcSwapOption::empty(),
-            in_flight: InFlight::new(max_in_flight, command_timeout),
+            in_flight: InFlight::new(shared.max_in_flight, shared.command_timeout),
             failures: AtomicU32::new(0),
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
             suspect: Notify::new(),
-            journal,
-            counters,
-            health,
-            command_timeout,
+            journal: Arc::clone(&shared.journal),
+            counters: Arc::clone(&shared.counters),
+            roster: Arc::clone(&shared.roster),
+            command_timeout: shared.command_timeout,
             stage: watch::Sender::new(Stage::Running),
         }
     }
@@ -90,13 +125,13 @@ impl Node {
         key: &Bytes,
         command: &'static str,
         args: Vec<Value>,
-    ) -> Result<Frame, ServerError> {
+    ) -> Result<Frame, Failed> {
         self.noting_permission(command, self.watched(link, link.send(key, command, args)).await)
     }
 
     /// Has the driver look into a refusal for want of a permission: it's about this key, or about all of them.
-    pub(super) fn noting_permission<T>(&self, command: &str, reply: Result<T, ServerError>) -> Result<T, ServerError> {
-        if let Err(ServerError::Refused { code, .. }) = &reply
+    pub(super) fn noting_permission<T>(&self, command: &str, reply: Result<T, Failed>) -> Result<T, Failed> {
+        if let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
             && code == "NOPERM"
             && NEEDED.contains(&command)
         {
@@ -105,49 +140,57 @@ impl Node {
         reply
     }
 
-    pub(super) async fn watched(
+    pub(super) async fn watched<T>(
         &self,
         link: &Arc<Link>,
-        operation: impl Future<Output = Sent>,
-    ) -> Result<Frame, ServerError> {
+        operation: impl Future<Output = Result<Result<T, ErrorReply>, FredError>>,
+    ) -> Result<T, Failed> {
+        let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
         let Some(permit) = self.in_flight.enter() else {
             self.counters.shed.add_one();
-            return Err(ServerError::Unavailable(Unavailable::Shed));
+            return unavailable(Unavailable::Shed);
         };
         if link.is_over() {
-            return Err(ServerError::Unavailable(Unavailable::ConnectionLost));
+            return unavailable(Unavailable::ConnectionLost);
         }
         permit.join_the_crowd().await;
         match permit.run(operation).await {
-            Ok(Ok(Ok(frame))) => {
+            Ok(Ok(Ok(reply))) => {
                 self.answered();
-                Ok(frame)
+                Ok(reply)
             }
-            Ok(Ok(Err(reply))) => {
-                self.counters.server_errors.add_one();
-                if reply.is_not_ready() || reply.is_authentication() {
-                    let reason = super::link::reply_reason(&reply);
-                    self.failed(1, Some(link), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
-                    return Err(ServerError::Unavailable(Unavailable::NotReady));
-                }
-                self.answered();
-                Err(reply.into())
-            }
+            Ok(Ok(Err(reply))) => Err(self.refused(link, reply)),
             Ok(Err(error)) => {
                 self.counters.server_errors.add_one();
                 self.open(Some(link), Reason::new(ReasonKind::ConnectionLost, error.details()));
-                Err(ServerError::Unavailable(Unavailable::ConnectionLost))
+                unavailable(Unavailable::ConnectionLost)
             }
             Err(Unanswered::Lost) => {
                 self.counters.server_errors.add_one();
-                Err(ServerError::Unavailable(Unavailable::ConnectionLost))
+                unavailable(Unavailable::ConnectionLost)
             }
             // The sweeper has counted it towards the circuit, unless the program itself was the reason.
             Err(Unanswered::Overdue) => {
                 self.counters.server_timeouts.add_one();
-                Err(ServerError::Unavailable(Unavailable::TimedOut))
+                unavailable(Unavailable::TimedOut)
             }
         }
+    }
+
+    /// What an error reply means.
+    fn refused(&self, link: &Arc<Link>, reply: ErrorReply) -> Failed {
+        if let Some(redirect) = reply.redirect(&self.address) {
+            self.answered();
+            return Failed::Redirected(redirect);
+        }
+        self.counters.server_errors.add_one();
+        if reply.is_not_ready() || reply.is_authentication() {
+            let reason = super::link::reply_reason(&reply);
+            self.failed(1, Some(link), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
+            return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
+        }
+        self.answered();
+        Failed::Server(reply.into())
     }
 
     fn answered(&self) {
@@ -175,7 +218,7 @@ impl Node {
         let previous = self.link.compare_and_swap(&current, None);
         if previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, &current)) {
             self.counters.circuit_openings.add_one();
-            self.health.degraded(reason.clone());
+            self.roster.down(self.id, reason.clone());
             *self.trip_reason.lock() = Some(reason);
             self.trip.notify_one();
         }
@@ -189,7 +232,7 @@ impl Node {
         self.failures.store(0, Ordering::Relaxed);
         *self.trip_reason.lock() = None;
         self.link.store(Some(Arc::clone(link)));
-        self.health.connected(crate::health::Topology::Standalone);
+        self.roster.up(self.id);
     }
 
     /// Waits until a permission may be missing.
@@ -247,24 +290,33 @@ impl Node {
 
     /// Goes on to `stage`, never back.
     pub(super) fn advance(&self, stage: Stage) {
-        self.stage.send_if_modified(|now| {
-            let later = stage > *now;
-            *now = (*now).max(stage);
-            later
-        });
+        advance(&self.stage, stage);
         if stage >= Stage::Closing {
             self.link.store(None);
         }
     }
 
     pub(super) async fn reached(&self, stage: Stage) {
-        let mut stages = self.stage.subscribe();
-        // Fails only when the sender is gone, and that is `self`.
-        let _ = stages.wait_for(|now| *now >= stage).await;
+        reached(&self.stage, stage).await;
     }
 }
 
-/// Whether the reply says that there was something.
-pub(super) fn is_positive(frame: &Frame) -> Result<bool, ServerError> {
-    Ok(reply::number(frame)? > 0)
+/// Goes on to `stage`, never back.
+pub(super) fn advance(stages: &watch::Sender<Stage>, stage: Stage) {
+    stages.send_if_modified(|now| {
+        let later = stage > *now;
+        *now = (*now).max(stage);
+        later
+    });
+}
+
+pub(super) async fn reached(stages: &watch::Sender<Stage>, stage: Stage) {
+    // Fails only when the sender is gone, and that is borrowed here.
+    let _ = stages.subscribe().wait_for(|now| *now >= stage).await;
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.roster.leave(self.id);
+    }
 }

@@ -1,9 +1,12 @@
 //! Replies by their meaning, read from the reply's code: its first word.
 
 use bytes::Bytes;
-use fred::types::Resp3Frame as Frame;
+use fred::types::{Resp3Frame as Frame, Value};
 
+use super::super::slots::SLOTS;
 use super::super::{ServerError, Unavailable};
+use crate::config::Address;
+use crate::health::{Reason, ReasonKind};
 
 /// An error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +30,49 @@ impl ErrorReply {
             || (self.code == "ERR" && self.message.starts_with("max number of clients"))
     }
 
+    /// The trouble that it means for whoever needs the command.
+    pub(super) fn as_reason(&self, otherwise: ReasonKind) -> Reason {
+        let reason = super::link::reply_reason(self);
+        reason.unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
+    }
+
+    /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that was, whose host stands where the
+    /// reply names none.
+    pub(super) fn redirect(&self, asked: &Address) -> Option<Redirect> {
+        let asking = match self.code.as_str() {
+            "MOVED" => false,
+            "ASK" => true,
+            _ => return None,
+        };
+        let (slot, address) = self.message.split_once(' ')?;
+        // An IPv6 address has colons too, and no brackets here.
+        let (host, port) = address.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        Some(Redirect { slot: slot.parse().ok()?, address: address_of(host, port, asked)?, asking })
+    }
+
     pub(super) fn is_authentication(&self) -> bool {
         matches!(self.code.as_str(), "NOAUTH" | "WRONGPASS")
+    }
+}
+
+/// Another node of the cluster has the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Redirect {
+    pub(super) slot: u16,
+    pub(super) address: Address,
+    /// The slot is on its way there, and this key has arrived.
+    pub(super) asking: bool,
+}
+
+/// The address that a node announces; where it announces no host, it's that of the node that was `asked`.
+fn address_of(host: &str, port: u16, asked: &Address) -> Option<Address> {
+    if !host.is_empty() && host != "?" {
+        return Some(Address::Tcp { host: host.to_owned(), port });
+    }
+    match asked {
+        Address::Tcp { host, .. } => Some(Address::Tcp { host: host.clone(), port }),
+        Address::Unix(_) => None,
     }
 }
 
@@ -79,6 +123,49 @@ pub(super) fn scan_page(frame: Frame) -> Result<(Bytes, Vec<Bytes>), ServerError
     let cursor = bytes(cursor)?.ok_or_else(unexpected)?;
     let keys = keys.into_iter().filter_map(|key| bytes(key).transpose()).collect::<Result<_, _>>()?;
     Ok((cursor, keys))
+}
+
+/// A range of slots, and who has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SlotRange {
+    pub(super) first: u16,
+    pub(super) last: u16,
+    pub(super) primary: Address,
+    pub(super) replicas: Vec<Address>,
+}
+
+/// The reply to CLUSTER SLOTS; `asked` is the node that gave it.
+pub(super) fn cluster_slots(frame: Frame, asked: &Address) -> Option<Vec<SlotRange>> {
+    let Frame::Array { data, .. } = frame else { return None };
+    data.into_iter().map(|range| slot_range(range, asked)).collect()
+}
+
+fn slot_range(frame: Frame, asked: &Address) -> Option<SlotRange> {
+    let Frame::Array { data, .. } = frame else { return None };
+    let [first, last, nodes @ ..] = data.as_slice() else { return None };
+    let slot = |frame| number(frame).ok().and_then(|slot| u16::try_from(slot).ok()).filter(|slot| *slot < SLOTS);
+    let mut nodes = nodes.iter().map(|node| {
+        let Frame::Array { data, .. } = node else { return None };
+        let [host, port, ..] = data.as_slice() else { return None };
+        let port = u16::try_from(number(port).ok()?).ok()?;
+        address_of(&text(host).unwrap_or_default(), port, asked)
+    });
+    let primary = nodes.next()??;
+    // A replica that can't be reached is no reason to know nothing.
+    Some(SlotRange { first: slot(first)?, last: slot(last)?, primary, replicas: nodes.flatten().collect() })
+}
+
+/// The frame of a value, as far as there are such replies to a cache's commands.
+pub(super) fn frame_of(value: Value) -> Frame {
+    match value {
+        Value::Integer(data) => Frame::Number { data, attributes: None },
+        Value::String(text) => Frame::BlobString { data: text.into_inner(), attributes: None },
+        Value::Bytes(data) => Frame::BlobString { data, attributes: None },
+        Value::Array(values) => Frame::Array { data: values.into_iter().map(frame_of).collect(), attributes: None },
+        Value::Boolean(data) => Frame::Boolean { data, attributes: None },
+        Value::Double(data) => Frame::Double { data, attributes: None },
+        _ => Frame::Null,
+    }
 }
 
 /// The text of field `name` in the reply to HELLO.

@@ -1,17 +1,15 @@
 //! The driver of a node: connects, watches, gives up and begins again, for ever.
 //!
-//! One task owns the connection and the sweeper of deadlines. It ends when the node is told to close. Should it be dropped
-//! earlier (its runtime was shut down) or panic, a thread of its own takes over, so that no handle is left for dead.
+//! One task owns the node's connection and the sweeper of its deadlines. It ends when the node is told to close; it's owned by the
+//! [discovery](super::discovery), which begins it anew should it panic.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::link::{Connector, Ended, Identity, Link};
+use super::link::{Connector, Ended, Identity, Link, Role};
 use super::node::{Node, Stage};
 use super::scan;
 use crate::config::Reconnect;
@@ -34,38 +32,15 @@ const PROBES_TO_REBUILD: u32 = 2;
 const MAX_GONE: usize = 64;
 
 impl Driver {
-    /// Starts the driver where its I/O runs best: in the multi-thread runtime that `build()` was called in, else on a
-    /// thread of its own, because a current-thread runtime may be blocked by the very caller that waits.
-    pub(super) fn start(self) -> std::io::Result<()> {
-        match Handle::try_current() {
-            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
-                handle.spawn(self.run());
-                Ok(())
-            }
-            _ => self.start_on_thread(),
+    pub(super) async fn run(self) {
+        // Whatever ends this, nobody is sent to a link that no one watches.
+        let _gone = Unpublish(&self.node);
+        tokio::select! {
+            biased;
+            () = self.supervise() => {}
+            () = self.node.sweep() => {}
         }
-    }
-
-    fn start_on_thread(self) -> std::io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let run = move || {
-            runtime.block_on(self.run());
-            // What is left are fred's aborted tasks.
-            runtime.shutdown_background();
-        };
-        thread::Builder::new().name("cache-house-io".into()).spawn(run).map(|_| ())
-    }
-
-    async fn run(self) {
-        let guard = Guard(Some(self));
-        if let Some(driver) = &guard.0 {
-            tokio::select! {
-                biased;
-                () = driver.supervise() => {}
-                () = driver.node.sweep() => {}
-            }
-            driver.node.advance(Stage::Closed);
-        }
+        self.node.advance(Stage::Closed);
     }
 
     /// Until the node is told to close; then no connection is left.
@@ -90,7 +65,7 @@ impl Driver {
                     let surplus = gone.len().saturating_sub(MAX_GONE);
                     gone.drain(..surplus);
                 }
-                Err(reason) => self.node.health.degraded(reason),
+                Err(reason) => self.node.roster.down(self.node.id, reason),
             }
             self.unless_closing(sleep(backoff.next_delay())).await;
         }
@@ -114,12 +89,19 @@ impl Driver {
         if !gone.is_empty() {
             return false;
         }
-        if let Err(why) = scan::replay(&self.node, link).await {
-            self.node.health.degraded(Reason::new(ReasonKind::TimedOut, why.as_str()));
+        if self.replays()
+            && let Err(why) = scan::replay(&self.node, link).await
+        {
+            self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
         }
         self.node.publish(link);
         true
+    }
+
+    /// Whether the journal is this node's alone. In a cluster its items have slots, which move.
+    fn replays(&self) -> bool {
+        self.node.role == Role::Standalone
     }
 
     /// Until the link is over.
@@ -133,7 +115,7 @@ impl Driver {
                 () = ended.any() => false,
                 reason = self.node.tripped() => self.recover(link, ended, &reason).await,
                 () = self.node.suspected() => self.still_permitted(link).await,
-                () = self.node.journal.added() => self.replay_while_closed(link).await,
+                () = self.node.journal.added(), if self.replays() => self.replay_while_closed(link).await,
                 _ = heartbeat.tick() => self.beat(link, ended).await,
             };
             if !alive {
@@ -153,14 +135,14 @@ impl Driver {
         while missed < PROBES_TO_REBUILD {
             match self.probe(link, ended).await {
                 Probe::Answered => {
-                    if scan::replay(&self.node, link).await.is_ok() {
+                    if !self.replays() || scan::replay(&self.node, link).await.is_ok() {
                         self.node.publish(link);
                         return true;
                     }
                     missed += 1;
                 }
                 Probe::NotReady(reason) => {
-                    self.node.health.degraded(reason);
+                    self.node.roster.down(self.node.id, reason);
                     sleep(self.reconnect.min_delay).await;
                 }
                 Probe::Missed => missed += 1,
@@ -172,7 +154,8 @@ impl Driver {
 
     /// An invalidation wasn't confirmed although the circuit is closed, or not yet open.
     async fn replay_while_closed(&self, link: &Arc<Link>) -> bool {
-        if self.node.is_available() && self.node.journal.len() > 0 && scan::replay(&self.node, link).await.is_err() {
+        let due = self.replays() && self.node.is_available() && self.node.journal.len() > 0;
+        if due && scan::replay(&self.node, link).await.is_err() {
             // The failures have been counted; what is left waits for the next beat.
             tracing::debug!(target: "cache_house", "invalidations wait for the server");
         }
@@ -231,21 +214,21 @@ enum Probe {
 }
 
 /// Exponential, with jitter: each delay is shortened by up to half at random.
-struct Backoff {
+pub(super) struct Backoff {
     reconnect: Reconnect,
     next: Duration,
 }
 
 impl Backoff {
-    fn new(reconnect: Reconnect) -> Self {
+    pub(super) fn new(reconnect: Reconnect) -> Self {
         Self { reconnect, next: reconnect.min_delay }
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = self.reconnect.min_delay;
     }
 
-    fn next_delay(&mut self) -> Duration {
+    pub(super) fn next_delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.reconnect.max_delay);
         delay.mul_f64(rand::rng().random_range(0.5..=1.0))
@@ -261,23 +244,12 @@ impl Drop for AbortOnDrop<'_> {
     }
 }
 
-/// Carries the driver on where its task ends before its time.
-struct Guard(Option<Driver>);
+struct Unpublish<'a>(&'a Node);
 
-impl Drop for Guard {
+impl Drop for Unpublish<'_> {
     fn drop(&mut self) {
-        let Some(driver) = self.0.take() else { return };
-        if driver.node.stage() != Stage::Running {
-            driver.node.advance(Stage::Closed);
-            return;
-        }
-        driver.node.lost();
-        let node = Arc::clone(&driver.node);
-        if driver.start_on_thread().is_err() {
-            // Nobody is left who could end it when it's closed.
-            node.advance(Stage::Closed);
-            node.health.degraded(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
-        }
+        self.0.lost();
+        self.0.end_in_flight();
     }
 }
 

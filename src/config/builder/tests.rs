@@ -1,5 +1,5 @@
 use crate::codec::{CodecError, erased_serde};
-use crate::config::{Address, Connection, Topology};
+use crate::config::{Address, Connection, Expected, Topology};
 use crate::key::KeyContext;
 
 use super::*;
@@ -30,7 +30,7 @@ fn config(builder: CacheHouseBuilder<impl Buildable>) -> Config {
 #[track_caller]
 fn connection(builder: CacheHouseBuilder<impl Buildable>) -> Connection {
     match config(builder).topology {
-        Topology::Standalone(connection) => *connection,
+        Topology::Server(connection) => *connection,
         other => panic!("{other:?} has no connection"),
     }
 }
@@ -55,8 +55,8 @@ fn every_option_has_its_documented_default() {
     assert_eq!(config.max_value_bytes, 16 * MIB);
 
     let connection = connection(standalone());
-    assert_eq!(connection.endpoint.to_string(), "localhost:6379");
-    assert_eq!(connection.database, 0);
+    assert_eq!(connection.seeds[0].to_string(), "localhost:6379");
+    assert_eq!(connection.expected, Expected::Standalone { database: 0 });
     assert!(connection.login.is_none() && connection.tls.is_none());
     assert_eq!(connection.connect_timeout, 5 * SECOND);
     assert_eq!(connection.command_timeout, Duration::from_millis(250));
@@ -107,7 +107,7 @@ fn every_connection_option_arrives() {
     let connection = connection(chain);
     let login = connection.login.expect("a login was given");
     assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
-    assert_eq!(connection.database, 255);
+    assert_eq!(connection.expected, Expected::Standalone { database: 255 });
     assert_eq!((connection.connect_timeout, connection.command_timeout), (3 * SECOND, 2 * SECOND));
     assert_eq!((connection.pool_size, connection.max_in_flight), (4, 9));
     assert_eq!((connection.reconnect.min_delay, connection.reconnect.max_delay), (SECOND, SECOND));
@@ -118,13 +118,13 @@ fn what_a_url_says_arrives() {
     let from_url = connection(at("redis://app:hunter2@h:7000/3"));
     let login = from_url.login.expect("the URL has a login");
     assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
-    assert_eq!(from_url.database, 3);
-    assert_eq!(from_url.endpoint.address, Address::Tcp { host: "h".into(), port: 7000 });
+    assert_eq!(from_url.expected, Expected::Standalone { database: 3 });
+    assert_eq!(from_url.seeds[0].address, Address::Tcp { host: "h".into(), port: 7000 });
 
     let mixed = connection(at("redis://app@h").password("hunter2").database(4));
     let login = mixed.login.expect("the user is in the URL, the password beside it");
     assert_eq!((login.username.as_deref(), login.password.expose()), (Some("app"), "hunter2"));
-    assert_eq!(mixed.database, 4);
+    assert_eq!(mixed.expected, Expected::Standalone { database: 4 });
 
     let default_user = connection(at("redis://:hunter2@h")).login.expect("a password alone is a login");
     assert_eq!((default_user.username, default_user.password.expose()), (None, "hunter2"));
@@ -262,7 +262,8 @@ fn a_unix_socket_is_not_encrypted() {
     let expected = "tls: is set for a Unix socket; accepts TCP endpoints only";
     assert_eq!(refused(socket().tls(Tls::default())), expected);
     let connection = connection(socket().database(2).password("hunter2"));
-    assert_eq!((connection.database, connection.login.is_some()), (2, true));
+    assert_eq!(connection.expected, Expected::Standalone { database: 2 });
+    assert!(connection.login.is_some());
 }
 
 #[test]
@@ -308,4 +309,39 @@ impl Codec for Custom {
     ) -> Result<(), CodecError> {
         Ok(())
     }
+}
+
+#[test]
+fn a_cluster_has_nodes_that_share_their_credentials() {
+    let cluster = connection(
+        builder().cluster("redis://app:pw@a").node(("b", 7000)).node("redis://app:pw@c").read_from_replicas(true),
+    );
+    assert_eq!(cluster.seeds.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:6379", "b:7000", "c:6379"]);
+    assert_eq!(cluster.expected, Expected::Cluster { read_from_replicas: true });
+    assert_eq!(cluster.login.expect("the URLs have one").username.as_deref(), Some("app"));
+    let differ = refused(builder().cluster("redis://app:pw@a").node("redis://app:other@b"));
+    assert!(differ.starts_with("cluster: ") && differ.contains("differ") && !differ.contains("other"), "{differ}");
+}
+
+#[test]
+fn what_is_autodetected_may_be_either() {
+    let either = connection(builder().autodetect("a").node("b").password("pw"));
+    assert_eq!((either.expected, either.seeds.len()), (Expected::Either, 2));
+    let socket = connection(builder().autodetect("unix:///run/redis.sock"));
+    assert_eq!(socket.seeds[0].address, Address::Unix("/run/redis.sock".into()));
+}
+
+#[test]
+fn what_may_be_a_cluster_has_no_database() {
+    for refused in [
+        refused(builder().cluster("redis://a/0")),
+        refused(builder().cluster("a").node("redis://b/3")),
+        refused(builder().autodetect("redis://a/3")),
+    ] {
+        assert!(refused.contains("names the database") && refused.contains("database 0 alone"), "{refused}");
+    }
+    let socket = refused(builder().cluster("unix:///run/redis.sock"));
+    assert!(socket.contains("by TCP"), "{socket}");
+    let bad = refused(builder().cluster("a").node("b:port"));
+    assert!(bad.starts_with("node: \"b:port\""), "{bad}");
 }

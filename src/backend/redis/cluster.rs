@@ -1,0 +1,384 @@
+//! What a cluster takes beyond its nodes: following redirects, and what concerns all shards at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fred::types::{Resp3Frame as Frame, Value};
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::super::journal::Invalidate;
+use super::super::slots::SlotSet;
+use super::super::{ServerError, Unavailable};
+use super::link::Link;
+use super::node::{Failed, Node};
+use super::reply::{self, Redirect};
+use super::scan::{self, Walk};
+use super::{Core, MAX_WISHES, named};
+use crate::config::Address;
+use crate::key::{KeyPrefix, ServerKey};
+
+/// How often one operation may be redirected. A slot that moves back and forth isn't chased for ever.
+const MAX_HOPS: usize = 4;
+/// How often clearing begins again because slots moved meanwhile.
+const MAX_ROUNDS: usize = 3;
+/// How often invalidations that wait are tried again while nothing says that a shard is back.
+const REPLAY: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Sends one command to where it has been redirected, and on from there.
+    pub(super) async fn follow(
+        &self,
+        mut redirect: Redirect,
+        key: &Bytes,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Frame, ServerError> {
+        let begun = Instant::now();
+        for _ in 0..MAX_HOPS {
+            // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
+            if begun.elapsed() > self.shared.command_timeout {
+                return Err(ServerError::Unavailable(Unavailable::TimedOut));
+            }
+            if !redirect.asking {
+                if let Some(map) = self.layout.load().map() {
+                    map.moved(redirect.slot, &redirect.address);
+                }
+                self.wishes.refresh.notify_one();
+            }
+            let (node, link) = self.reach(&redirect.address).await?;
+            let operation = match redirect.asking {
+                true => link.send_asking(key, command, args.clone()),
+                false => link.send(key, command, args.clone()),
+            };
+            match node.noting_permission(command, node.watched(&link, operation).await) {
+                Err(Failed::Redirected(next)) => redirect = next,
+                reply => return Ok(reply?),
+            }
+        }
+        Err(ServerError::Unavailable(Unavailable::NotReady))
+    }
+
+    /// The primary at `address`. One that isn't known yet is connected to, and waited for.
+    async fn reach(&self, address: &Address) -> Result<(Arc<Node>, Arc<Link>), ServerError> {
+        let node = self.layout.load().map().and_then(|map| map.primary_at(address).cloned());
+        if let Some(node) = node
+            && !self.roster.is_connecting(node.id)
+        {
+            let link = node.link()?;
+            return Ok((node, link));
+        }
+        self.wish_for(address);
+        let Some(permit) = self.waiting.enter() else { return Err(ServerError::Unavailable(Unavailable::Shed)) };
+        let connected = async {
+            loop {
+                let changed = self.roster.changed.notified();
+                let layout = self.layout.load_full();
+                if let Some(node) = layout.map().and_then(|map| map.primary_at(address)) {
+                    match node.link() {
+                        Ok(link) => return Ok((Arc::clone(node), link)),
+                        Err(error) if !self.roster.is_connecting(node.id) => return Err(error),
+                        Err(_) => {}
+                    }
+                }
+                changed.await;
+            }
+        };
+        let timed_out = Err(ServerError::Unavailable(Unavailable::TimedOut));
+        permit.run(connected).await.unwrap_or(timed_out)
+    }
+
+    fn wish_for(&self, address: &Address) {
+        let mut addresses = self.wishes.addresses.lock();
+        if addresses.len() < MAX_WISHES {
+            addresses.insert(address.clone());
+        }
+        drop(addresses);
+        self.wishes.refresh.notify_one();
+    }
+
+    /// Waits until the map has been looked at again.
+    async fn refreshed(&self) {
+        let changed = self.roster.changed.notified();
+        self.wishes.refresh.notify_one();
+        if let Some(permit) = self.waiting.enter() {
+            let _ = permit.run(changed).await;
+        }
+    }
+
+    /// Removes keys of any slots, together as far as they share a node; what came of each.
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<u64, ServerError>> {
+        let mut by_node: HashMap<_, (Arc<Node>, Vec<usize>)> = HashMap::new();
+        let mut results = vec![Err(ServerError::Unavailable(Unavailable::NotConnected)); keys.len()];
+        for (index, key) in keys.iter().enumerate() {
+            if let Ok(node) = self.writer(key) {
+                by_node.entry(node.id).or_insert_with(|| (node, Vec::new())).1.push(index);
+            }
+        }
+        let parts = by_node.into_values().map(|(node, indices)| async move {
+            let part = indices.iter().map(|&index| keys[index].clone()).collect();
+            let removed = match node.link() {
+                Ok(link) => self.remove_on(&node, &link, part).await,
+                Err(error) => vec![Err(error); indices.len()],
+            };
+            indices.into_iter().zip(removed)
+        });
+        for (index, result) in join_all(parts).await.into_iter().flatten() {
+            results[index] = result;
+        }
+        results
+    }
+
+    /// Removes keys on `node`, and what it no longer has wherever that has gone; what came of each.
+    async fn remove_on(&self, node: &Node, link: &Arc<Link>, keys: Vec<ServerKey>) -> Vec<Result<u64, ServerError>> {
+        let Some(first) = keys.first() else { return Vec::new() };
+        // One command a key: two of one slot may be on either side while it moves.
+        let commands = keys.iter().map(|key| ("UNLINK", vec![named(key)])).collect();
+        let replies = match node.watched(link, link.send_together(first, commands)).await {
+            Ok(replies) => replies,
+            Err(failed) => return vec![Err(failed.into()); keys.len()],
+        };
+        let mut results = Vec::with_capacity(keys.len());
+        for (key, reply) in keys.into_iter().zip(replies) {
+            results.push(match reply {
+                Ok(frame) => reply::number(&frame).map(|removed| u64::try_from(removed).unwrap_or(0)),
+                Err(error) => match error.redirect(&node.address) {
+                    Some(redirect) => {
+                        let frame = self.follow(redirect, &key, "UNLINK", vec![named(&key)]).await;
+                        frame.and_then(|frame| reply::number(&frame)).map(|removed| u64::try_from(removed).unwrap_or(0))
+                    }
+                    None => Err(error.into()),
+                },
+            });
+        }
+        results
+    }
+}
+
+/// Removes every key that `prefix` names and that was there when the call began, wherever its slot goes meanwhile; how many there
+/// were.
+///
+/// # Errors
+///
+/// Where it isn't certain of all slots; what could be reached is gone all the same.
+pub(super) async fn clear(core: &Core, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+    let cleared = clear_slots(core, prefix, &SlotSet::all()).await;
+    match cleared.trouble {
+        None => Ok(cleared.removed),
+        Some(error) => Err(error),
+    }
+}
+
+/// What clearing has come to.
+struct Cleared {
+    removed: u64,
+    /// Where it's certain that nothing is left of what was there.
+    certain: SlotSet,
+    /// Why it isn't certain everywhere.
+    trouble: Option<ServerError>,
+}
+
+/// What a primary says of its own slots.
+struct Survey {
+    owned: SlotSet,
+    /// Slots that are on their way to it.
+    arriving: SlotSet,
+    /// Slots that are on their way from it.
+    leaving: SlotSet,
+}
+
+/// Clears slot by slot's owner, all owners at once. A key whose slot moves is on its old node until that has been walked, or has
+/// got to the new one before: so nodes that slots move to are walked once more, after all others.
+async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Cleared {
+    let mut cleared = Cleared { removed: 0, certain: SlotSet::none(), trouble: None };
+    for _ in 0..MAX_ROUNDS {
+        let mut left = wanted.clone();
+        left.subtract(&cleared.certain);
+        let layout = core.layout.load_full();
+        let Some(map) = layout.map() else {
+            cleared.trouble = Some(ServerError::Unavailable(Unavailable::NotConnected));
+            return cleared;
+        };
+        let mut unowned = SlotSet::all();
+        let mut owners = map.slots_by_primary();
+        owners.iter().for_each(|(_, slots)| unowned.subtract(slots));
+        owners.retain(|(_, slots)| slots.intersects(&left));
+        cleared.trouble = None;
+        let walks = owners.iter().map(|(node, slots)| async move {
+            let before = survey(node, slots).await?;
+            let removed = walk(core, node, prefix).await?;
+            Ok::<_, ServerError>((before, removed, survey(node, slots).await?))
+        });
+        let mut moving = SlotSet::none();
+        let mut certain = SlotSet::none();
+        for walked in join_all(walks).await {
+            match walked {
+                Err(error) => cleared.trouble = Some(error),
+                Ok((before, removed, after)) => {
+                    cleared.removed += removed;
+                    // What it had all the while, and what has left it since: that is walked again where it went.
+                    certain.add(&before.owned);
+                    let mut gone = before.owned.clone();
+                    gone.subtract(&after.owned);
+                    moving.add(&gone);
+                    for slots in [&before.leaving, &after.leaving, &before.arriving, &after.arriving] {
+                        moving.add(slots);
+                    }
+                }
+            }
+        }
+        if !moving.is_empty() {
+            certain.subtract(&moving);
+            certain.add(&walk_targets(core, prefix, &moving, &mut cleared).await);
+        }
+        // Nobody has them, so nothing of ours is there.
+        certain.add(&unowned);
+        certain.keep(wanted);
+        cleared.certain.add(&certain);
+        if cleared.certain == *wanted {
+            cleared.trouble = None;
+            return cleared;
+        }
+        if cleared.trouble.is_some() {
+            return cleared;
+        }
+        core.refreshed().await;
+    }
+    cleared.trouble.get_or_insert(ServerError::Unavailable(Unavailable::NotReady));
+    cleared
+}
+
+/// Walks the nodes that slots have moved to or are moving to; of which of `moving` it's certain then.
+async fn walk_targets(core: &Core, prefix: &KeyPrefix, moving: &SlotSet, cleared: &mut Cleared) -> SlotSet {
+    let layout = core.layout.load_full();
+    let primaries = layout.map().map(|map| map.shards.iter().map(|shard| Arc::clone(&shard.primary)).collect());
+    let primaries: Vec<_> = primaries.unwrap_or_default();
+    let none = SlotSet::none();
+    let surveys = join_all(primaries.iter().map(|node| survey(node, &none))).await;
+    let mut certain = SlotSet::none();
+    let targets = primaries.iter().zip(surveys).filter_map(|(node, survey)| {
+        let survey = survey.ok()?;
+        let mut concerned = survey.owned;
+        concerned.add(&survey.arriving);
+        concerned.keep(moving);
+        (!concerned.is_empty()).then_some((node, concerned))
+    });
+    let walks = targets.map(|(node, slots)| async move { (walk(core, node, prefix).await, slots) });
+    let mut failed = SlotSet::none();
+    for (walked, slots) in join_all(walks).await {
+        match walked {
+            Ok(removed) => {
+                cleared.removed += removed;
+                certain.add(&slots);
+            }
+            Err(error) => {
+                cleared.trouble = Some(error);
+                failed.add(&slots);
+            }
+        }
+    }
+    certain.subtract(&failed);
+    certain
+}
+
+/// Removes what `prefix` names of all that is on `node`; how many keys.
+async fn walk(core: &Core, node: &Node, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+    let link = node.link()?;
+    scan::settle_lanes(node, &link).await?;
+    let mut removed = 0;
+    let mut walk = Walk::new(node, &link, prefix);
+    let exact = scan::exact(prefix);
+    let mut page =
+        Some(core.writer(&exact).is_ok_and(|owner| owner.id == node.id).then_some(exact).into_iter().collect());
+    while let Some(keys) = page {
+        for result in core.remove_on(node, &link, keys).await {
+            removed += result?;
+        }
+        page = walk.next_page().await?;
+    }
+    Ok(removed)
+}
+
+/// What `node` says of its own slots; where its user may not ask, it's taken to have what the map says.
+async fn survey(node: &Node, on_map: &SlotSet) -> Result<Survey, ServerError> {
+    let link = node.link()?;
+    match node.watched(&link, link.cluster_nodes()).await {
+        Ok(frame) => {
+            let text = reply::text(&frame).unwrap_or_default();
+            Ok(Survey::parse(&text).unwrap_or_else(|| Survey::settled(on_map.clone())))
+        }
+        Err(Failed::Server(ServerError::Refused { .. })) => Ok(Survey::settled(on_map.clone())),
+        Err(failed) => Err(failed.into()),
+    }
+}
+
+impl Survey {
+    fn settled(owned: SlotSet) -> Self {
+        Self { owned, arriving: SlotSet::none(), leaving: SlotSet::none() }
+    }
+
+    /// The line of the node itself, in the reply to CLUSTER NODES.
+    fn parse(text: &str) -> Option<Self> {
+        let own = text.lines().find(|line| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself")))?;
+        let mut survey = Self::settled(SlotSet::none());
+        for slots in own.split_whitespace().skip(8) {
+            if let Some(moving) = slots.strip_prefix('[') {
+                let (slot, direction) = moving.split_once('-')?;
+                let slot = slot.parse().ok()?;
+                if direction.starts_with('>') { survey.leaving.insert(slot) } else { survey.arriving.insert(slot) }
+            } else {
+                let (first, last) = slots.split_once('-').unwrap_or((slots, slots));
+                survey.owned.insert_range(first.parse().ok()?..=last.parse().ok()?);
+            }
+        }
+        Some(survey)
+    }
+}
+
+/// Carries the journal out for as long as there is a cluster: when something is added, when a node has come back, and every second
+/// while something waits.
+pub(super) async fn replay_journal(core: &Core) {
+    loop {
+        let changed = core.roster.changed.notified();
+        if core.layout.load().map().is_none() {
+            changed.await;
+            continue;
+        }
+        if core.shared.journal.len() > 0 {
+            replay_once(core).await;
+        }
+        let waits = core.shared.journal.len() > 0;
+        tokio::select! {
+            () = changed => {}
+            () = core.shared.journal.added() => {}
+            () = sleep(REPLAY), if waits => {}
+        }
+    }
+}
+
+pub(super) async fn replay_once(core: &Core) {
+    if core.shared.journal.replay(&OverCluster(core)).await.is_err() {
+        tracing::debug!(target: "cache_house", "invalidations wait for a shard");
+    }
+}
+
+/// The journal's hands on a cluster.
+struct OverCluster<'a>(&'a Core);
+
+impl Invalidate for OverCluster<'_> {
+    const HAS_PARTS: bool = true;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
+        self.0.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
+    }
+
+    async fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
+        let cleared = clear_slots(self.0, prefix, left).await;
+        match cleared.trouble {
+            Some(error) if cleared.certain.is_empty() => Err(error),
+            _ => Ok(cleared.certain),
+        }
+    }
+}

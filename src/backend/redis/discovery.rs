@@ -1,0 +1,365 @@
+//! Finds out what there is at the endpoints, and keeps knowing it.
+//!
+//! One task owns the drivers of all nodes: it starts them, begins one anew that panicked, and ends those of nodes that have left. It ends
+//! when the handle closes. Should it be dropped earlier (its runtime was shut down) or panic, a thread of its own takes over, so that
+//! no handle is left for dead.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, RuntimeFlavor};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::cluster;
+use super::layout::{Layout, Map, Shard};
+use super::link::{Connector, Mode, Role};
+use super::node::{Node, Stage};
+use super::reply::{self, SlotRange};
+use super::roster::Parts;
+use super::supervisor::{Backoff, Driver};
+use super::{Core, Wishes};
+use crate::config::{Address, Expected};
+use crate::health::{Reason, ReasonKind};
+
+/// How old the map of a cluster may become while nothing says that it has changed.
+const MAP_AGE: Duration = Duration::from_secs(10);
+/// How often the map is asked for while a shard is away: a part of the half second in which a promoted replica is to be used.
+const WHILE_AWAY: Duration = Duration::from_millis(200);
+/// The least time between two refreshes, however many redirects there are.
+const REFRESH_GAP: Duration = Duration::from_millis(20);
+/// How long one node may take to tell the map.
+const MAP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a driver that panicked is left alone: a second time soon after would only be the same again.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+/// How long a node is kept that redirects have named and that has no slots.
+const WISHED_FOR: Duration = Duration::from_secs(60);
+
+pub(super) struct Discovery {
+    core: Arc<Core>,
+    /// Whether it runs on a thread of its own, not in a runtime of the program's.
+    has_thread: bool,
+}
+
+/// What was found.
+enum Found {
+    Standalone(Address),
+    Cluster(Vec<SlotRange>),
+    Nothing(Reason),
+}
+
+impl Discovery {
+    /// Starts where I/O runs best: in the multi-thread runtime that `build()` was called in, else on a thread of its own, because a
+    /// current-thread runtime may be blocked by the very caller that waits.
+    pub(super) fn start(core: Arc<Core>) -> std::io::Result<()> {
+        let discovery = Self { core, has_thread: false };
+        match Handle::try_current() {
+            Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                handle.spawn(discovery.run());
+                Ok(())
+            }
+            _ => discovery.start_on_thread(),
+        }
+    }
+
+    fn start_on_thread(mut self) -> std::io::Result<()> {
+        self.has_thread = true;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(self.run());
+            // What is left are fred's aborted tasks.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("cache-house-io".into()).spawn(run).map(|_| ())
+    }
+
+    async fn run(self) {
+        let (core, has_thread) = (Arc::clone(&self.core), self.has_thread);
+        let _guard = Guard(Some(self));
+        let (drivers, running, wished) = (JoinSet::new(), HashMap::new(), HashMap::new());
+        let mut nodes = Nodes { core: &core, has_thread, drivers, running, wished };
+        tokio::select! {
+            biased;
+            () = nodes.discover() => {}
+            () = core.waiting.sweep(|_| ()) => {}
+            () = cluster::replay_journal(&core) => {}
+        }
+        nodes.close().await;
+        core.advance(Stage::Closed);
+    }
+}
+
+/// The nodes and their drivers.
+struct Nodes<'a> {
+    core: &'a Arc<Core>,
+    has_thread: bool,
+    drivers: JoinSet<()>,
+    /// By the id of its driver's task.
+    running: HashMap<tokio::task::Id, Arc<Node>>,
+    /// Nodes that redirects have named, and when last.
+    wished: HashMap<Address, Instant>,
+}
+
+impl Nodes<'_> {
+    /// Until the handle closes.
+    async fn discover(&mut self) {
+        if let Expected::Standalone { .. } = self.core.expected {
+            self.adopt(Found::Standalone(self.core.seeds[0].clone()));
+            return self.tend(None).await;
+        }
+        let mut backoff = Backoff::new(self.core.reconnect);
+        while self.core.stage() == Stage::Running {
+            let core = Arc::clone(self.core);
+            let found = tokio::select! {
+                biased;
+                () = core.reached(Stage::Closing) => return,
+                found = look(&core) => found,
+            };
+            let asked = Instant::now();
+            let pause = match &found {
+                Found::Nothing(_) => backoff.next_delay(),
+                _ => {
+                    backoff.reset();
+                    REFRESH_GAP
+                }
+            };
+            let is_known = !matches!(found, Found::Nothing(_));
+            self.adopt(found);
+            self.tend(Some(pause)).await;
+            if is_known {
+                self.wait_for_a_change(asked).await;
+            }
+        }
+    }
+
+    /// Waits until the layout may be another: something says so, a shard is away, or a while has passed.
+    async fn wait_for_a_change(&mut self, asked: Instant) {
+        while self.core.stage() == Stage::Running {
+            let core = Arc::clone(self.core);
+            let changed = core.roster.changed.notified();
+            let refresh = core.wishes.refresh.notified();
+            let layout = core.layout.load_full();
+            let patience = match &*layout {
+                Layout::Unknown => return,
+                // Its own driver connects again, and tells if it finds a cluster.
+                Layout::Single(node) if core.roster.has_another_kind(node.id) => return,
+                Layout::Single(node) if node.is_available() || core.seeds.len() == 1 => None,
+                Layout::Single(_) => Some(core.reconnect.max_delay),
+                Layout::Cluster(map) if map.is_whole() => Some(MAP_AGE),
+                Layout::Cluster(_) => Some(WHILE_AWAY),
+            };
+            let left = patience.map(|patience| patience.saturating_sub(asked.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = core.reached(Stage::Closing) => return,
+                () = refresh => return,
+                () = changed => {}
+                () = self.tend(left) => {}
+            }
+        }
+    }
+
+    /// Sees to it that every node has its driver, for so long; for ever without.
+    async fn tend(&mut self, time: Option<Duration>) {
+        let core = Arc::clone(self.core);
+        let over = async {
+            match time {
+                Some(time) => sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        let over = std::pin::pin!(over);
+        let mut over = over;
+        loop {
+            tokio::select! {
+                biased;
+                () = core.reached(Stage::Closing) => return,
+                () = &mut over => return,
+                Some(ended) = self.drivers.join_next_with_id() => self.ended(ended),
+            }
+        }
+    }
+
+    /// A driver has ended: because it was told to, or by a panic.
+    fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        let node = self.running.remove(&id).filter(|node| node.stage() == Stage::Running);
+        if let Err(error) = ended
+            && error.is_panic()
+            && !self.has_thread
+        {
+            // The program's runtime may lack what it takes, a timer say: all of it goes on on a thread.
+            std::panic::resume_unwind(error.into_panic());
+        }
+        if let Some(node) = node {
+            self.drive(&node, AFTER_A_PANIC);
+        }
+    }
+
+    fn drive(&mut self, node: &Arc<Node>, delay: Duration) {
+        let connector = Connector::new(&self.core.recipe, &node.address, node.role);
+        let driver = Driver { node: Arc::clone(node), connector, reconnect: self.core.reconnect };
+        let task = self.drivers.spawn(async move {
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            driver.run().await;
+        });
+        self.running.insert(task.id(), Arc::clone(node));
+    }
+
+    /// Makes what was found the layout: nodes that stay are kept, new ones are connected to, those that left are closed.
+    fn adopt(&mut self, found: Found) {
+        let before = self.core.layout.load_full();
+        let kept: HashMap<_, _> =
+            before.nodes().into_iter().map(|node| ((node.address.clone(), node.role), node)).collect();
+        let mut added = Vec::new();
+        let mut node = |address: &Address, role: Role| {
+            kept.get(&(address.clone(), role)).cloned().unwrap_or_else(|| {
+                let node = Arc::new(Node::new(address.clone(), role, &self.core.shared));
+                added.push(Arc::clone(&node));
+                node
+            })
+        };
+        let (layout, parts) = match found {
+            Found::Nothing(reason) => return self.core.roster.nothing_found(reason),
+            Found::Standalone(address) => {
+                let node = node(&address, Role::Standalone);
+                let parts = Parts::Single(node.id);
+                (Layout::Single(node), parts)
+            }
+            Found::Cluster(ranges) => {
+                let mut replicas: HashMap<&Address, Vec<&Address>> = HashMap::new();
+                for range in &ranges {
+                    let own = replicas.entry(&range.primary).or_default();
+                    if self.core.expected == (Expected::Cluster { read_from_replicas: true }) {
+                        own.extend(range.replicas.iter().filter(|replica| !own.contains(replica)).collect::<Vec<_>>());
+                    }
+                }
+                let mut shards: Vec<_> = replicas
+                    .into_iter()
+                    .map(|(primary, replicas)| Shard {
+                        primary: node(primary, Role::Primary),
+                        replicas: replicas.into_iter().map(|replica| node(replica, Role::Replica)).collect(),
+                    })
+                    .collect();
+                let parts = Parts::Shards(shards.iter().map(|shard| shard.primary.id).collect());
+                let known: HashSet<_> = shards.iter().map(|shard| shard.primary.address.clone()).collect();
+                let now = Instant::now();
+                self.wished.extend(self.core.wishes.take().into_iter().map(|address| (address, now)));
+                self.wished.retain(|address, since| !known.contains(address) && since.elapsed() < WISHED_FOR);
+                let extra = self.wished.keys().map(|address| (address, Vec::new()));
+                shards
+                    .extend(extra.map(|(address, replicas)| Shard { primary: node(address, Role::Primary), replicas }));
+                (Layout::Cluster(Map::new(shards, &ranges)), parts)
+            }
+        };
+        let stays: HashSet<_> = layout.nodes().iter().map(|node| node.id).collect();
+        self.core.layout.store(Arc::new(layout));
+        for node in before.nodes() {
+            if !stays.contains(&node.id) {
+                node.advance(Stage::Closing);
+            }
+        }
+        for node in added {
+            self.drive(&node, Duration::ZERO);
+        }
+        self.core.roster.expect(parts);
+    }
+
+    /// Ends all nodes; done when their connections are gone.
+    async fn close(&mut self) {
+        for node in self.running.values() {
+            node.advance(Stage::Closing);
+        }
+        while self.drivers.join_next().await.is_some() {}
+    }
+}
+
+/// Asks whoever may know: the nodes that there are, else the seeds in turn.
+async fn look(core: &Core) -> Found {
+    let layout = core.layout.load_full();
+    if let Layout::Cluster(_) = &*layout {
+        for node in layout.nodes() {
+            if let Ok(link) = node.link()
+                && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, link.cluster_slots()).await
+                && let Some(ranges) = reply::cluster_slots(slots, &node.address).filter(|ranges| !ranges.is_empty())
+            {
+                return Found::Cluster(ranges);
+            }
+        }
+    }
+    let mut last = Reason::new(ReasonKind::Unreachable, "no node answers");
+    for seed in &core.seeds {
+        match ask_seed(core, seed).await {
+            Found::Nothing(reason) => last = reason,
+            // Two servers that know nothing of each other don't stand in for each other.
+            Found::Standalone(address) if matches!(&*layout, Layout::Single(node) if node.address != address) => {}
+            found => return found,
+        }
+    }
+    Found::Nothing(last)
+}
+
+async fn ask_seed(core: &Core, seed: &Address) -> Found {
+    let (link, ended) = match Connector::new(&core.recipe, seed, Role::Any).connect().await {
+        Ok(connected) => connected,
+        Err(reason) => return Found::Nothing(reason),
+    };
+    let found = match (link.mode(), core.expected) {
+        (Mode::Standalone, Expected::Cluster { .. }) => {
+            let problem = "the server isn't a node of a cluster; configure `standalone` or `autodetect`";
+            Found::Nothing(Reason::new(ReasonKind::WrongTopology, problem))
+        }
+        (Mode::Standalone, _) => Found::Standalone(seed.clone()),
+        (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, link.cluster_slots()).await {
+            Ok(Ok(Ok(slots))) => match reply::cluster_slots(slots, seed) {
+                Some(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
+                Some(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),
+                None => {
+                    Found::Nothing(Reason::new(ReasonKind::Unreachable, "the reply to CLUSTER SLOTS makes no sense"))
+                }
+            },
+            Ok(Ok(Err(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
+            Ok(Err(_)) | Err(_) => {
+                Found::Nothing(Reason::new(ReasonKind::Unreachable, format!("{seed} doesn't tell the cluster's slots")))
+            }
+        },
+    };
+    link.abort();
+    ended.all().await;
+    found
+}
+
+impl Wishes {
+    fn take(&self) -> HashSet<Address> {
+        std::mem::take(&mut *self.addresses.lock())
+    }
+}
+
+/// Carries on where the task ends before its time.
+struct Guard(Option<Discovery>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(discovery) = self.0.take() else { return };
+        let core = Arc::clone(&discovery.core);
+        if core.stage() != Stage::Running {
+            core.advance(Stage::Closed);
+            return;
+        }
+        // Its drivers are gone with it.
+        core.layout.store(Arc::new(Layout::Unknown));
+        core.roster.expect(Parts::Unknown);
+        if discovery.start_on_thread().is_err() {
+            // Nobody is left who could end it when it's closed.
+            core.advance(Stage::Closed);
+            core.roster.nothing_found(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which nodes there are, and which of them has which keys.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+
+use super::super::slots::{SLOTS, SlotSet};
+use super::node::Node;
+use super::reply::SlotRange;
+use crate::config::Address;
+
+/// What has been found at the endpoints.
+pub(super) enum Layout {
+    /// Nothing yet.
+    Unknown,
+    Single(Arc<Node>),
+    Cluster(Map),
+}
+
+/// The map of a cluster.
+pub(super) struct Map {
+    /// By slot, the number of its shard; [`NOBODY`] where it has none. Corrected in place as redirects are met.
+    owners: Box<[AtomicU16]>,
+    pub(super) shards: Vec<Shard>,
+    by_address: HashMap<Address, u16>,
+    /// Reads take turns.
+    turn: AtomicUsize,
+}
+
+/// A primary, and the replicas that are read from.
+pub(super) struct Shard {
+    pub(super) primary: Arc<Node>,
+    pub(super) replicas: Vec<Arc<Node>>,
+}
+
+const NOBODY: u16 = u16::MAX;
+
+impl Layout {
+    pub(super) fn map(&self) -> Option<&Map> {
+        match self {
+            Self::Cluster(map) => Some(map),
+            Self::Unknown | Self::Single(_) => None,
+        }
+    }
+
+    /// All nodes, replicas included.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Unknown => Vec::new(),
+            Self::Single(node) => vec![Arc::clone(node)],
+            Self::Cluster(map) => map
+                .shards
+                .iter()
+                .flat_map(|shard| [&shard.primary].into_iter().chain(&shard.replicas))
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+impl Map {
+    /// `shards` are all there are, with their slots as `ranges` tells by the address of their primary.
+    pub(super) fn new(shards: Vec<Shard>, ranges: &[SlotRange]) -> Self {
+        // A cluster has a thousand nodes at most, says its specification.
+        let numbered = (0..NOBODY).zip(&shards);
+        let by_address: HashMap<_, _> =
+            numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();
+        let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(NOBODY)).collect();
+        for range in ranges {
+            let owner = by_address.get(&range.primary).copied().unwrap_or(NOBODY);
+            for slot in range.first..=range.last {
+                owners[usize::from(slot)].store(owner, Ordering::Relaxed);
+            }
+        }
+        Self { owners, shards, by_address, turn: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
+        self.shards.get(usize::from(self.owners[usize::from(slot)].load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn primary_at(&self, address: &Address) -> Option<&Arc<Node>> {
+        self.by_address.get(address).map(|number| &self.shards[usize::from(*number)].primary)
+    }
+
+    /// A node has said that `slot` is at `address` now.
+    pub(super) fn moved(&self, slot: u16, address: &Address) {
+        if let (Some(number), Some(owner)) = (self.by_address.get(address), self.owners.get(usize::from(slot))) {
+            owner.store(*number, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether every slot's primary can be asked.
+    pub(super) fn is_whole(&self) -> bool {
+        self.shards.iter().all(|shard| shard.primary.is_available())
+    }
+
+    /// The slots of each primary that has some.
+    pub(super) fn slots_by_primary(&self) -> Vec<(Arc<Node>, SlotSet)> {
+        let mut slots: Vec<SlotSet> = self.shards.iter().map(|_| SlotSet::none()).collect();
+        for (slot, owner) in (0..SLOTS).zip(&self.owners) {
+            if let Some(slots) = slots.get_mut(usize::from(owner.load(Ordering::Relaxed))) {
+                slots.insert(slot);
+            }
+        }
+        let primaries = self.shards.iter().map(|shard| Arc::clone(&shard.primary));
+        primaries.zip(slots).filter(|(_, slots)| !slots.is_empty()).collect()
+    }
+
+    /// Who is next to be read from, among those of `shard` that can be asked: the primary and its replicas take turns.
+    pub(super) fn reader(&self, shard: &Shard) -> Arc<Node> {
+        if !shard.replicas.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let count = shard.replicas.len() + 1;
+            for step in 0..count {
+                let node = match (turn + step) % count {
+                    0 => &shard.primary,
+                    number => &shard.replicas[number - 1],
+                };
+                if node.is_available() {
+                    return Arc::clone(node);
+                }
+            }
+        }
+        Arc::clone(&shard.primary)
+    }
+}
+
+impl Shard {
+    pub(super) fn is_readable(&self) -> bool {
+        self.primary.is_available() || self.replicas.iter().any(|replica| replica.is_available())
+    }
+}
