@@ -1,5 +1,6 @@
 //! Integration tests: the whole crate through its public API, against real servers.
 
+mod clusters;
 mod concurrency;
 mod conformance;
 mod faults;

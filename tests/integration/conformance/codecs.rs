@@ -99,7 +99,7 @@ fn a_decoder_that_fails_makes_a_miss(fixture: &impl Fixture) {
     let Some(server) = fixture.server() else { return };
     let cache = fixture.build();
     let key = cache.key(&in_bytes("oslo")).expect("it has a key");
-    server.set(&key, "not eight bytes");
+    server.set(&key, b"not eight bytes");
     assert_eq!(cache.cached(in_bytes("oslo"), || Celsius(1.0)), Celsius(1.0));
     assert_eq!(cache.stats().decode_failures, 1);
     fixture.assert_stored(&key, &1.0_f64.to_be_bytes());

@@ -12,7 +12,8 @@ use std::time::Duration;
 use cache_house::{CacheHandle, CacheHouse, CacheHouseBuilder, CacheOptions, ManualClock};
 use tokio::runtime::Runtime;
 
-use crate::support::{self, DEADLINE, Server, wait_until};
+use crate::support::cluster::Borrowed;
+use crate::support::{self, Cluster, DEADLINE, Server, wait_until};
 
 /// A backend to run the suite over.
 pub(crate) trait Fixture: Sized {
@@ -21,8 +22,8 @@ pub(crate) trait Fixture: Sized {
     /// A handle with these options; where there is a server, connected to it.
     fn build_with(&self, options: impl FnOnce(CacheHouseBuilder) -> CacheHouseBuilder) -> CacheHandle;
 
-    /// Where there is one.
-    fn server(&self) -> Option<&Server>;
+    /// What is on the server, where there is one.
+    fn server(&self) -> Option<&dyn Stored>;
 
     /// Lets the whole life of the value at `key` go by, and not a moment more.
     fn outlive(&self, key: &str, life: Duration);
@@ -46,6 +47,50 @@ pub(crate) trait Fixture: Sized {
     }
 }
 
+/// What a server holds, looked at behind the cache's back.
+pub(crate) trait Stored {
+    fn get(&self, key: &str) -> Option<Vec<u8>>;
+    fn set(&self, key: &str, value: &[u8]);
+    fn keys(&self) -> Vec<String>;
+    fn millis_left(&self, key: &str) -> i64;
+}
+
+impl Stored for Server {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8]) {
+        self.set(key, value);
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.keys()
+    }
+
+    fn millis_left(&self, key: &str) -> i64 {
+        self.millis_left(key)
+    }
+}
+
+impl Stored for Cluster {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8]) {
+        self.owner(key).set(key, value);
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.keys()
+    }
+
+    fn millis_left(&self, key: &str) -> i64 {
+        self.owner(key).millis_left(key)
+    }
+}
+
 /// No server at all, and a clock that the tests move.
 pub(crate) struct Memory(ManualClock);
 
@@ -58,7 +103,7 @@ impl Fixture for Memory {
         options(CacheHouse::builder()).memory().clock(self.0.clone()).build().expect("the builder is right")
     }
 
-    fn server(&self) -> Option<&Server> {
+    fn server(&self) -> Option<&dyn Stored> {
         None
     }
 
@@ -79,7 +124,7 @@ impl Fixture for Standalone {
         support::connect(at(&self.0, options))
     }
 
-    fn server(&self) -> Option<&Server> {
+    fn server(&self) -> Option<&dyn Stored> {
         Some(&self.0)
     }
 
@@ -101,7 +146,7 @@ impl Fixture for Pooled {
         support::connect(at(&self.0, options).pool_size(4))
     }
 
-    fn server(&self) -> Option<&Server> {
+    fn server(&self) -> Option<&dyn Stored> {
         Some(&self.0)
     }
 
@@ -124,12 +169,36 @@ impl Fixture for ServerOnly {
         cache
     }
 
-    fn server(&self) -> Option<&Server> {
+    fn server(&self) -> Option<&dyn Stored> {
         Some(&self.0)
     }
 
     fn outlive(&self, key: &str, life: Duration) {
         outlive_on(&self.0, key, life);
+    }
+}
+
+/// A cluster of three shards.
+pub(crate) struct Clustered(Borrowed);
+
+impl Fixture for Clustered {
+    fn start() -> Self {
+        Self(Borrowed::get())
+    }
+
+    fn build_with(&self, options: impl FnOnce(CacheHouseBuilder) -> CacheHouseBuilder) -> CacheHandle {
+        let builder = options(CacheHouse::builder()).cluster(self.0.endpoint());
+        let cache = builder.command_timeout(Duration::from_secs(5)).build().expect("the builder is right");
+        support::until_connected(&cache);
+        cache
+    }
+
+    fn server(&self) -> Option<&dyn Stored> {
+        Some(&*self.0)
+    }
+
+    fn outlive(&self, key: &str, life: Duration) {
+        outlive_on(&*self.0, key, life);
     }
 }
 
@@ -140,11 +209,11 @@ fn at(
     options(CacheHouse::builder()).standalone(server.endpoint()).command_timeout(Duration::from_secs(5))
 }
 
-fn outlive_on(server: &Server, key: &str, life: Duration) {
+fn outlive_on(server: &dyn Stored, key: &str, life: Duration) {
     let left = server.millis_left(key);
     assert!(left <= i64::try_from(life.as_millis()).expect("a short life"), "{left} ms left of {life:?}");
     assert_ne!(left, -1, "{key} never expires");
-    wait_until("the key expires on the server", DEADLINE, || !server.has(key));
+    wait_until("the key expires on the server", DEADLINE, || server.get(key).is_none());
 }
 
 /// Work that counts how often it's run.
@@ -177,6 +246,7 @@ macro_rules! over_every_backend {
         $crate::conformance::over_every_backend!(@ standalone: Standalone, $($behaviour)+);
         $crate::conformance::over_every_backend!(@ pooled: Pooled, $($behaviour)+);
         $crate::conformance::over_every_backend!(@ server_only: ServerOnly, $($behaviour)+);
+        $crate::conformance::over_every_backend!(@ clustered: Clustered, $($behaviour)+);
     };
     (@ $backend:ident: $fixture:ident, $($behaviour:ident)+) => {
         mod $backend {

@@ -1,5 +1,6 @@
 //! What the tests stand on: real servers, a network that can be broken, and waits that end.
 
+pub(crate) mod cluster;
 pub(crate) mod logs;
 pub(crate) mod proxy;
 pub(crate) mod resp;
@@ -14,6 +15,7 @@ use cache_house::config::Standalone;
 use cache_house::{CacheHandle, CacheHouse, CacheHouseBuilder, Reconnect, Stats};
 use tokio::runtime::{Builder, Runtime};
 
+pub(crate) use cluster::Cluster;
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use server::Server;
 

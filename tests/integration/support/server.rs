@@ -57,6 +57,13 @@ impl Server {
         Self::absent_with(&[])
     }
 
+    /// A server to be, on a port that is another's as long as that one runs.
+    pub(crate) fn at(port: u16) -> Self {
+        let mut server = Self::absent();
+        server.port = port;
+        server
+    }
+
     fn absent_with(arguments: &[&str]) -> Self {
         let position = arguments.iter().position(|argument| *argument == "--requirepass");
         Self {
@@ -74,6 +81,17 @@ impl Server {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What follows this argument, if it was given.
+    pub(crate) fn argument(&self, name: &str) -> Option<String> {
+        let position = self.arguments.iter().position(|argument| argument == name)?;
+        self.arguments.get(position + 1).cloned()
+    }
+
+    /// Whether it runs, and isn't frozen or dead.
+    pub(crate) fn answers(&self) -> bool {
+        self.process().is_some() && self.connect().and_then(|mut connection| connection.command(&["PING"])).is_ok()
     }
 
     /// A path inside the server's folder.

@@ -1,0 +1,234 @@
+//! Shards that die, and come back elsewhere, or not.
+
+use std::time::{Duration, Instant};
+
+use super::{Callers, call, questions_of, shards, until_served, warm};
+use crate::support::cluster::{NODE_TIMEOUT, clustered, connected_to};
+use crate::support::{Cluster, DEADLINE, Server, wait_until};
+
+const TIMEOUT: Duration = Duration::from_millis(250);
+/// Far more than the few timeouts that a call may cost, far less than a failover takes to be given up on.
+const BOUND: Duration = Duration::from_secs(5);
+
+fn connect(cluster: &Cluster) -> cache_house::CacheHandle {
+    // The timeout is for what freezes; a busy machine shouldn't be taken for it.
+    let cache = clustered(cluster.endpoint()).command_timeout(TIMEOUT * 4).build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    assert_eq!(shards(&cache), Some((3, 3)));
+    cache
+}
+
+#[test]
+fn a_primary_that_is_killed_is_replaced_and_the_other_shards_do_not_notice() {
+    let cluster = Cluster::start();
+    let cache = connect(&cluster);
+    let victim = &cluster.nodes[1];
+    let others: Vec<_> =
+        [0, 2].into_iter().flat_map(|node| questions_of(&cluster, &cache, &cluster.nodes[node], 20)).collect();
+    let its_own = questions_of(&cluster, &cache, victim, 20);
+    warm(&cache, &others);
+    warm(&cache, &its_own);
+    let (healthy, hit) = (Callers::of(&cache, &others, 2), Callers::of(&cache, &its_own, 2));
+    healthy.wait_for_calls(200);
+    hit.wait_for_calls(200);
+
+    victim.kill();
+    until_served(&cache, 2, 3);
+    healthy.wait_for_calls(100);
+    hit.wait_for_calls(100);
+    let before = cache.stats();
+    until_served(&cache, 3, 3);
+    let promoted = &cluster.nodes[4];
+    assert_eq!(cluster.owner_of_slot(cluster.share(1).0).port(), promoted.port());
+    hit.wait_for_calls(100);
+    let (runs, slowest) = healthy.stop();
+    assert_eq!(runs, 0, "what other shards hold is computed again");
+    assert!(slowest < BOUND, "{slowest:?}");
+    let (runs, slowest) = hit.stop();
+    // Memory has it while the shard is away, its replica afterwards.
+    assert_eq!(runs, 0, "{before:?} {:?}", cache.stats());
+    assert!(slowest < BOUND, "{slowest:?}");
+    let key = cache.key(&call(its_own[0])).expect("it has a key");
+    cache.remove(call(its_own[0])).expect("the promoted replica is there");
+    warm(&cache, &its_own[..1]);
+    assert!(promoted.has(&key));
+}
+
+#[test]
+fn a_shard_without_a_replica_is_an_outage_for_its_own_keys_only() {
+    let cluster = Cluster::of(3, 0, &[]);
+    let cache = connect(&cluster);
+    let victim = &cluster.nodes[2];
+    let others = questions_of(&cluster, &cache, &cluster.nodes[0], 20);
+    let its_own = questions_of(&cluster, &cache, victim, 21);
+    warm(&cache, &others);
+    warm(&cache, &its_own[..20]);
+    victim.kill();
+    until_served(&cache, 2, 3);
+    // Longer than it takes the others to agree that it's dead.
+    let begin = Instant::now();
+    let healthy = Callers::of(&cache, &others, 2);
+    let hits = cache.stats().server_hits;
+    while begin.elapsed() < NODE_TIMEOUT * 3 {
+        for &n in &its_own[..20] {
+            assert_eq!(cache.cached(call(n), || -> u64 { panic!("memory has it") }), n * n);
+        }
+    }
+    assert!(cache.stats().server_hits > hits + 100, "the others are served by their servers");
+    // Invalidated meanwhile: of the shard that is away, and of one that isn't.
+    let error = cache.remove(call(its_own[0])).expect_err("its shard is away");
+    assert!(error.is_unavailable(), "{error}");
+    assert!(cache.remove(call(others[0])).expect("its shard is there"));
+    warm(&cache, &others[..1]);
+    assert_eq!(cache.stats().journal_length, 1);
+    assert_eq!(cache.get::<u64>(call(its_own[0])), None);
+    assert_eq!(shards(&cache), Some((2, 3)));
+    let (_, slowest) = healthy.stop();
+    assert!(slowest < BOUND, "{slowest:?}");
+
+    victim.restart();
+    until_served(&cache, 3, 3);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    // It has come back empty: there is no persistence.
+    warm(&cache, &its_own);
+    assert!(victim.has(&cache.key(&call(its_own[20])).expect("it has a key")));
+}
+
+#[test]
+fn a_frozen_primary_costs_its_own_callers_a_few_timeouts_and_the_others_nothing() {
+    let cluster = Cluster::start();
+    let cache = clustered(cluster.endpoint()).command_timeout(TIMEOUT).build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    let victim = &cluster.nodes[0];
+    let others = questions_of(&cluster, &cache, &cluster.nodes[2], 20);
+    let its_own = questions_of(&cluster, &cache, victim, 20);
+    warm(&cache, &others);
+    warm(&cache, &its_own);
+    let (healthy, hit) = (Callers::of(&cache, &others, 2), Callers::of(&cache, &its_own, 2));
+    healthy.wait_for_calls(200);
+    victim.freeze();
+    hit.wait_for_calls(500);
+    wait_until("its replica is promoted", DEADLINE, || {
+        cluster.nodes[3].command(&["INFO", "replication"]).text().contains("role:master")
+    });
+    until_served(&cache, 3, 3);
+    healthy.wait_for_calls(100);
+    // The old primary comes back, and becomes a replica.
+    victim.thaw();
+    hit.wait_for_calls(500);
+    healthy.wait_for_calls(500);
+    for callers in [healthy, hit] {
+        let (runs, slowest) = callers.stop();
+        assert_eq!(runs, 0);
+        assert!(slowest < BOUND, "{slowest:?}");
+    }
+    until_served(&cache, 3, 3);
+}
+
+#[test]
+fn a_manual_failover_loses_no_call_and_no_value() {
+    let cluster = Cluster::start();
+    let cache = connect(&cluster);
+    let questions: Vec<_> = (0..60).collect();
+    warm(&cache, &questions);
+    let callers = Callers::of(&cache, &questions, 4);
+    for round in 0..2 {
+        callers.wait_for_calls(200);
+        let (first, second) = (&cluster.nodes[0], &cluster.nodes[3]);
+        let (primary, replica) = if round == 0 { (first, second) } else { (second, first) };
+        replica.command(&["CLUSTER", "FAILOVER"]);
+        wait_until("the replica is the primary", DEADLINE, || {
+            cluster.owner_of_slot(0).port() == replica.port()
+                && primary.command(&["INFO", "replication"]).text().contains("master_link_status:up")
+        });
+        callers.wait_for_calls(200);
+        cluster.until_settled();
+        until_served(&cache, 3, 3);
+    }
+    let (runs, slowest) = callers.stop();
+    assert_eq!(runs, 0, "{:?}", cache.stats());
+    assert!(slowest < BOUND, "{slowest:?}");
+}
+
+#[test]
+fn all_nodes_may_go_and_come_back() {
+    let cluster = Cluster::of(3, 0, &[]);
+    let cache = connect(&cluster);
+    let questions: Vec<_> = (0..30).collect();
+    warm(&cache, &questions);
+    let callers = Callers::of(&cache, &questions, 4);
+    for _ in 0..2 {
+        cluster.nodes.iter().for_each(Server::kill);
+        wait_until("all are given up", DEADLINE, || !cache.health().is_connected());
+        callers.wait_for_calls(300);
+        cluster.nodes.iter().for_each(Server::restart);
+        until_served(&cache, 3, 3);
+        callers.wait_for_calls(300);
+    }
+    let (_, slowest) = callers.stop();
+    assert!(slowest < BOUND, "{slowest:?}");
+    cache.close();
+    for node in &cluster.nodes {
+        wait_until("no connection is left", DEADLINE, || node.connections() == 0);
+    }
+}
+
+#[test]
+fn replicas_are_read_from_where_that_is_wanted() {
+    let cluster = Cluster::start();
+    let builder = clustered(cluster.endpoint()).read_from_replicas(true).fallback_to_memory(false);
+    let cache = builder.build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    let questions = questions_of(&cluster, &cache, &cluster.nodes[0], 10);
+    warm(&cache, &questions);
+    let replica = &cluster.nodes[3];
+    wait_until("the replica has all of it", DEADLINE, || {
+        questions.iter().all(|n| replica.keys().contains(&cache.key(&call(*n)).expect("it has a key")))
+    });
+    let reads = |node: &Server| node.calls("get");
+    let before = (reads(&cluster.nodes[0]), reads(replica));
+    wait_until("both are read from", DEADLINE, || {
+        for &n in &questions {
+            assert_eq!(cache.cached(call(n), || -> u64 { panic!("it's cached") }), n * n);
+        }
+        reads(&cluster.nodes[0]) >= before.0 + 20 && reads(replica) >= before.1 + 20
+    });
+    // What the replica doesn't have yet, its primary has.
+    replica.freeze();
+    let late = questions_of(&cluster, &cache, &cluster.nodes[0], 30);
+    replica.thaw();
+    warm(&cache, &late);
+    for _ in 0..5 {
+        for &n in &late {
+            assert_eq!(cache.cached(call(n), || -> u64 { panic!("its primary has it") }), n * n);
+        }
+    }
+}
+
+#[test]
+fn invalidations_of_a_shard_that_fails_over_are_carried_out_on_its_heir() {
+    let cluster = Cluster::start();
+    let cache = connected_to(&cluster);
+    let victim = &cluster.nodes[0];
+    let its_own = questions_of(&cluster, &cache, victim, 20);
+    for &n in &its_own {
+        cache.insert(call(n), &0_u64).expect("it's there");
+    }
+    let heir = &cluster.nodes[3];
+    wait_until("the replica has all of it", DEADLINE, || heir.keys().len() >= 20);
+    victim.kill();
+    until_served(&cache, 2, 3);
+    for &n in &its_own[..10] {
+        assert!(cache.remove(call(n)).expect_err("it's away").is_unavailable());
+    }
+    assert!(cache.clear_namespace("other").expect_err("a shard is away").is_unavailable());
+    until_served(&cache, 3, 3);
+    wait_until("the journal is empty", DEADLINE, || {
+        its_own[..10].iter().for_each(|&n| assert_eq!(cache.get::<u64>(call(n)), None));
+        cache.stats().journal_length == 0
+    });
+    for (index, &n) in its_own.iter().enumerate() {
+        assert_eq!(heir.has(&cache.key(&call(n)).expect("it has a key")), index >= 10);
+        assert_eq!(cache.get::<u64>(call(n)), (index >= 10).then_some(0));
+    }
+}

@@ -1,0 +1,73 @@
+//! Users who may do little, and passwords.
+
+use std::time::Duration;
+
+use cache_house::{CacheHouse, Health, ReasonKind};
+
+use super::{call, shards, warm};
+use crate::support::resp::Reply;
+use crate::support::{Cluster, DEADLINE, Server, wait_until};
+
+const LITTLE: [&str; 8] = ["+get", "+set", "+unlink", "+pttl", "+strlen", "+exists", "+scan", "~cachehouse:*"];
+
+fn allow(server: &Server, more: &[&str]) {
+    let rules = [&["ACL", "SETUSER", "app", "reset", "on", ">pw"], &LITTLE[..], more].concat();
+    assert_eq!(server.command(&rules), Reply::Simple("OK".into()));
+}
+
+fn login(endpoint: String) -> cache_house::CacheHandle {
+    let builder = CacheHouse::builder().autodetect(endpoint).username("app").password("pw");
+    builder.command_timeout(Duration::from_secs(5)).build().expect("the builder is right")
+}
+
+#[test]
+fn a_user_with_few_permissions_finds_either_kind_of_server() {
+    let server = Server::start();
+    allow(&server, &[]);
+    let cache = login(server.endpoint());
+    crate::support::until_connected(&cache);
+    warm(&cache, &[1, 2]);
+    assert_eq!(cache.clear_namespace("main").expect("it may scan"), 2);
+
+    let cluster = Cluster::of(3, 0, &[]);
+    for node in &cluster.nodes {
+        allow(node, &["+cluster|slots", "+asking"]);
+    }
+    let cache = login(cluster.endpoint());
+    crate::support::until_connected(&cache);
+    assert_eq!(shards(&cache), Some((3, 3)));
+    warm(&cache, &[1, 2, 3, 4, 5, 6]);
+    assert_eq!(cache.clear_namespace("main").expect("it may scan"), 6);
+}
+
+#[test]
+fn a_user_who_may_not_see_the_slots_is_told() {
+    let cluster = Cluster::of(3, 0, &[]);
+    cluster.nodes.iter().for_each(|node| allow(node, &[]));
+    let cache = login(cluster.endpoint());
+    wait_until("it's told", DEADLINE, || match cache.health() {
+        Health::Degraded { reason, .. } => {
+            reason.kind() == ReasonKind::Permission && reason.to_string().contains("cluster|slots")
+        }
+        _ => false,
+    });
+    assert_eq!(cache.cached(call(2), || 4), 4);
+    // Without a restart of anything.
+    cluster.nodes.iter().for_each(|node| allow(node, &["+cluster|slots"]));
+    crate::support::until_connected(&cache);
+}
+
+#[test]
+fn a_password_opens_all_nodes() {
+    let cluster = Cluster::of(3, 0, &["--requirepass", "s3cret", "--masterauth", "s3cret"]);
+    let open = CacheHouse::builder().cluster(cluster.endpoint()).password("s3cret").build().expect("it's right");
+    crate::support::until_connected(&open);
+    assert_eq!(shards(&open), Some((3, 3)));
+    warm(&open, &(0..20).collect::<Vec<_>>());
+    let wrong = CacheHouse::builder().cluster(cluster.endpoint()).password("wr0ng").build().expect("it's right");
+    wait_until("it's refused", DEADLINE, || match wrong.health() {
+        Health::Degraded { reason, .. } => reason.kind() == ReasonKind::Authentication,
+        _ => false,
+    });
+    assert!(!format!("{:?} {}", wrong.health(), wrong.health()).contains("wr0ng"));
+}
