@@ -5,46 +5,18 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that can't go on stops")]
 
+mod common;
+
 use std::hint::black_box;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache_house::{CacheHandle, CacheHouse, CacheOptions, opts};
+use bytes::Bytes;
+use cache_house::{CacheHandle, CacheHouse, opts};
+use common::{KEYS, ROUND, ROUNDS, RedisServer, User, beside_raw, median, options, user};
 use criterion::Criterion;
-use fred::prelude::{Client, ClientLike, Config, ServerConfig};
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame};
-use serde::{Deserialize, Serialize};
+use fred::prelude::{Client, ClientLike, Config, KeysInterface, ServerConfig};
 use tokio::runtime::Runtime;
-
-/// 175 bytes of JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct User {
-    id: u64,
-    name: String,
-    email: String,
-    bio: String,
-    active: bool,
-    balance: f64,
-}
-
-fn user(id: u64) -> User {
-    User {
-        id,
-        name: "Ada Lovelace".into(),
-        email: "ada@example.com".into(),
-        bio: "Wrote the first program, for a machine that was never built in her time.".into(),
-        active: true,
-        balance: 1234.5,
-    }
-}
-
-/// Different keys, so that calls don't coalesce.
-const KEYS: u64 = 1024;
-
-fn options(id: u64) -> CacheOptions {
-    opts!("get_user", id, "full").expire(Duration::from_secs(3600))
-}
 
 fn main() {
     let runtime = Runtime::new().unwrap();
@@ -76,75 +48,21 @@ fn redis_pairs(runtime: &Runtime, server: &RedisServer) {
         }
         let keys: Arc<[String]> = keys.into();
         println!("Redis hit: calls a second, cache-house over raw fred GET and serde_json, median of {ROUNDS} pairs");
-        println!("{:>6} {:>12} {:>12} {:>7}", "tasks", "cache-house", "raw fred", "ratio");
-        for tasks in [1, 64, 512] {
-            let mut pairs: Vec<(f64, f64)> = Vec::new();
-            for round in 0..=ROUNDS {
-                let ours = throughput(tasks, |task, start| cached_calls(cache.clone(), task, start)).await;
-                let raw =
-                    throughput(tasks, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start)).await;
-                if round > 0 {
-                    pairs.push((ours, raw));
-                }
-            }
-            let ours = median(pairs.iter().map(|pair| pair.0));
-            let raw = median(pairs.iter().map(|pair| pair.1));
-            let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1));
-            println!("{tasks:>6} {ours:>12.0} {raw:>12.0} {ratio:>7.2}");
-        }
+        beside_raw(&[1, 64, 512], &cache, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start)).await;
         assert_eq!(cache.stats().runs, KEYS, "each measured call was a hit");
         cache.close_async().await;
     });
 }
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(400);
-
-/// Calls until the round is over; how many.
-async fn cached_calls(cache: CacheHandle, task: u64, start: Instant) -> u64 {
-    let mut done = 0;
-    while start.elapsed() < ROUND {
-        let work = || async { unreachable!("every call is a hit") };
-        let found: User = cache.cached_async(options((task * 7 + done) % KEYS), work).await;
-        black_box(found);
-        done += 1;
-    }
-    done
-}
-
-/// The same without conversions of fred's, which would cost it some.
+/// The same by fred's own `get`, which it sends in company; a custom command has a packet to itself.
 async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, start: Instant) -> u64 {
     let mut done = 0;
     while start.elapsed() < ROUND {
-        let get = CustomCommand::new_static("GET", ClusterHash::FirstKey, false);
-        let key = keys[((task * 7 + done) % KEYS) as usize].as_str();
-        let Resp3Frame::BlobString { data, .. } = fred.custom_raw(get, vec![key]).await.unwrap() else {
-            panic!("a hit is a string")
-        };
+        let data: Bytes = fred.get(keys[((task * 7 + done) % KEYS) as usize].as_str()).await.unwrap();
         black_box(serde_json::from_slice::<User>(&data).unwrap());
         done += 1;
     }
     done
-}
-
-/// Calls a second by so many tasks.
-async fn throughput<Fut>(tasks: u64, calls: impl Fn(u64, Instant) -> Fut) -> f64
-where
-    Fut: Future<Output = u64> + Send + 'static,
-{
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..tasks).map(|task| tokio::spawn(calls(task, start))).collect();
-    let mut done = 0;
-    for task in tasks {
-        done += task.await.unwrap();
-    }
-    done as f64 / start.elapsed().as_secs_f64()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// A memory hit while the circuit is open, beside the same hit where there is no server.
@@ -273,33 +191,4 @@ async fn fred_client(port: u16) -> Client {
     let client = Client::new(config, None, None, None);
     client.init().await.unwrap();
     client
-}
-
-struct RedisServer {
-    process: Child,
-    port: u16,
-}
-
-impl RedisServer {
-    fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]).stdout(Stdio::null());
-        let process = command.spawn().expect("redis-server is installed (apt-get install redis-server)");
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { process, port }
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

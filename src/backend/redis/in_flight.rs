@@ -3,7 +3,7 @@
 //! One sweeper ends all that wait too long, so that an operation costs neither a timer nor a task,
 //! and may be polled on any executor, or on none.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -174,12 +174,9 @@ impl InFlight {
 }
 
 impl<'a> Permit<'a> {
-    /// Lets the other callers that are ready go first, if there are many: then all of them send back to back, and their commands
-    /// leave in a few packets. Sent one at a time, between everything else that a call does, each would have a packet of its own.
-    pub(crate) async fn join_the_crowd(&self) {
-        if self.crowded {
-            yield_once().await;
-        }
+    /// Whether many others were in flight when it was given.
+    pub(crate) fn is_in_a_crowd(&self) -> bool {
+        self.crowded
     }
 
     /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.
@@ -230,20 +227,6 @@ impl<F: Future> Future for Watched<'_, F> {
 
 fn is_watched(deadline: u64) -> bool {
     !matches!(deadline, FREE | OVERDUE | LOST)
-}
-
-/// To the end of the executor's queue, whichever executor it is.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 fn nanos(duration: Duration) -> u64 {

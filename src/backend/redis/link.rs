@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
-use fred::prelude::ClientLike;
+use fred::prelude::{ClientLike, KeysInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server as FredServer, ServerConfig, TcpConfig};
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame as Frame, RespVersion, Value};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Key, Resp3Frame as Frame, RespVersion, Value};
 use tokio::task::AbortHandle;
 
+use super::batch::Batcher;
 use super::reply::{self, ErrorReply};
 use super::tls;
 use crate::config::{Address, Connection, Expected};
@@ -72,6 +73,7 @@ pub(super) struct Link {
 
 struct Lane {
     client: Client,
+    reads: Batcher,
     task: AbortHandle,
     identity: Option<Identity>,
 }
@@ -192,7 +194,8 @@ impl Connector {
         // Subscribed before the attempt begins, so that its outcome can't be missed.
         let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
         let task = client.connect();
-        let lane = Lane { client: client.clone(), task: task.abort_handle(), identity: None };
+        let reads = Batcher::start(client.clone());
+        let lane = Lane { client: client.clone(), reads, task: task.abort_handle(), identity: None };
         let outcome = match early {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => outcome.await,
@@ -277,6 +280,11 @@ impl Link {
         let client = self.lanes[self.lane_of(key)].client.clone();
         let args = vec![key.clone().into()];
         async move { send(&client, "GET", args).await }
+    }
+
+    /// The same, together with those of others.
+    pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
+        self.lanes[self.lane_of(key)].reads.send("GET", vec![key.clone().into()])
     }
 
     /// Sends a command that concerns `key` to the node that is taking the key's slot over.
@@ -431,34 +439,55 @@ impl Lane {
     }
 }
 
-async fn send(client: &Client, command: &'static str, args: Vec<Value>) -> Sent {
-    let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
-    Ok(reply::checked(client.custom_raw(command, args).await?))
+pub(super) async fn send(client: &Client, command: &'static str, args: Vec<Value>) -> Sent {
+    match command {
+        "GET" | "PTTL" | "UNLINK" => Ok(match call(client, command, args).await {
+            Ok(value) => Ok(reply::frame_of(value)),
+            Err(error) => Err(ErrorReply::of(error)?),
+        }),
+        _ => {
+            let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
+            Ok(reply::checked(client.custom_raw(command, args).await?))
+        }
+    }
 }
 
-async fn send_all(client: &Client, commands: Vec<Command>) -> SentAll {
+/// Sends the commands back to back.
+pub(super) async fn send_all(client: &Client, commands: Vec<Command>) -> SentAll {
     let pipeline = client.pipeline();
     let expected = commands.len();
     for (command, args) in commands {
-        let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
         // Queued, not sent.
-        pipeline.custom_raw(command, args).await?;
+        call(&pipeline, command, args).await?;
     }
     let mut replies = Vec::with_capacity(expected);
     for result in pipeline.try_all::<Value>().await {
-        match result {
-            Ok(value) => replies.push(Ok(reply::frame_of(value))),
-            Err(error) if matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout) => {
-                return Err(error);
-            }
-            Err(error) => replies.push(Err(ErrorReply::parse(error.details()))),
-        }
+        replies.push(match result {
+            Ok(value) => Ok(reply::frame_of(value)),
+            Err(error) => Err(ErrorReply::of(error)?),
+        });
     }
     if replies.len() == expected {
         return Ok(Ok(replies));
     }
     let problem = format!("{} replies to {expected} commands", replies.len());
     Err(FredError::new(ErrorKind::Protocol, problem))
+}
+
+/// The commands that come in numbers by fred's own names for them: it writes those that it doesn't know to the socket at once, each
+/// by itself, and lets the others wait for company.
+async fn call<C: KeysInterface + Sync>(
+    client: &C,
+    command: &'static str,
+    args: Vec<Value>,
+) -> Result<Value, FredError> {
+    let keys = || args.iter().filter_map(|arg| arg.as_bytes().map(Key::from)).collect::<Vec<_>>();
+    match (command, args.as_slice()) {
+        ("GET", [Value::Bytes(key)]) => client.get(key.clone()).await,
+        ("PTTL", [Value::Bytes(key)]) => client.pttl(key.clone()).await,
+        ("UNLINK", _) => client.unlink(keys()).await,
+        _ => client.custom(CustomCommand::new_static(command, ClusterHash::FirstKey, false), args).await,
+    }
 }
 
 impl Drop for Lane {

@@ -4,6 +4,7 @@
 //! server, with its circuit and its deadlines ([`in_flight`]), and its [`supervisor`], which connects, probes and rebuilds. [`layout`]
 //! says which node has which keys; [`cluster`] follows redirects.
 
+mod batch;
 mod cluster;
 mod discovery;
 mod in_flight;
@@ -146,8 +147,7 @@ impl Server for Redis {
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         let node = self.core.reader(key)?;
         let link = node.link()?;
-        let reply = node.noting_permission("GET", node.watched(&link, link.get(key)).await);
-        let frame = match reply {
+        let frame = match node.get(&link, key).await {
             Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
             reply => reply?,
         };

@@ -8,12 +8,13 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use fred::error::Error as FredError;
 use fred::types::{Resp3Frame as Frame, Value};
+use futures_util::future::Either;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::super::journal::Journal;
 use super::super::{ServerError, Unavailable};
-use super::in_flight::{InFlight, Swept, Unanswered};
+use super::in_flight::{InFlight, Permit, Swept, Unanswered};
 use super::link::{Link, Role};
 use super::reply::{ErrorReply, Redirect};
 use super::roster::{NodeId, Roster};
@@ -145,16 +146,39 @@ impl Node {
         link: &Arc<Link>,
         operation: impl Future<Output = Result<Result<T, ErrorReply>, FredError>>,
     ) -> Result<T, Failed> {
-        let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
+        let permit = self.enter(link)?;
+        self.understood(link, permit.run(operation).await)
+    }
+
+    /// The one command of every hit. In a crowd it's sent with those of others.
+    pub(super) async fn get(&self, link: &Arc<Link>, key: &Bytes) -> Result<Frame, Failed> {
+        let permit = self.enter(link)?;
+        let operation = match permit.is_in_a_crowd() {
+            true => Either::Left(link.get_together(key)),
+            false => Either::Right(link.get(key)),
+        };
+        self.noting_permission("GET", self.understood(link, permit.run(operation).await))
+    }
+
+    fn enter(&self, link: &Arc<Link>) -> Result<Permit<'_>, ServerError> {
         let Some(permit) = self.in_flight.enter() else {
             self.counters.shed.add_one();
-            return unavailable(Unavailable::Shed);
+            return Err(ServerError::Unavailable(Unavailable::Shed));
         };
         if link.is_over() {
-            return unavailable(Unavailable::ConnectionLost);
+            return Err(ServerError::Unavailable(Unavailable::ConnectionLost));
         }
-        permit.join_the_crowd().await;
-        match permit.run(operation).await {
+        Ok(permit)
+    }
+
+    /// What came of an operation, and what that means for the circuit.
+    fn understood<T>(
+        &self,
+        link: &Arc<Link>,
+        outcome: Result<Result<Result<T, ErrorReply>, FredError>, Unanswered>,
+    ) -> Result<T, Failed> {
+        let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
+        match outcome {
             Ok(Ok(Ok(reply))) => {
                 self.answered();
                 Ok(reply)

@@ -1,6 +1,7 @@
 //! Replies by their meaning, read from the reply's code: its first word.
 
 use bytes::Bytes;
+use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{Resp3Frame as Frame, Value};
 
 use super::super::slots::SLOTS;
@@ -16,6 +17,29 @@ pub(super) struct ErrorReply {
 }
 
 impl ErrorReply {
+    /// The reply that an error of fred's is made of.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back where it isn't the server's word.
+    pub(super) fn of(error: FredError) -> Result<Self, FredError> {
+        let from_server = !matches!(
+            error.kind(),
+            ErrorKind::IO
+                | ErrorKind::Canceled
+                | ErrorKind::Timeout
+                | ErrorKind::Protocol
+                | ErrorKind::Routing
+                | ErrorKind::Backpressure
+        );
+        // fred has some errors of its own without a kind, in sentences; a reply begins with its code.
+        let code = error.details().split(' ').next().unwrap_or_default();
+        if from_server && code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Ok(Self::parse(error.details()));
+        }
+        Err(error)
+    }
+
     /// Splits the text of an error reply. What the server quotes of our arguments is cut off: it may be a password
     /// or a key.
     pub(super) fn parse(text: &str) -> Self {
@@ -164,7 +188,9 @@ pub(super) fn frame_of(value: Value) -> Frame {
         Value::Array(values) => Frame::Array { data: values.into_iter().map(frame_of).collect(), attributes: None },
         Value::Boolean(data) => Frame::Boolean { data, attributes: None },
         Value::Double(data) => Frame::Double { data, attributes: None },
-        _ => Frame::Null,
+        Value::Null => Frame::Null,
+        // Nothing that any of our commands replies with.
+        Value::Queued | Value::Map(_) => Frame::Array { data: Vec::new(), attributes: None },
     }
 }
 

@@ -1,0 +1,131 @@
+//! What the benches have in common.
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+#![expect(clippy::unwrap_used, reason = "a bench that can't go on stops")]
+#![allow(dead_code, reason = "each bench is a program of its own and needs a part of this")]
+
+use std::hint::black_box;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cache_house::{CacheHandle, CacheOptions, opts};
+use serde::{Deserialize, Serialize};
+
+/// 175 bytes of JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct User {
+    id: u64,
+    name: String,
+    email: String,
+    bio: String,
+    active: bool,
+    balance: f64,
+}
+
+pub(crate) fn user(id: u64) -> User {
+    User {
+        id,
+        name: "Ada Lovelace".into(),
+        email: "ada@example.com".into(),
+        bio: "Wrote the first program, for a machine that was never built in her time.".into(),
+        active: true,
+        balance: 1234.5,
+    }
+}
+
+/// Different keys, so that calls don't coalesce.
+pub(crate) const KEYS: u64 = 1024;
+
+pub(crate) fn options(id: u64) -> CacheOptions {
+    opts!("get_user", id, "full").expire(Duration::from_secs(3600))
+}
+
+/// Prints calls a second of the handle and of the raw client, and their ratio: measured in turn, the median of the pairs.
+pub(crate) async fn beside_raw<Fut>(tasks: &[u64], cache: &CacheHandle, raw_calls: impl Fn(u64, Instant) -> Fut)
+where
+    Fut: Future<Output = u64> + Send + 'static,
+{
+    println!("{:>6} {:>12} {:>12} {:>7}", "tasks", "cache-house", "raw fred", "ratio");
+    for &tasks in tasks {
+        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        for round in 0..=ROUNDS {
+            let ours = throughput(tasks, |task, start| cached_calls(cache.clone(), task, start)).await;
+            let raw = throughput(tasks, &raw_calls).await;
+            if round > 0 {
+                pairs.push((ours, raw));
+            }
+        }
+        let ours = median(pairs.iter().map(|pair| pair.0));
+        let raw = median(pairs.iter().map(|pair| pair.1));
+        let ratio = median(pairs.iter().map(|pair| pair.0 / pair.1));
+        println!("{tasks:>6} {ours:>12.0} {raw:>12.0} {ratio:>7.2}");
+    }
+}
+
+pub(crate) const ROUNDS: usize = 9;
+pub(crate) const ROUND: Duration = Duration::from_millis(400);
+
+/// Calls until the round is over; how many.
+async fn cached_calls(cache: CacheHandle, task: u64, start: Instant) -> u64 {
+    let mut done = 0;
+    while start.elapsed() < ROUND {
+        let work = || async { unreachable!("every call is a hit") };
+        let found: User = cache.cached_async(options((task * 7 + done) % KEYS), work).await;
+        black_box(found);
+        done += 1;
+    }
+    done
+}
+
+/// Calls a second by so many tasks.
+async fn throughput<Fut>(tasks: u64, calls: impl Fn(u64, Instant) -> Fut) -> f64
+where
+    Fut: Future<Output = u64> + Send + 'static,
+{
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..tasks).map(|task| tokio::spawn(calls(task, start))).collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.unwrap();
+    }
+    done as f64 / start.elapsed().as_secs_f64()
+}
+
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub(crate) struct RedisServer {
+    process: Child,
+    pub(crate) port: u16,
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]).args(arguments);
+        command.stdout(Stdio::null());
+        let process = command.spawn().expect("redis-server is installed (apt-get install redis-server)");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, port }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
