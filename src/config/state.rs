@@ -70,7 +70,7 @@ pub trait Connects: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "a database can be chosen only on a standalone server",
     label = "no server with numbered databases has been chosen",
-    note = "call it after `.standalone(…)`; a cluster has database 0 alone, and what `.autodetect(…)` finds may be one. To keep entries apart there, use `.namespace(…)`"
+    note = "call it after `.standalone(…)`. A cluster has database 0 alone, and what `.autodetect(…)` finds may be one: to keep entries apart there, use `.namespace(…)`"
 )]
 pub trait TakesDatabase: sealed::Sealed {
     #[doc(hidden)]
@@ -80,8 +80,8 @@ pub trait TakesDatabase: sealed::Sealed {
 /// The states with more nodes than one.
 #[diagnostic::on_unimplemented(
     message = "only a cluster has more than one node",
-    label = "no cluster can be meant here",
-    note = "call it after `.cluster(first_node)` or `.autodetect(first_node)`"
+    label = "no cluster has been chosen",
+    note = "call it after `.cluster(first_node)`, or after `.autodetect(endpoint)`, which may find one"
 )]
 pub trait TakesNodes: sealed::Sealed {
     #[doc(hidden)]
@@ -92,7 +92,7 @@ pub trait TakesNodes: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "only a cluster's replicas can be read from",
     label = "no cluster has been chosen",
-    note = "call it after `.cluster(first_node)`"
+    note = "call it after `.cluster(first_node)`; what `.autodetect(…)` finds is read from its primaries alone"
 )]
 pub trait ReadsFromReplicas: sealed::Sealed {
     #[doc(hidden)]
