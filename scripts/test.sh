@@ -9,14 +9,25 @@ export CARGO_TARGET_DIR="$PWD/target"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
 scratch=$(mktemp -d)
-redis_pid=""
+redis_pids=""
 not_done=()
 
+# Starts a server on port $1, with further options.
+start_redis() {
+    redis-server --port "$1" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" "${@:2}" >"$scratch/$1.log" 2>&1 &
+    redis_pids+=" $!"
+    for _ in $(seq 100); do
+        if ! port_is_free "$1"; then return; fi
+        kill -0 "$!" 2>/dev/null || { cat "$scratch/$1.log"; fail "the redis-server didn't start"; }
+        sleep 0.1
+    done
+}
 stop_redis() {
-    if [ -n "$redis_pid" ]; then
-        kill "$redis_pid" 2>/dev/null || true
-        wait "$redis_pid" 2>/dev/null || true
-        redis_pid=""
+    # shellcheck disable=SC2086 # words
+    if [ -n "$redis_pids" ]; then
+        kill $redis_pids 2>/dev/null || true
+        wait $redis_pids 2>/dev/null || true
+        redis_pids=""
     fi
 }
 clean_up() {
@@ -38,6 +49,9 @@ fail() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 port_is_free() { ! (exec 3<>"/dev/tcp/localhost/$1") 2>/dev/null; }
+ports_are_free() {
+    for port in "$@"; do port_is_free "$port" || return 1; done
+}
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -138,22 +152,38 @@ if port_is_free 6379; then
     heading "Examples without a server"
     example "no Redis on localhost:6379: caching in memory" quickstart
     example "all agree: true" sync_app
+    example "no cluster there: memory serves" cluster localhost:6379 --seconds 1
+    example "memory serves" autodetect --seconds 1
 
     heading "Examples with a server of their own"
-    redis-server --port 6379 --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" >"$scratch/redis.log" 2>&1 &
-    redis_pid=$!
-    for _ in $(seq 100); do
-        if ! port_is_free 6379; then break; fi
-        kill -0 "$redis_pid" 2>/dev/null || { cat "$scratch/redis.log"; fail "the redis-server didn't start"; }
-        sleep 0.1
-    done
+    start_redis 6379
     example "Redis on localhost:6379" quickstart
     if grep -q "starts warm" "$scratch/output"; then fail "the first run can't start warm on an empty server"; fi
     example "starts warm" quickstart
     example "connected to a standalone server" sync_app
+    example "connected to a standalone server" autodetect --seconds 1
     stop_redis
 else
     not_done+=("the examples weren't run, because another program holds port 6379")
+fi
+
+nodes=(7400 7401 7402)
+if ports_are_free "${nodes[@]}"; then
+    heading "Examples with a cluster of their own"
+    for port in "${nodes[@]}"; do start_redis "$port" --cluster-enabled yes --cluster-config-file "$port.conf"; done
+    addresses=("${nodes[@]/#/127.0.0.1:}")
+    redis-cli --cluster create "${addresses[@]}" --cluster-yes >"$scratch/create.log" || { cat "$scratch/create.log"; fail "no cluster"; }
+    for port in "${nodes[@]}"; do
+        for _ in $(seq 100); do
+            if redis-cli -p "$port" cluster info | grep -q cluster_state:ok; then break; fi
+            sleep 0.1
+        done
+    done
+    example "connected to a cluster, 3 of 3 shards served" cluster "${addresses[@]}" --seconds 2
+    example "connected to a cluster, 3 of 3 shards served" autodetect "${addresses[0]}" --seconds 1
+    stop_redis
+else
+    not_done+=("the examples weren't run over a cluster, because another program holds one of the ports ${nodes[*]}")
 fi
 
 heading "Result"
