@@ -268,8 +268,9 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Whether values are read from replicas too, and from a replica alone while its primary is away: off. What a replica has is a
-    /// little older than what its primary has, so a value that was just invalidated by another process may be read once more.
+    /// Whether values are read from replicas too, and from replicas alone while their primary is away: off. A replica is behind its
+    /// primary, by little while all is well. Until it has caught up, a value that was just invalidated may be read again,
+    /// by the very process that has invalidated it too.
     pub fn read_from_replicas(mut self, on: bool) -> Self
     where
         S: ReadsFromReplicas,
@@ -336,8 +337,8 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// How many operations may wait for the server at once: 4,096; from 1 to 2²⁰. Beyond it calls go to memory or to their
-    /// work rather than queue.
+    /// How many operations may wait for a server at once, for each node of a cluster: 4,096; from 1 to 2²⁰. Beyond it calls go to
+    /// memory or to their work rather than queue.
     pub fn max_in_flight(mut self, operations: usize) -> Self
     where
         S: Connects,
