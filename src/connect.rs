@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use crate::backend::fallback::Tiers;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
-use crate::config::{Buildable, CacheHouseBuilder, Config, Topology};
+use crate::config::{Buildable, CacheHouseBuilder, Checked, Topology};
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core};
 use crate::health::{Health, HealthBoard};
@@ -66,7 +66,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 }
 
-fn connect(config: Config) -> Result<CacheHandle, Error> {
+fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let counters = Arc::default();
     let journal = Arc::default();
     let limits = MemoryLimits {

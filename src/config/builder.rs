@@ -8,7 +8,7 @@ use super::state::{
     self, Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
     TakesNodes, WantsTopology,
 };
-use super::{Builder, Config, Endpoint, Reconnect, Secret, Tls};
+use super::{Builder, Checked, Endpoint, Reconnect, Secret, Tls};
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
 use crate::error::Error;
@@ -375,7 +375,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// Checks the whole.
-    pub(crate) fn into_config(self) -> Result<Config, Error>
+    pub(crate) fn into_config(self) -> Result<Checked, Error>
     where
         S: Buildable,
     {
@@ -388,7 +388,7 @@ impl<S> CacheHouseBuilder<S> {
                 "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";
             return Err(Error::config("expire", problem));
         }
-        Ok(Config {
+        Ok(Checked {
             scope: Scope::new(&common.key_prefix, &common.namespace)?,
             expire: common.expire,
             codec: common.codec,

@@ -29,7 +29,7 @@ pub use tls::Tls;
 /// A configuration that has been checked as a whole; made only by
 /// [`CacheHouseBuilder::into_config`](builder::CacheHouseBuilder).
 #[derive(Debug)]
-pub(crate) struct Config {
+pub(crate) struct Checked {
     pub(crate) scope: Scope,
     pub(crate) expire: Duration,
     pub(crate) codec: SharedCodec,

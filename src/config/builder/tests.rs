@@ -23,7 +23,7 @@ fn at(url: &str) -> CacheHouseBuilder<Standalone> {
 }
 
 #[track_caller]
-fn config(builder: CacheHouseBuilder<impl Buildable>) -> Config {
+fn config(builder: CacheHouseBuilder<impl Buildable>) -> Checked {
     builder.into_config().expect("the options are valid")
 }
 
@@ -67,7 +67,7 @@ fn every_option_has_its_documented_default() {
 
 #[test]
 fn every_option_arrives_whether_it_stands_before_or_after_the_topology() {
-    let common = |config: Config| {
+    let common = |config: Checked| {
         assert_eq!((config.scope.prefix(), config.scope.namespace()), ("p", "n"));
         assert_eq!(config.expire, SECOND);
         assert!(!config.codec.same_as(&SharedCodec::default()));
