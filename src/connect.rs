@@ -9,7 +9,7 @@ use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
 use crate::config::{Buildable, CacheHouseBuilder, Checked, Topology};
 use crate::error::Error;
-use crate::handle::{CacheHandle, Core};
+use crate::handle::{CacheHandle, Core, Defaults};
 use crate::health::{Health, HealthBoard};
 
 /// Where everything begins: [`builder`](Self::builder) makes a [`CacheHandle`], [`install`](Self::install) makes it the
@@ -86,5 +86,6 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     };
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes: config.max_value_bytes };
     let key_builder = config.key_builder.map(|builder| builder.0);
-    Ok(CacheHandle::new(Core::new(tiers, health, config.codec, config.expire, key_builder), config.scope))
+    let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
+    Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder), config.scope))
 }

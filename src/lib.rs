@@ -44,7 +44,7 @@ mod telemetry;
 
 pub use clock::{Clock, ManualClock};
 pub use codec::Codec;
-pub use config::{CacheHouseBuilder, Endpoint, Reconnect, Secret, Tls};
+pub use config::{CacheHouseBuilder, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
 pub use connect::CacheHouse;
 pub use error::Error;
 pub use handle::CacheHandle;

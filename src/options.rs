@@ -185,6 +185,11 @@ impl<C> CacheOptions<C> {
         self.expire
     }
 
+    /// The namespace that the call names, if it names one.
+    pub(crate) fn own_namespace(&self) -> Option<&str> {
+        self.rare.as_ref()?.namespace.as_deref()
+    }
+
     /// The call's key under a handle's defaults.
     #[inline]
     pub(crate) fn call_key(

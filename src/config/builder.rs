@@ -1,14 +1,16 @@
 //! The typestate builder.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::{EXPIRE, MAX_VALUE_BYTES, MEMORY_MAX_BYTES, MEMORY_MAX_ENTRIES, MIB};
 use super::state::{
     self, Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
     TakesNodes, WantsTopology,
 };
-use super::{Builder, Checked, Endpoint, Reconnect, Secret, Tls};
+use super::{Builder, Checked, Endpoint, NamespaceOptions, Namespaces, Password, Reconnect, Secret, Tls};
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
 use crate::error::Error;
@@ -71,6 +73,7 @@ struct Common {
     key_prefix: String,
     expire: Duration,
     codec: SharedCodec,
+    namespaces: Namespaces,
     key_builder: Option<Builder>,
     fallback_to_memory: bool,
     memory_max_entries: u64,
@@ -79,8 +82,6 @@ struct Common {
     clock: Clock,
 }
 
-const MIB: u64 = 1024 * 1024;
-
 impl Default for Common {
     fn default() -> Self {
         Self {
@@ -88,6 +89,7 @@ impl Default for Common {
             key_prefix: "cachehouse".into(),
             expire: Duration::from_secs(180),
             codec: SharedCodec::default(),
+            namespaces: Namespaces::default(),
             key_builder: None,
             fallback_to_memory: true,
             memory_max_entries: 10_000,
@@ -200,6 +202,23 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// What calls of this namespace have in common, over the handle's defaults; what a call says itself wins. The namespace is
+    /// meant as calls name it, under whatever key prefix. Given again, what is set the second time wins.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, NamespaceOptions};
+    /// use std::time::Duration;
+    ///
+    /// let short = NamespaceOptions::default().expire(Duration::from_secs(5));
+    /// let cache = CacheHouse::builder().namespace_options("sessions", short).memory().build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn namespace_options(mut self, namespace: impl Into<String>, options: NamespaceOptions) -> Self {
+        let entry = self.common.namespaces.entry(namespace.into().into()).or_default();
+        *entry = options.or(std::mem::take(entry));
+        self
+    }
+
     /// Makes the keys of calls that bring no key builder of their own, in place of the SHA-1 over module, name and
     /// arguments.
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
@@ -291,12 +310,31 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// The password to log in with; without a user name, that of the server's default user.
+    /// The password to log in with; without a user name, that of the server's default user. In place of a
+    /// [`password_file`](Self::password_file) set before.
     pub fn password(mut self, password: impl Into<Secret>) -> Self
     where
         S: Connects,
     {
-        self.state.connection().password = Some(password.into());
+        self.state.connection().password = Some(Password::Given(password.into()));
+        self
+    }
+
+    /// A file that holds the password, in place of a [`password`](Self::password) set before. It's read at each connect, so that a
+    /// rotated one works without a restart: UTF-8, up to 64 KiB, taken as it is but for one line break (`\n` or `\r\n`) at its end.
+    ///
+    /// A file that can't be read is an error of `build()`; later it makes the handle `Degraded`, until it can.
+    ///
+    /// ```no_run
+    /// # use cache_house::CacheHouse;
+    /// let cache = CacheHouse::builder().standalone("localhost").password_file("/run/secrets/redis").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().password = Some(Password::File(path.into()));
         self
     }
 
@@ -383,24 +421,40 @@ impl<S> CacheHouseBuilder<S> {
             return Err(error);
         }
         let common = self.common;
-        if common.expire.is_zero() {
-            let problem =
-                "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";
-            return Err(Error::config("expire", problem));
+        check_expire("expire", common.expire)?;
+        for (namespace, options) in &common.namespaces {
+            if namespace.is_empty() {
+                return Err(Error::config("namespace_options", "names an empty namespace, which no call has"));
+            }
+            options.expire.map_or(Ok(()), |expire| check_expire("namespace_options", expire))?;
+        }
+        let mut problems = Vec::new();
+        let topology = self.state.into_topology(&mut problems);
+        if let Some(first) = problems.into_iter().next() {
+            return Err(first);
         }
         Ok(Checked {
             scope: Scope::new(&common.key_prefix, &common.namespace)?,
             expire: common.expire,
             codec: common.codec,
+            namespaces: common.namespaces,
             key_builder: common.key_builder,
             fallback_to_memory: common.fallback_to_memory,
-            memory_max_entries: state::in_range("memory_max_entries", common.memory_max_entries, 1, 1 << 32)?,
-            memory_max_bytes: state::in_range("memory_max_bytes", common.memory_max_bytes, 1024, 1 << 50)?,
-            max_value_bytes: state::in_range("max_value_bytes", common.max_value_bytes, 1, 512 * MIB)?,
+            memory_max_entries: state::in_range("memory_max_entries", common.memory_max_entries, &MEMORY_MAX_ENTRIES)?,
+            memory_max_bytes: state::in_range("memory_max_bytes", common.memory_max_bytes, &MEMORY_MAX_BYTES)?,
+            max_value_bytes: state::in_range("max_value_bytes", common.max_value_bytes, &MAX_VALUE_BYTES)?,
             clock: common.clock,
-            topology: self.state.into_topology()?.0,
+            topology: topology.ok_or_else(|| Error::config("build", "has no topology"))?.0,
         })
     }
+}
+
+fn check_expire(option: &str, expire: Duration) -> Result<(), Error> {
+    if EXPIRE.contains(&expire) {
+        return Ok(());
+    }
+    let problem = "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";
+    Err(Error::config(option, problem))
 }
 
 impl<S: fmt::Debug> fmt::Debug for CacheHouseBuilder<S> {

@@ -2,11 +2,14 @@
 
 mod builder;
 mod endpoint;
+mod limits;
+mod namespace;
 mod reconnect;
 mod secret;
 mod state;
 mod tls;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +21,9 @@ use crate::key::{KeyBuilder, Scope};
 pub use builder::CacheHouseBuilder;
 pub(crate) use endpoint::Address;
 pub use endpoint::Endpoint;
+pub use namespace::NamespaceOptions;
 pub use reconnect::Reconnect;
+pub(crate) use secret::Password;
 pub use secret::Secret;
 pub use state::{
     Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
@@ -33,6 +38,7 @@ pub(crate) struct Checked {
     pub(crate) scope: Scope,
     pub(crate) expire: Duration,
     pub(crate) codec: SharedCodec,
+    pub(crate) namespaces: Namespaces,
     pub(crate) key_builder: Option<Builder>,
     pub(crate) fallback_to_memory: bool,
     pub(crate) memory_max_entries: u64,
@@ -41,6 +47,9 @@ pub(crate) struct Checked {
     pub(crate) clock: Clock,
     pub(crate) topology: Topology,
 }
+
+/// Options by namespace, as the user wrote it.
+pub(crate) type Namespaces = HashMap<Box<str>, NamespaceOptions, foldhash::quality::RandomState>;
 
 #[derive(Debug)]
 pub(crate) enum Topology {
@@ -80,7 +89,7 @@ pub(crate) enum Expected {
 pub(crate) struct Login {
     /// `None` is the server's default user.
     pub(crate) username: Option<String>,
-    pub(crate) password: Secret,
+    pub(crate) password: Password,
 }
 
 /// A key builder that can be shown.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limits::RECONNECT_DELAY;
 use crate::error::Error;
 
 /// The delays between attempts to reconnect: doubling from `min_delay` (50 ms) to `max_delay` (2 s), each
@@ -44,10 +45,11 @@ impl Reconnect {
     }
 
     pub(super) fn check(self) -> Result<Self, Error> {
-        let longest = Duration::from_secs(600);
-        if self.min_delay < Duration::from_millis(1) || self.max_delay < self.min_delay || self.max_delay > longest {
+        let (shortest, longest) = RECONNECT_DELAY.into_inner();
+        if self.min_delay < shortest || self.max_delay < self.min_delay || self.max_delay > longest {
             let (min, max) = (self.min_delay, self.max_delay);
-            let problem = format!("is {min:?} to {max:?}; accepts 1ms <= min_delay <= max_delay <= {longest:?}");
+            let problem =
+                format!("is {min:?} to {max:?}; accepts {shortest:?} <= min_delay <= max_delay <= {longest:?}");
             return Err(Error::config("reconnect", problem));
         }
         Ok(self)

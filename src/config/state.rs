@@ -1,8 +1,10 @@
 //! The states of a builder: each carries what is already decided.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Address, Connection, Endpoint, Expected, Login, Reconnect, Secret, Tls, Topology};
+use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
+use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Tls, Topology};
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -52,7 +54,7 @@ pub trait OwesTopology: sealed::Sealed {}
 )]
 pub trait Buildable: sealed::Sealed {
     #[doc(hidden)]
-    fn into_topology(self) -> Result<DecidedTopology, Error>;
+    fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology>;
 }
 
 /// The states with a connection to configure.
@@ -109,7 +111,7 @@ pub struct DecidedTopology(pub(super) Topology);
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionOptions {
     pub(super) username: Option<String>,
-    pub(super) password: Option<Secret>,
+    pub(super) password: Option<Password>,
     pub(super) tls: Option<Tls>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) command_timeout: Option<Duration>,
@@ -145,38 +147,39 @@ impl Memory {
 impl OwesTopology for WantsTopology {}
 
 impl Buildable for Memory {
-    fn into_topology(self) -> Result<DecidedTopology, Error> {
-        Ok(DecidedTopology(Topology::Memory))
+    fn into_topology(self, _: &mut Vec<Error>) -> Option<DecidedTopology> {
+        Some(DecidedTopology(Topology::Memory))
     }
 }
 
 impl Buildable for Standalone {
-    fn into_topology(self) -> Result<DecidedTopology, Error> {
+    fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology> {
         let in_url = self.endpoint.as_ref().and_then(|endpoint| endpoint.database);
-        let database = one_of("database", in_url, self.database)?.unwrap_or(0);
-        self.connection.into_topology(
-            "standalone",
-            self.endpoint.into_iter().collect(),
-            Expected::Standalone { database },
-        )
+        let database = one_of("database", in_url, self.database).unwrap_or_else(|error| {
+            problems.push(error);
+            None
+        });
+        let expected = Expected::Standalone { database: database.unwrap_or(0) };
+        self.connection.into_topology("standalone", self.endpoint.into_iter().collect(), expected, problems)
     }
 }
 
 impl Buildable for Cluster {
-    fn into_topology(self) -> Result<DecidedTopology, Error> {
-        refuse_database("cluster", &self.nodes, "a cluster has database 0 alone")?;
+    fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology> {
+        problems.extend(refuse_database("cluster", &self.nodes, "a cluster has database 0 alone").err());
         if self.nodes.iter().any(|node| matches!(node.address, Address::Unix(_))) {
-            return Err(Error::config("cluster", "names a Unix socket; the nodes of a cluster are reached by TCP"));
+            problems.push(Error::config("cluster", "names a Unix socket; the nodes of a cluster are reached by TCP"));
         }
         let expected = Expected::Cluster { read_from_replicas: self.read_from_replicas };
-        self.connection.into_topology("cluster", self.nodes, expected)
+        self.connection.into_topology("cluster", self.nodes, expected, problems)
     }
 }
 
 impl Buildable for Autodetect {
-    fn into_topology(self) -> Result<DecidedTopology, Error> {
-        refuse_database("autodetect", &self.nodes, "what is found may be a cluster, which has database 0 alone")?;
-        self.connection.into_topology("autodetect", self.nodes, Expected::Either)
+    fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology> {
+        let why = "what is found may be a cluster, which has database 0 alone";
+        problems.extend(refuse_database("autodetect", &self.nodes, why).err());
+        self.connection.into_topology("autodetect", self.nodes, Expected::Either, problems)
     }
 }
 
@@ -223,42 +226,73 @@ impl TakesDatabase for Standalone {
 }
 
 impl ConnectionOptions {
-    /// `setter` is what the endpoints were handed to. A bad endpoint was kept as the builder's first error, which is
-    /// returned before this is asked, so that there is one at least.
-    fn into_topology(self, setter: &str, seeds: Vec<Endpoint>, expected: Expected) -> Result<DecidedTopology, Error> {
+    /// `setter` is what the endpoints were handed to. All that is wrong goes to `problems`; where a bad endpoint was kept
+    /// out, its error is known already.
+    fn into_topology(
+        self,
+        setter: &str,
+        seeds: Vec<Endpoint>,
+        expected: Expected,
+        problems: &mut Vec<Error>,
+    ) -> Option<DecidedTopology> {
+        let before = problems.len();
         if seeds.is_empty() {
-            return Err(Error::config(setter, "has no endpoint"));
+            problems.push(Error::config(setter, "has no endpoint"));
         }
-        let (username, password) = agreed_login(setter, &seeds)?;
-        let username = one_of("username", username, self.username)?;
-        let password = one_of("password", password, self.password)?;
-        let login = match (username, password) {
-            (username, Some(password)) => Some(Login { username, password }),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(Error::config("username", "is given without a password; accepts both or neither"));
-            }
-        };
         let over_unix = seeds.iter().any(|seed| matches!(seed.address, Address::Unix(_)));
         let tls = self.tls.or_else(|| seeds.iter().any(|seed| seed.tls).then(Tls::default));
         if tls.is_some() && over_unix {
-            return Err(Error::config("tls", "is set for a Unix socket; accepts TCP endpoints only"));
+            problems.push(Error::config("tls", "is set for a Unix socket; accepts TCP endpoints only"));
         }
         if tls.is_some() && cfg!(not(feature = "tls")) {
-            return Err(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"));
+            problems.push(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"));
         }
+        let mut keep = |error| problems.push(error);
+        let login = login(setter, &seeds, self.username, self.password).map_err(&mut keep);
         let second = Duration::from_secs(1);
-        Ok(DecidedTopology(Topology::Server(Box::new(Connection {
+        let connect_timeout = self.connect_timeout.unwrap_or(5 * second);
+        let connect_timeout = within("connect_timeout", connect_timeout, &CONNECT_TIMEOUT).map_err(&mut keep);
+        let command_timeout = self.command_timeout.unwrap_or(second / 4);
+        let command_timeout = within("command_timeout", command_timeout, &COMMAND_TIMEOUT).map_err(&mut keep);
+        let pool_size = in_range("pool_size", self.pool_size.unwrap_or(1) as u64, &POOL_SIZE).map_err(&mut keep);
+        let max_in_flight = self.max_in_flight.unwrap_or(4096) as u64;
+        let max_in_flight = in_range("max_in_flight", max_in_flight, &MAX_IN_FLIGHT).map_err(&mut keep);
+        let reconnect = self.reconnect.unwrap_or_default().check().map_err(&mut keep);
+        if problems.len() > before {
+            return None;
+        }
+        Some(DecidedTopology(Topology::Server(Box::new(Connection {
             seeds,
             expected,
-            login,
+            login: login.ok()?,
             tls,
-            connect_timeout: within("connect_timeout", self.connect_timeout.unwrap_or(5 * second), 600 * second)?,
-            command_timeout: within("command_timeout", self.command_timeout.unwrap_or(second / 4), 60 * second)?,
-            pool_size: in_range("pool_size", self.pool_size.unwrap_or(1) as u64, 1, 64)? as usize,
-            max_in_flight: in_range("max_in_flight", self.max_in_flight.unwrap_or(4096) as u64, 1, 1 << 20)? as usize,
-            reconnect: self.reconnect.unwrap_or_default().check()?,
+            connect_timeout: connect_timeout.ok()?,
+            command_timeout: command_timeout.ok()?,
+            pool_size: pool_size.ok()? as usize,
+            max_in_flight: max_in_flight.ok()? as usize,
+            reconnect: reconnect.ok()?,
         }))))
+    }
+}
+
+/// The credentials, from the endpoints' URLs or from the options. A password file has to be readable now already.
+fn login(
+    setter: &str,
+    seeds: &[Endpoint],
+    username: Option<String>,
+    password: Option<Password>,
+) -> Result<Option<Login>, Error> {
+    let in_urls = agreed_login(setter, seeds)?;
+    let username = one_of("username", in_urls.0, username)?;
+    let option = if matches!(password, Some(Password::File(_))) { "password_file" } else { "password" };
+    let password = one_of(option, in_urls.1.map(Password::Given), password)?;
+    match (username, password) {
+        (username, Some(password)) => {
+            password.read().map_err(|problem| Error::config(option, problem))?;
+            Ok(Some(Login { username, password }))
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Error::config("username", "is given without a password; accepts both or neither")),
     }
 }
 
@@ -295,19 +329,19 @@ fn refuse_database(setter: &str, nodes: &[Endpoint], why: &str) -> Result<(), Er
     }
 }
 
-fn within(option: &str, duration: Duration, longest: Duration) -> Result<Duration, Error> {
-    let shortest = Duration::from_millis(1);
-    if (shortest..=longest).contains(&duration) {
+pub(super) fn within(option: &str, duration: Duration, accepted: &RangeInclusive<Duration>) -> Result<Duration, Error> {
+    if accepted.contains(&duration) {
         return Ok(duration);
     }
+    let (shortest, longest) = (accepted.start(), accepted.end());
     Err(Error::config(option, format!("is {duration:?}; accepts {shortest:?} to {longest:?}")))
 }
 
-pub(super) fn in_range(option: &str, value: u64, least: u64, most: u64) -> Result<u64, Error> {
-    if (least..=most).contains(&value) {
+pub(super) fn in_range(option: &str, value: u64, accepted: &RangeInclusive<u64>) -> Result<u64, Error> {
+    if accepted.contains(&value) {
         return Ok(value);
     }
-    Err(Error::config(option, format!("is {value}; accepts {least} to {most}")))
+    Err(Error::config(option, format!("is {value}; accepts {} to {}", accepted.start(), accepted.end())))
 }
 
 mod sealed {

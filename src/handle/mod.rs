@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
 use crate::codec::{SharedCodec, ValueCodec};
+use crate::config::Namespaces;
 use crate::error::Error;
 use crate::health::{Health, HealthBoard};
 use crate::key::{CallKey, KeyBuilder, Scope};
@@ -54,12 +55,20 @@ pub struct CacheHandle {
 pub(crate) struct Core {
     pub(crate) tiers: Tiers<Redis>,
     pub(crate) health: Arc<HealthBoard>,
-    pub(crate) codec: SharedCodec,
-    pub(crate) expire: Duration,
+    pub(crate) defaults: Defaults,
     pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
     pub(crate) hasher: foldhash::quality::RandomState,
     flights: Flights,
     closed: AtomicBool,
+}
+
+/// What calls have that don't say otherwise.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    pub(crate) codec: SharedCodec,
+    pub(crate) expire: Duration,
+    /// Over the others, for calls of a namespace.
+    pub(crate) namespaces: Namespaces,
 }
 
 /// Calls that cache the result of work.
@@ -289,15 +298,13 @@ impl Core {
     pub(crate) fn new(
         tiers: Tiers<Redis>,
         health: Arc<HealthBoard>,
-        codec: SharedCodec,
-        expire: Duration,
+        defaults: Defaults,
         key_builder: Option<Arc<dyn KeyBuilder>>,
     ) -> Self {
         Self {
             tiers,
             health,
-            codec,
-            expire,
+            defaults,
             key_builder,
             hasher: foldhash::quality::RandomState::default(),
             flights: Flights::new(),
@@ -311,8 +318,8 @@ impl fmt::Debug for CacheHandle {
         f.debug_struct("CacheHandle")
             .field("scope", &self.scope)
             .field("health", &self.health())
-            .field("codec", &self.core.codec)
-            .field("expire", &self.core.expire)
+            .field("codec", &self.core.defaults.codec)
+            .field("expire", &self.core.defaults.expire)
             .finish_non_exhaustive()
     }
 }

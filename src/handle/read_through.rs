@@ -204,8 +204,15 @@ impl CacheHandle {
     }
 
     pub(super) fn request<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> Request<'a, C> {
-        let life = options.expiry().unwrap_or(self.core.expire);
-        Request { key, codec: &options.codec, inherited: &self.core.codec, life }
+        let defaults = &self.core.defaults;
+        let (mut life, mut inherited) = (defaults.expire, &defaults.codec);
+        if !defaults.namespaces.is_empty()
+            && let Some(own) = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()))
+        {
+            life = own.expire.unwrap_or(life);
+            inherited = own.codec.as_ref().unwrap_or(inherited);
+        }
+        Request { key, codec: &options.codec, inherited, life: options.expiry().unwrap_or(life) }
     }
 
     fn run_alone<R>(&self, work: impl FnOnce() -> R) -> R {

@@ -19,11 +19,12 @@ use tokio::task::AbortHandle;
 use super::batch::Batcher;
 use super::reply::{self, ErrorReply};
 use super::tls;
-use crate::config::{Address, Connection, Expected};
+use crate::config::{Address, Connection, Expected, Login, Password};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
 /// What it takes to connect to any node; made once by `build()`, which reports what is wrong with it.
+#[derive(Clone)]
 pub(super) struct Recipe {
     config: Config,
     connection: ConnectionConfig,
@@ -31,7 +32,9 @@ pub(super) struct Recipe {
     connect_timeout: Duration,
     probe_key: Bytes,
     database: u8,
-    /// Never shown; here to be cut out of whatever the server says.
+    /// Asked at each connect.
+    login: Option<Login>,
+    /// What was asked for last. Never shown; here to be cut out of whatever the server says.
     password: Option<String>,
 }
 
@@ -104,13 +107,11 @@ pub(super) type SentAll = Result<Result<Vec<Result<Frame, ErrorReply>>, ErrorRep
 impl Recipe {
     pub(super) fn new(settings: &Connection, probe_key: Bytes) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(tls::connector).transpose()?;
-        let login = settings.login.as_ref();
-        let password = login.map(|login| login.password.expose().to_owned());
+        let login = settings.login.clone();
         let config = Config {
             fail_fast: true,
             version: RespVersion::RESP3,
-            username: login.and_then(|login| login.username.clone()),
-            password: password.clone(),
+            username: login.as_ref().and_then(|login| login.username.clone()),
             #[cfg(feature = "tls")]
             tls,
             ..Config::default()
@@ -136,7 +137,28 @@ impl Recipe {
             Expected::Cluster { .. } | Expected::Either => 0,
         };
         let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
-        Ok(Self { config, connection, lanes, connect_timeout, probe_key, database, password })
+        Ok(Self { config, connection, lanes, connect_timeout, probe_key, database, login, password: None })
+    }
+
+    /// With the password as it is now.
+    async fn with_password(&self) -> Result<Self, Reason> {
+        let Some(login) = self.login.clone() else { return Ok(self.clone()) };
+        // Reading a file may take its time, which other tasks of the runtime shouldn't have to wait for.
+        let password = match login.password {
+            Password::Given(password) => Ok(password),
+            file @ Password::File(_) => {
+                let reading = tokio::task::spawn_blocking(move || file.read());
+                match tokio::time::timeout(self.connect_timeout, reading).await {
+                    Ok(Ok(read)) => read,
+                    _ => Err("wasn't read within connect_timeout".into()),
+                }
+            }
+        };
+        let unreadable = |problem: String| {
+            Reason::new(ReasonKind::Authentication, format!("the password file {problem}; it's tried again"))
+        };
+        let password = Some(password.map_err(unreadable)?.expose().to_owned());
+        Ok(Self { config: Config { password: password.clone(), ..self.config.clone() }, password, ..self.clone() })
     }
 }
 
@@ -151,6 +173,11 @@ impl Connector {
 
     /// One attempt; the reason carries no secret.
     pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
+        let recipe = Arc::new(self.recipe.with_password().await?);
+        Self { recipe, server: self.server.clone(), role: self.role }.attempt().await
+    }
+
+    async fn attempt(&self) -> Result<(Link, Ended), Reason> {
         let (lanes, probe_key) = (self.recipe.lanes, self.recipe.probe_key.clone());
         let over = AtomicBool::new(false);
         let mut link = Link { lanes: Vec::with_capacity(lanes), mode: Mode::Standalone, probe_key, over };

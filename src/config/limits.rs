@@ -1,0 +1,21 @@
+//! What is accepted: the bounds that the builder and the configuration file share.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MIB: u64 = 1 << 20;
+
+/// Zero means "don't store", which is for single calls.
+pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::MAX;
+pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
+pub(super) const COMMAND_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(60);
+pub(super) const RECONNECT_DELAY: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
+
+pub(super) const DATABASE: RangeInclusive<u64> = 0..=255;
+pub(super) const POOL_SIZE: RangeInclusive<u64> = 1..=64;
+pub(super) const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=1 << 20;
+pub(super) const MEMORY_MAX_ENTRIES: RangeInclusive<u64> = 1..=1 << 32;
+pub(super) const MEMORY_MAX_BYTES: RangeInclusive<u64> = 1024..=1 << 50;
+/// The server's own limit.
+pub(super) const MAX_VALUE_BYTES: RangeInclusive<u64> = 1..=512 * MIB;
