@@ -1,18 +1,20 @@
 //! The composition root: from a checked configuration to a handle.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use figment::Provider;
 use parking_lot::RwLock;
 
 use crate::backend::fallback::Tiers;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
-use crate::config::{Buildable, CacheHouseBuilder, Checked, Topology};
+use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, Loaded, Topology};
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core, Defaults};
 use crate::health::{Health, HealthBoard};
 
-/// Where everything begins: [`builder`](Self::builder) makes a [`CacheHandle`], [`install`](Self::install) makes it the
+/// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
 /// process's own.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheHouse(());
@@ -21,6 +23,49 @@ impl CacheHouse {
     /// A builder with all defaults, which still owes a topology.
     pub fn builder() -> CacheHouseBuilder {
         CacheHouseBuilder::new()
+    }
+
+    /// A builder with what `cachehouse.toml` and the environment say: defaults < the file < variables `CACHEHOUSE_*` < what is set
+    /// on the builder. No file, and no variable, is fine: then it's a server or cluster at `localhost:6379`.
+    ///
+    /// The file is `cachehouse.toml` in the current folder, or the one that `CACHEHOUSE_CONFIG` names. It's read here, once.
+    /// All that is wrong is returned by [`build`](CacheHouseBuilder::build), in one error.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// let cache = CacheHouse::load().namespace("app").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn load() -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::load())
+    }
+
+    /// The same with this file, which has to be there.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// let cache = CacheHouse::from_file("examples/cachehouse.toml").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn from_file(path: impl AsRef<Path>) -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::from_file(path))
+    }
+
+    /// A builder with what a figment provider says over the defaults; neither a file nor the environment is read unless it
+    /// brings them, as [`Config::figment`] does.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use cache_house::figment::{Figment, providers::{Format, Toml}};
+    ///
+    /// let settings = Figment::new().merge(Toml::string("memory = {}\nexpire = '5m'")).merge(("namespace", "app"));
+    /// let cache = CacheHouse::from_provider(settings).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn from_provider(provider: impl Provider) -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::from_provider(provider))
     }
 
     /// Makes `handle` the process-wide default, in place of the one before, which is returned.
@@ -62,7 +107,9 @@ impl<S> CacheHouseBuilder<S> {
     where
         S: Buildable,
     {
-        connect(self.into_config()?)
+        let sources = self.sources();
+        let built = self.into_config().and_then(connect);
+        built.map_err(|error| sources.map_or(error.clone(), |sources| sources.explain(error)))
     }
 }
 

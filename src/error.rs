@@ -29,6 +29,10 @@ pub(crate) enum Kind {
         option: String,
         problem: String,
     },
+    /// A configuration that was loaded; a line for each problem.
+    Load {
+        problems: Vec<String>,
+    },
     /// The server can't be asked now.
     Unavailable {
         reason: String,
@@ -65,6 +69,27 @@ impl Error {
         Self::new(Kind::Config { option: option.into(), problem: problem.into() })
     }
 
+    /// All that is wrong with a configuration that was loaded.
+    pub(crate) fn load(problems: Vec<String>) -> Self {
+        Self::new(Kind::Load { problems })
+    }
+
+    /// The option that it's about.
+    pub(crate) fn option(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Config { option, .. } => Some(option),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the option.
+    pub(crate) fn problem(&self) -> String {
+        match &self.kind {
+            Kind::Config { problem, .. } => problem.clone(),
+            _ => self.to_string(),
+        }
+    }
+
     /// The same error told of another option: that of the setter which was handed the value.
     pub(crate) fn within(mut self, setter: &str) -> Self {
         if let Kind::Config { option, .. } = &mut self.kind {
@@ -85,10 +110,11 @@ impl Error {
         Self::new(Kind::Closed)
     }
 
-    /// A configuration that can't be built: the message names the option and what it accepts.
+    /// A configuration that can't be built: the message names the option and what it accepts. Of one that was loaded from a file or the
+    /// environment it has a line for each problem, with the file and line, or the variable.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(self.kind, Kind::Config { .. })
+        matches!(self.kind, Kind::Config { .. } | Kind::Load { .. })
     }
 
     /// The server couldn't be asked. What was to be done is done in memory, and the invalidation
@@ -135,6 +161,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Config { option, problem } => write!(f, "{option}: {problem}"),
+            Kind::Load { problems } => match &problems[..] {
+                [one] => f.write_str(one),
+                all => write!(f, "{} problems in the configuration:\n{}", all.len(), all.join("\n")),
+            },
             Kind::Unavailable { reason } => {
                 write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")
             }

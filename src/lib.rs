@@ -19,7 +19,8 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 //!
-//! 1. [`CacheHouse::builder`] makes a [`CacheHandle`]: see [`CacheHouseBuilder`] for all options.
+//! 1. [`CacheHouse::builder`] makes a [`CacheHandle`]: see [`CacheHouseBuilder`] for all options. [`CacheHouse::load`] takes them from a file and
+//!    the environment.
 //! 2. [`CacheHandle::cached`] and [`cached_async`](CacheHandle::cached_async) cache the result of work;
 //!    [`try_cached`](CacheHandle::try_cached) and [`try_cached_async`](CacheHandle::try_cached_async) that of work which may fail.
 //! 3. [`opts!`] and [`CacheOptions`] name a call and its arguments, and override namespace, expiry, codec or key for it.
@@ -44,9 +45,10 @@ mod telemetry;
 
 pub use clock::{Clock, ManualClock};
 pub use codec::Codec;
-pub use config::{CacheHouseBuilder, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
+pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
 pub use connect::CacheHouse;
 pub use error::Error;
+pub use figment;
 pub use handle::CacheHandle;
 pub use health::{Health, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};

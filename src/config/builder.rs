@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::limits::{EXPIRE, MAX_VALUE_BYTES, MEMORY_MAX_BYTES, MEMORY_MAX_ENTRIES, MIB};
 use super::state::{
-    self, Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
-    TakesNodes, WantsTopology,
+    self, Autodetect, Buildable, Cluster, Connects, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
+    TakesDatabase, TakesNodes, WantsTopology,
 };
-use super::{Builder, Checked, Endpoint, NamespaceOptions, Namespaces, Password, Reconnect, Secret, Tls};
+use super::{
+    Builder, Checked, Config, Endpoint, NamespaceOptions, Namespaces, Password, Reconnect, Secret, Sources, Tls,
+};
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
 use crate::error::Error;
@@ -56,6 +58,7 @@ use crate::key::{KeyBuilder, Scope};
 /// | [`Cluster`] | `.cluster(first_node)` | `node`, `read_from_replicas`, connection options, `build` |
 /// | [`Autodetect`] | `.autodetect(endpoint)` | `node`, connection options, `build` |
 /// | [`Memory`] | `.memory()` | `build` |
+/// | [`Loaded`] | `CacheHouse::load()`, `from_file(path)`, `from_provider(p)` | `build`; code wins over what is loaded |
 ///
 /// A wrong chain doesn't compile, and the compiler says what to do. A bad value is kept, the first one only, and
 /// returned by `build()`, so that a chain needs no `?`.
@@ -396,7 +399,31 @@ impl<S> CacheHouseBuilder<S> {
 }
 
 impl<S> CacheHouseBuilder<S> {
-    fn enter<T>(self, state: T) -> CacheHouseBuilder<T> {
+    /// A builder that returns what was loaded, or why it wasn't.
+    pub(crate) fn loaded(config: Result<Config, Error>) -> CacheHouseBuilder<Loaded> {
+        config.map(Config::into_builder).unwrap_or_else(|error| {
+            let state = Loaded { decided: state::Decided::Memory(Memory::new()), sources: Arc::default() };
+            CacheHouseBuilder { common: Common::default(), state, first_error: Some(error) }
+        })
+    }
+
+    pub(super) fn into_state(self) -> S {
+        self.state
+    }
+
+    pub(super) fn shared_codec(mut self, codec: SharedCodec) -> Self {
+        self.common.codec = codec;
+        self
+    }
+
+    pub(crate) fn sources(&self) -> Option<Arc<Sources>>
+    where
+        S: Buildable,
+    {
+        self.state.sources()
+    }
+
+    pub(super) fn enter<T>(self, state: T) -> CacheHouseBuilder<T> {
         CacheHouseBuilder { common: self.common, state, first_error: self.first_error }
     }
 

@@ -1,8 +1,9 @@
-//! Everything up to a valid configuration: builder states, endpoints, secrets.
+//! Everything up to a valid configuration: builder states, endpoints, secrets, and what is loaded from files and the environment.
 
 mod builder;
 mod endpoint;
 mod limits;
+mod load;
 mod namespace;
 mod reconnect;
 mod secret;
@@ -21,13 +22,15 @@ use crate::key::{KeyBuilder, Scope};
 pub use builder::CacheHouseBuilder;
 pub(crate) use endpoint::Address;
 pub use endpoint::Endpoint;
+pub(crate) use load::Sources;
+pub use load::{Config, Setting};
 pub use namespace::NamespaceOptions;
 pub use reconnect::Reconnect;
 pub(crate) use secret::Password;
 pub use secret::Secret;
 pub use state::{
-    Autodetect, Buildable, Cluster, Connects, Memory, OwesTopology, ReadsFromReplicas, Standalone, TakesDatabase,
-    TakesNodes, WantsTopology,
+    Autodetect, Buildable, Cluster, Connects, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
+    TakesDatabase, TakesNodes, WantsTopology,
 };
 pub use tls::Tls;
 

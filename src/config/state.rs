@@ -1,10 +1,11 @@
 //! The states of a builder: each carries what is already decided.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
-use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Tls, Topology};
+use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology};
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -38,6 +39,22 @@ pub struct Autodetect {
 #[derive(Debug, Clone, Default)]
 pub struct Memory(());
 
+/// What a file or the environment said: known only at run time.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub(super) decided: Decided,
+    pub(super) sources: Arc<Sources>,
+}
+
+/// The state that was decided on at run time.
+#[derive(Debug, Clone)]
+pub(super) enum Decided {
+    Standalone(Standalone),
+    Cluster(Cluster),
+    Autodetect(Autodetect),
+    Memory(Memory),
+}
+
 /// The state in which the topology is decided.
 #[diagnostic::on_unimplemented(
     message = "the topology of this builder is decided already",
@@ -55,13 +72,19 @@ pub trait OwesTopology: sealed::Sealed {}
 pub trait Buildable: sealed::Sealed {
     #[doc(hidden)]
     fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology>;
+
+    /// Where its options were written, if that isn't in code.
+    #[doc(hidden)]
+    fn sources(&self) -> Option<Arc<Sources>> {
+        None
+    }
 }
 
 /// The states with a connection to configure.
 #[diagnostic::on_unimplemented(
     message = "connection options need a connection",
     label = "there is no server to connect to here",
-    note = "call it after `.standalone(…)`, `.cluster(…)` or `.autodetect(…)`; `.memory()` has no server"
+    note = "call it after `.standalone(…)`, `.cluster(…)` or `.autodetect(…)`; `.memory()` has no server, and what is loaded has it from the file or the environment"
 )]
 pub trait Connects: sealed::Sealed {
     #[doc(hidden)]
@@ -180,6 +203,27 @@ impl Buildable for Autodetect {
         let why = "what is found may be a cluster, which has database 0 alone";
         problems.extend(refuse_database("autodetect", &self.nodes, why).err());
         self.connection.into_topology("autodetect", self.nodes, Expected::Either, problems)
+    }
+}
+
+impl Decided {
+    pub(super) fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology> {
+        match self {
+            Self::Standalone(state) => state.into_topology(problems),
+            Self::Cluster(state) => state.into_topology(problems),
+            Self::Autodetect(state) => state.into_topology(problems),
+            Self::Memory(state) => state.into_topology(problems),
+        }
+    }
+}
+
+impl Buildable for Loaded {
+    fn into_topology(self, problems: &mut Vec<Error>) -> Option<DecidedTopology> {
+        self.decided.into_topology(problems)
+    }
+
+    fn sources(&self) -> Option<Arc<Sources>> {
+        Some(Arc::clone(&self.sources))
     }
 }
 
@@ -351,4 +395,5 @@ mod sealed {
     impl Sealed for super::Cluster {}
     impl Sealed for super::Autodetect {}
     impl Sealed for super::Memory {}
+    impl Sealed for super::Loaded {}
 }

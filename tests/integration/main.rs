@@ -2,6 +2,7 @@
 
 mod clusters;
 mod concurrency;
+mod configuration;
 mod conformance;
 mod faults;
 mod leaks;

@@ -6,6 +6,7 @@ pub(crate) mod proxy;
 pub(crate) mod resp;
 pub(crate) mod server;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -69,13 +70,20 @@ pub(crate) async fn let_others_run() {
 /// `name` is the test's path.
 #[track_caller]
 pub(crate) fn alone(name: &str, test: impl FnOnce()) {
+    alone_in(name, Path::new("."), &[], test);
+}
+
+/// The same in this folder, with these variables.
+#[track_caller]
+pub(crate) fn alone_in(name: &str, folder: &Path, variables: &[(&str, &str)], test: impl FnOnce()) {
     const MARK: &str = "CACHE_HOUSE_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return test();
     }
     let program = std::env::current_exe().expect("the test binary has a path");
-    let output = Command::new(program).args([name, "--exact", "--nocapture"]).env(MARK, "1").output();
-    let output = output.expect("the test binary runs");
+    let mut command = Command::new(program);
+    command.args([name, "--exact", "--nocapture"]).env(MARK, "1").current_dir(folder).envs(variables.iter().copied());
+    let output = command.output().expect("the test binary runs");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("1 passed"), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,0 +1,299 @@
+//! From settings to a builder: the same transitions and setters that code would call.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kind::Typed;
+use super::problems::Problem;
+use super::schema::{self, DEFAULT_ENDPOINT, TOPOLOGIES};
+use super::walk::Settings;
+use crate::codec::SharedCodec;
+use crate::config::state::{Connects, Decided, Loaded};
+use crate::config::{CacheHouseBuilder, Endpoint, NamespaceOptions, Reconnect, Tls};
+use crate::error::Error;
+
+/// Where the options of a topology were written, to tell of errors that are found later.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default)]
+pub struct Sources(Vec<(String, String)>);
+
+impl Sources {
+    /// The error of an option as the user of a file knows it.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let Some(option) = error.option() else { return error };
+        let path = path_of(option);
+        let Some((_, source)) = self.0.iter().find(|(known, _)| *known == path) else { return error };
+        super::problems::into_error(&[translated(option, &error.problem(), path, source)])
+    }
+}
+
+/// The builder, unless something is wrong; that is added to the problems of the settings.
+pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
+    let chosen: Vec<&str> = TOPOLOGIES.into_iter().filter(|name| settings.table(name).is_some()).collect();
+    if chosen.len() > 1 {
+        let mut places = chosen.iter().filter_map(|name| settings.table(name));
+        let text = "are given, of which only one can say where to cache; keep one";
+        let problem = Problem::new(chosen.join(", "), text, places.next().unwrap_or_default());
+        settings.problems.push(places.fold(problem, Problem::and));
+    }
+    let builder = CacheHouseBuilder::new();
+    let decided = match chosen[..] {
+        ["memory"] => {
+            if let Some(place) = settings.table("connection").filter(|place| *place != "default") {
+                let text = "is set, but [memory] has no server to connect to; remove one of the two";
+                let memory = settings.table("memory").unwrap_or_default();
+                let problem = Problem::new("connection", text, place).and(memory);
+                settings.problems.push(problem);
+            }
+            Decided::Memory(builder.memory().into_state())
+        }
+        ["standalone"] => {
+            let endpoint = required(settings, "standalone", "endpoint", |value| match value {
+                Typed::Endpoint(endpoint) => Some(endpoint),
+                _ => None,
+            });
+            let mut builder = connection(settings, builder.standalone(endpoint.unwrap_or_else(placeholder)));
+            if let Some(database) = settings.count("standalone.database").and_then(|number| u8::try_from(number).ok()) {
+                builder = builder.database(database);
+            }
+            Decided::Standalone(builder.into_state())
+        }
+        ["cluster"] => {
+            let nodes = required(settings, "cluster", "nodes", |value| match value {
+                Typed::Endpoints(nodes) => Some(nodes),
+                _ => None,
+            });
+            let mut nodes = nodes.unwrap_or_default().into_iter();
+            let first = nodes.next().unwrap_or_else(placeholder);
+            let builder = connection(settings, builder.cluster(first));
+            let on = settings.flag("cluster.read_from_replicas").unwrap_or(false);
+            Decided::Cluster(nodes.fold(builder, CacheHouseBuilder::node).read_from_replicas(on).into_state())
+        }
+        _ => {
+            let (mut first, mut more) = (placeholder(), Vec::new());
+            if chosen.len() == 1 {
+                if let Some(Typed::Endpoint(endpoint)) = settings.value("autodetect.endpoint") {
+                    first = endpoint;
+                }
+                if let Some(Typed::Endpoints(nodes)) = settings.value("autodetect.nodes") {
+                    more = nodes;
+                }
+            }
+            let builder = connection(settings, builder.autodetect(first));
+            Decided::Autodetect(more.into_iter().fold(builder, CacheHouseBuilder::node).into_state())
+        }
+    };
+    let mut errors = Vec::new();
+    let checked = decided.clone().into_topology(&mut errors);
+    for error in errors {
+        let Some(option) = error.option() else { continue };
+        let path = path_of(option);
+        let source = settings.source(path);
+        settings.problems.push(translated(option, &error.problem(), path, &source));
+    }
+    if !settings.problems.is_empty() || checked.is_none() {
+        return None;
+    }
+    let sources = OPTIONS.iter().map(|(_, path)| (path.to_string(), settings.source(path))).collect();
+    Some(common(settings, CacheHouseBuilder::new()).enter(Loaded { decided, sources: Arc::new(Sources(sources)) }))
+}
+
+/// The options of the builder, and the keys that stand for them.
+const OPTIONS: [(&str, &str); 16] = [
+    ("standalone", "standalone.endpoint"),
+    ("cluster", "cluster.nodes"),
+    ("autodetect", "autodetect.endpoint"),
+    ("database", "standalone.database"),
+    ("username", "connection.username"),
+    ("password", "connection.password"),
+    ("password_file", "connection.password_file"),
+    ("connect_timeout", "connection.connect_timeout"),
+    ("command_timeout", "connection.command_timeout"),
+    ("pool_size", "connection.pool_size"),
+    ("max_in_flight", "connection.max_in_flight"),
+    ("tls", "connection.tls"),
+    ("tls.ca_file", "connection.tls.ca_file"),
+    ("tls.cert_file", "connection.tls.cert_file"),
+    ("tls.key_file", "connection.tls.key_file"),
+    ("reconnect", "connection.reconnect"),
+];
+
+fn path_of(option: &str) -> &str {
+    OPTIONS.iter().find(|(known, _)| *known == option).map_or(option, |(_, path)| path)
+}
+
+fn translated(option: &str, problem: &str, path: &str, source: &str) -> Problem {
+    Problem::new(path, problem.replace(&format!("`.{option}(…)`"), &format!("`{path}`")), source)
+}
+
+fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuilder {
+    if let Some(Typed::Text(namespace)) = settings.value("namespace") {
+        builder = builder.namespace(namespace);
+    }
+    if let Some(Typed::Text(prefix)) = settings.value("key_prefix") {
+        builder = builder.key_prefix(prefix);
+    }
+    if let Some(expire) = settings.time("expire") {
+        builder = builder.expire(expire);
+    }
+    if let Some(codec) = settings.codec(&["codec"]) {
+        builder = builder.shared_codec(codec);
+    }
+    if let Some(on) = settings.flag("fallback_to_memory") {
+        builder = builder.fallback_to_memory(on);
+    }
+    if let Some(bytes) = settings.count("max_value_bytes") {
+        builder = builder.max_value_bytes(bytes);
+    }
+    if let Some(entries) = settings.count("memory_tier.max_entries") {
+        builder = builder.memory_max_entries(entries);
+    }
+    if let Some(bytes) = settings.count("memory_tier.max_bytes") {
+        builder = builder.memory_max_bytes(bytes);
+    }
+    for path in settings.tables.keys() {
+        let [first, name] = &path[..] else { continue };
+        if first == schema::NAMESPACES {
+            let at = |key: &str| [first.clone(), name.clone(), key.to_owned()];
+            let expire = match settings.found.get(&at("expire")[..]).map(|found| &found.value) {
+                Some(Typed::Time(time)) => Some(*time),
+                _ => None,
+            };
+            let codec = settings.codec(&[first, name, "codec"]);
+            builder = builder.namespace_options(name.as_str(), NamespaceOptions { expire, codec });
+        }
+    }
+    builder
+}
+
+/// A key whose value is wrong has its problem already: in its place stands one that causes no other.
+fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
+    if let Some(Typed::Text(username)) = settings.value("connection.username") {
+        builder = builder.username(username);
+    }
+    if settings.is_given("connection.password") && settings.is_given("connection.password_file") {
+        let text = "is given, and so is `connection.password_file`; keep one";
+        let (one, two) = (settings.source("connection.password"), settings.source("connection.password_file"));
+        settings.problems.push(Problem::new("connection.password", text, one).and(two));
+    }
+    builder = match (settings.value("connection.password"), settings.value("connection.password_file")) {
+        (Some(Typed::Secret(password)), _) => builder.password(password),
+        (None, Some(Typed::File(path))) => builder.password_file(path),
+        _ if settings.is_given("connection.password") || settings.is_given("connection.password_file") => {
+            builder.password("-")
+        }
+        _ => builder,
+    };
+    if let Some(tls) = tls(settings) {
+        builder = builder.tls(tls);
+    }
+    if let Some(timeout) = settings.time("connection.connect_timeout") {
+        builder = builder.connect_timeout(timeout);
+    }
+    if let Some(timeout) = settings.time("connection.command_timeout") {
+        builder = builder.command_timeout(timeout);
+    }
+    if let Some(connections) = settings.count("connection.pool_size") {
+        builder = builder.pool_size(usize::try_from(connections).unwrap_or(usize::MAX));
+    }
+    if let Some(operations) = settings.count("connection.max_in_flight") {
+        builder = builder.max_in_flight(usize::try_from(operations).unwrap_or(usize::MAX));
+    }
+    let (min, max) = ("connection.reconnect.min_delay", "connection.reconnect.max_delay");
+    if let (Some(min), Some(max)) = (settings.time(min), settings.time(max)) {
+        builder = builder.reconnect(Reconnect::default().min_delay(min).max_delay(max));
+    }
+    builder
+}
+
+fn tls(settings: &mut Settings) -> Option<Tls> {
+    let path = |name: &str| format!("connection.tls.{name}");
+    let mut file = |name: &str| {
+        let Some(Typed::File(file)) = settings.value(&path(name)) else { return None };
+        if let Err(error) = File::open(&file) {
+            let problem =
+                Problem::new(path(name), format!("{file:?} can't be read: {error}"), settings.source(&path(name)));
+            settings.problems.push(problem);
+        }
+        Some(file)
+    };
+    let (ca, cert, key): (Option<PathBuf>, _, _) = (file("ca_file"), file("cert_file"), file("key_file"));
+    for (one, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
+        if settings.is_given(&path(one)) && !settings.is_given(&path(other)) {
+            let text = format!("is given without `{}`; accepts both or neither", path(other));
+            settings.problems.push(Problem::new(path(one), text, settings.source(&path(one))));
+        }
+    }
+    let mut tls = Tls::default();
+    if let Some(ca) = ca {
+        tls = tls.ca_file(ca);
+    }
+    if let (Some(cert), Some(key)) = (cert, key) {
+        tls = tls.client_cert(cert, key);
+    }
+    (settings.table("connection.tls").is_some() || settings.flag("connection.tls") == Some(true)).then_some(tls)
+}
+
+/// The one key that a table can't do without.
+fn required<T>(settings: &mut Settings, table: &str, name: &str, of: impl FnOnce(Typed) -> Option<T>) -> Option<T> {
+    let path = format!("{table}.{name}");
+    if !settings.is_given(&path) {
+        let accepts = schema::key_at(&[table, name]).map_or_else(String::new, |key| key.kind.accepts());
+        let place = settings.table(table).unwrap_or_default().to_owned();
+        settings.problems.push(Problem::new(&path, format!("is missing; accepts {accepts}"), place));
+    }
+    settings.value(&path).and_then(of)
+}
+
+/// An endpoint that causes no problem.
+fn placeholder() -> Endpoint {
+    DEFAULT_ENDPOINT.parse().expect("it's an endpoint")
+}
+
+impl Settings {
+    fn value(&self, path: &str) -> Option<Typed> {
+        self.get(path).map(|found| found.value.clone())
+    }
+
+    fn time(&self, path: &str) -> Option<Duration> {
+        match self.value(path)? {
+            Typed::Time(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, path: &str) -> Option<bool> {
+        match self.value(path)? {
+            Typed::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    fn count(&self, path: &str) -> Option<u64> {
+        match self.value(path)? {
+            Typed::Count(number) | Typed::Size(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn codec(&self, path: &[&str]) -> Option<SharedCodec> {
+        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        match &self.found.get(&path)?.value {
+            Typed::Codec(codec) => Some(codec.clone()),
+            _ => None,
+        }
+    }
+
+    fn table(&self, path: &str) -> Option<&str> {
+        self.tables.get(&path.split('.').map(String::from).collect::<Vec<_>>()).map(String::as_str)
+    }
+
+    /// Where a key or a table was written.
+    fn source(&self, path: &str) -> String {
+        let key = self.get(path).map(|found| found.source.as_str());
+        let table = path.rsplit_once('.').and_then(|(table, _)| self.table(table));
+        key.or_else(|| self.table(path)).or(table).unwrap_or("default").to_owned()
+    }
+}

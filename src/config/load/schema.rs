@@ -1,0 +1,176 @@
+//! The one table of keys: what may be set from outside, and what it means. Errors, defaults, what is shown and the table in
+//! `docs/configuration.md` come from it, or are checked against it.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::limits;
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// From the root, with dots; `*` is any name.
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    /// As a file would say it; empty where there is none.
+    pub(super) default: &'static str,
+    /// For the table of keys, as the tests check it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the table in the documentation is checked against it"))]
+    pub(super) meaning: &'static str,
+}
+
+/// What a key accepts.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Text,
+    Endpoint,
+    Endpoints,
+    Time(RangeInclusive<Duration>),
+    Size(RangeInclusive<u64>),
+    Count(RangeInclusive<u64>),
+    Flag,
+    Codec,
+    Secret,
+    File,
+}
+
+/// The tables of which exactly one says where to cache.
+pub(super) const TOPOLOGIES: [&str; 4] = ["standalone", "cluster", "autodetect", "memory"];
+
+/// The topology where none is named.
+pub(super) const DEFAULT_ENDPOINT: &str = "localhost:6379";
+
+/// The table whose tables are called as users like.
+pub(super) const NAMESPACES: &str = "namespaces";
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, kind, default, meaning }
+}
+
+pub(super) static KEYS: [Key; 29] = [
+    key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
+    key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
+    key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
+    key("codec", Kind::Codec, "\"json\"", "the format of values whose call doesn't say"),
+    key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
+    key(
+        "max_value_bytes",
+        Kind::Size(limits::MAX_VALUE_BYTES),
+        "\"16MiB\"",
+        "the largest encoded value that is stored; a larger one is returned and not stored",
+    ),
+    key("standalone.endpoint", Kind::Endpoint, "", "one server; has to be given in this table"),
+    key("standalone.database", Kind::Count(limits::DATABASE), "0", "the number of the database"),
+    key("cluster.nodes", Kind::Endpoints, "", "nodes of a cluster to begin with; has to be given in this table"),
+    key("cluster.read_from_replicas", Kind::Flag, "false", "whether values are read from replicas too"),
+    key(
+        "autodetect.endpoint",
+        Kind::Endpoint,
+        "\"localhost:6379\"",
+        "a server or a node of a cluster, whichever answers",
+    ),
+    key("autodetect.nodes", Kind::Endpoints, "", "more nodes, tried where the first doesn't answer"),
+    key("connection.username", Kind::Text, "", "the user to log in as; needs a password"),
+    key("connection.password", Kind::Secret, "", "the password, taken literally"),
+    key(
+        "connection.password_file",
+        Kind::File,
+        "",
+        "a file that holds the password, read at each connect; one line break at its end doesn't count",
+    ),
+    key(
+        "connection.connect_timeout",
+        Kind::Time(limits::CONNECT_TIMEOUT),
+        "\"5s\"",
+        "how long one attempt to connect may take; no call waits for it",
+    ),
+    key(
+        "connection.command_timeout",
+        Kind::Time(limits::COMMAND_TIMEOUT),
+        "\"250ms\"",
+        "how long a call may wait for one operation of the server",
+    ),
+    key("connection.pool_size", Kind::Count(limits::POOL_SIZE), "1", "connections to each server"),
+    key(
+        "connection.max_in_flight",
+        Kind::Count(limits::MAX_IN_FLIGHT),
+        "4096",
+        "operations that may wait for the server at once; beyond it calls go to memory or to their work",
+    ),
+    key(
+        "connection.tls",
+        Kind::Flag,
+        "false",
+        "encrypts, trusting the system's authorities; or a table with the next three keys, which encrypts too",
+    ),
+    key("connection.tls.ca_file", Kind::File, "", "trusts the authorities in this PEM file and no others"),
+    key("connection.tls.cert_file", Kind::File, "", "the PEM file of our own certificate; needs `key_file`"),
+    key("connection.tls.key_file", Kind::File, "", "the PEM file of its private key; needs `cert_file`"),
+    key(
+        "connection.reconnect.min_delay",
+        Kind::Time(limits::RECONNECT_DELAY),
+        "\"50ms\"",
+        "the first delay between attempts to reconnect; it doubles from there",
+    ),
+    key(
+        "connection.reconnect.max_delay",
+        Kind::Time(limits::RECONNECT_DELAY),
+        "\"2s\"",
+        "the longest delay, at least `min_delay`",
+    ),
+    key(
+        "memory_tier.max_entries",
+        Kind::Count(limits::MEMORY_MAX_ENTRIES),
+        "10000",
+        "entries that memory holds at most",
+    ),
+    key("memory_tier.max_bytes", Kind::Size(limits::MEMORY_MAX_BYTES), "\"64MiB\"", "bytes that memory holds at most"),
+    key(
+        "namespaces.*.expire",
+        Kind::Time(limits::EXPIRE),
+        "",
+        "how long values of this namespace live whose call doesn't say",
+    ),
+    key("namespaces.*.codec", Kind::Codec, "", "the format of values of this namespace whose call doesn't say"),
+];
+
+/// The key at this path.
+pub(super) fn key_at<S: AsRef<str>>(path: &[S]) -> Option<&'static Key> {
+    KEYS.iter().find(|key| starts_with(key.path, path) && key.path.split('.').count() == path.len())
+}
+
+/// Whether there may be a table at this path.
+pub(super) fn is_table<S: AsRef<str>>(path: &[S]) -> bool {
+    let is_memory = path.len() == 1 && path[0].as_ref() == "memory";
+    is_memory || KEYS.iter().any(|key| starts_with(key.path, path) && key.path.split('.').count() > path.len())
+}
+
+/// Whether the key at `path` has a default that doesn't depend on the topology.
+pub(super) fn has_default(key: &Key) -> bool {
+    let table = key.path.split('.').next().unwrap_or_default();
+    !key.default.is_empty() && !TOPOLOGIES.contains(&table)
+}
+
+fn starts_with<S: AsRef<str>>(pattern: &str, path: &[S]) -> bool {
+    let mut parts = pattern.split('.');
+    path.iter().all(|name| parts.next().is_some_and(|part| part == "*" || part == name.as_ref()))
+}
+
+/// The path as a file would have it.
+pub(super) fn written<S: AsRef<str>>(path: &[S]) -> String {
+    let is_bare = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let name = |name: &S| {
+        let name = name.as_ref();
+        if is_bare(name) { name.to_owned() } else { format!("{name:?}") }
+    };
+    path.iter().map(name).collect::<Vec<_>>().join(".")
+}
+
+/// What every variable begins with, in whatever case.
+pub(super) const VARIABLE_PREFIX: &str = "CACHEHOUSE_";
+
+/// The variable for the key at this path.
+pub(super) fn variable<S: AsRef<str>>(path: &[S]) -> String {
+    let path: Vec<_> = path.iter().map(|name| name.as_ref().to_uppercase()).collect();
+    format!("{VARIABLE_PREFIX}{}", path.join("__"))
+}

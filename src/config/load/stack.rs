@@ -1,0 +1,100 @@
+//! The layers of a configuration, in their order: defaults, file, environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use figment::{Figment, Profile};
+
+use super::environment::{self, Environment};
+use super::file::{self, Which};
+use super::layer::{Broken, Layer, Table, merge, nested};
+use super::problems::Problem;
+use super::schema;
+
+/// The layers, and what was wrong with them as such.
+pub(super) struct Stack {
+    pub(super) figment: Figment,
+    pub(super) problems: Vec<Problem>,
+    /// A layer is missing, so that what seems to be missing may have been in it.
+    pub(super) is_incomplete: bool,
+}
+
+impl Stack {
+    /// `default` is read if it's there and neither `named` nor a variable names another.
+    pub(super) fn new(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        named: Option<PathBuf>,
+        default: PathBuf,
+    ) -> Self {
+        let environment = Environment::read(variables);
+        let which = match (named, environment.config) {
+            (Some(path), _) => Which::Named(path, None),
+            (None, Some((path, by))) => Which::Named(path.into(), Some(by)),
+            (None, None) => Which::Default(default),
+        };
+        let mut this = Self { figment: defaults(), problems: Vec::new(), is_incomplete: false };
+        let selected = environment.profile.as_ref().map(|(name, _)| name.as_str());
+        let (settings, profiles) = this.read_file(&which, selected);
+        let (Which::Default(path) | Which::Named(path, _)) = which;
+        if let Some((name, by)) = &environment.profile {
+            let is_known =
+                name.eq_ignore_ascii_case("default") || profiles.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !is_known && !this.is_incomplete {
+                let mut known: Vec<_> = profiles.iter().filter(|name| !name.eq_ignore_ascii_case("default")).collect();
+                known.sort();
+                let known: String = known.into_iter().map(|name| format!(", {name:?}")).collect();
+                let text =
+                    format!("is {name:?}, which is no profile of {}; accepts \"default\"{known}", path.display());
+                this.problems.push(Problem::new(by, text, environment::SOURCE));
+                this.is_incomplete = true;
+            }
+            this.figment = this.figment.select(Profile::new(name));
+        }
+        let (file, variables) = (Layer::file(path, settings), Layer::environment(environment.settings));
+        let password = ["connection", "password"];
+        if let (Some(one), Some(two)) = (file.place(&password), variables.place(&password)) {
+            let text = "is given twice, in the file and in the environment; keep one";
+            this.problems.push(Problem::new(password.join("."), text, one).and(two));
+        }
+        this.figment = this.figment.merge(file).merge(variables);
+        this.problems.extend(environment.problems);
+        this
+    }
+
+    /// For others to go on with: what is wrong is kept in it, until it's loaded.
+    pub(super) fn into_figment(self) -> Figment {
+        if self.problems.is_empty() {
+            return self.figment;
+        }
+        self.figment.merge(Broken(self.problems.iter().map(Problem::to_string).collect()))
+    }
+
+    fn read_file(&mut self, which: &Which, selected: Option<&str>) -> (Table, Vec<String>) {
+        let (Which::Default(path) | Which::Named(path, _)) = which;
+        let root = match file::read(which) {
+            Ok(None) => return Default::default(),
+            Ok(Some(text)) => file::parse(path, &text),
+            Err(problem) => Err(problem),
+        };
+        match root {
+            Ok(root) => file::flatten(root, selected),
+            Err(problem) => {
+                self.problems.push(problem);
+                self.is_incomplete = true;
+                Default::default()
+            }
+        }
+    }
+}
+
+/// The lowest layer.
+pub(super) fn defaults() -> Figment {
+    let mut root = Table::new();
+    for key in schema::KEYS.iter().filter(|key| schema::has_default(key)) {
+        let path: Vec<_> = key.path.split('.').map(String::from).collect();
+        if let Some(node) = file::parse_value(key.default, "default") {
+            merge(&mut root, nested(&path, node, "default"));
+        }
+    }
+    Figment::from(Layer::defaults(root))
+}
