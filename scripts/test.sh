@@ -148,8 +148,29 @@ example() {
     grep -qF -- "$expected" "$scratch/output" || fail "the example $1 didn't print: $expected"
 }
 
+# Runs config_check on a configuration or a server with a mistake: it has to end with 1 and to say the given text.
+mistake() {
+    local expected=$1 status=0
+    shift
+    printf '$ %s\n' "cargo run --example config_check -- $*"
+    "$CARGO_TARGET_DIR/debug/examples/config_check" "$@" >"$scratch/output" 2>&1 || status=$?
+    cat "$scratch/output"
+    [ "$status" = 1 ] || fail "config_check ended with $status, not with 1"
+    grep -qF -- "$expected" "$scratch/output" || fail "config_check didn't print: $expected"
+}
+
+heading "config_check without a server"
+printf '[memory]\n' >"$scratch/memory.toml"
+printf 'expire = "soon"\n[connection]\npasword = "hunter2"\n' >"$scratch/wrong.toml"
+example "all is well" config_check "$scratch/memory.toml"
+mistake "wrong.toml:3" "$scratch/wrong.toml"
+if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
+CACHEHOUSE_NAMESPCE=app mistake "the nearest known one is CACHEHOUSE_NAMESPACE" "$scratch/memory.toml"
+
 if port_is_free 6379; then
     heading "Examples without a server"
+    mistake "the server can't be used"
+    example "user 7, after 1 runs" from_file
     example "no Redis on localhost:6379: caching in memory" quickstart
     example "all agree: true" sync_app
     example "no cluster there: memory serves" cluster localhost:6379 --seconds 1
@@ -162,6 +183,11 @@ if port_is_free 6379; then
     example "starts warm" quickstart
     example "connected to a standalone server" sync_app
     example "connected to a standalone server" autodetect --seconds 1
+    example "connected to a standalone server" from_file
+    example "insert, get, remove: fine" config_check
+    example "all is well" config_check examples/cachehouse.toml
+    CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"
+    if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
     stop_redis
 else
     not_done+=("the examples weren't run, because another program holds port 6379")

@@ -163,7 +163,8 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 fn size_text(bytes: u64) -> String {
-    let (name, factor) = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0).unwrap_or(&UNITS[4]);
+    let (name, factor) =
+        UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)).unwrap_or(&UNITS[4]);
     format!("{}{name}", bytes / factor)
 }
 

@@ -34,7 +34,7 @@ impl Place {
         Config::of(self.stack(variables))
     }
 
-    fn from_file(&self, name: &str) -> Result<Config, Error> {
+    fn load_file(&self, name: &str) -> Result<Config, Error> {
         Config::of(Stack::new(Vec::new(), Some(self.path(name)), self.path(DEFAULT_FILE)))
     }
 

@@ -170,14 +170,14 @@ told!(an_error_in_a_profile, both("expire = 1\n[production]\nexpire = 0\nexpre =
 #[test]
 fn a_missing_named_file() {
     let place = Place::new();
-    insta::assert_snapshot!(place.told(place.from_file("missing.toml")), @"missing.toml: isn't there; accepts a file that exists");
+    insta::assert_snapshot!(place.told(place.load_file("missing.toml")), @"missing.toml: isn't there; accepts a file that exists");
 }
 
 #[test]
 fn a_folder_in_place_of_a_file() {
     let place = Place::new();
     std::fs::create_dir(place.path("folder")).expect("it can be made");
-    insta::assert_snapshot!(place.told(place.from_file("folder")), @"folder: is a folder; accepts a TOML file");
+    insta::assert_snapshot!(place.told(place.load_file("folder")), @"folder: is a folder; accepts a TOML file");
 }
 
 #[test]

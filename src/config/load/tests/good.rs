@@ -236,7 +236,7 @@ fn a_file_that_a_variable_names_takes_the_place_of_the_default_one() {
     let place = Place::new().with(DEFAULT_FILE, "expire = 1").with("other.toml", "expire = 2");
     let config = place.load(&[("CACHEHOUSE_CONFIG", "FOLDER/other.toml")]).expect("it's right");
     assert_eq!(source(&config, "expire"), "other.toml:1");
-    let config = place.from_file("other.toml").expect("it's right");
+    let config = place.load_file("other.toml").expect("it's right");
     assert_eq!(value(&config, "expire"), Some("\"2s\"".into()));
 }
 
@@ -359,7 +359,7 @@ fn fenced(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_in_the_documentation_are_right() {
     for profile in ["production", "development", "default"] {
-        load(fenced("toml")[0], &[("CACHEHOUSE_PROFILE", profile)]);
+        checked(load(fenced("toml")[0], &[("CACHEHOUSE_PROFILE", profile)]));
     }
     let [input, told] = fenced("text")[..] else { panic!("there are a file with its variables, and its error") };
     let (variables, file) = input.split_once("\n\n").expect("variables come first");
