@@ -27,8 +27,7 @@ const DEFAULT_FILE: &str = "cachehouse.toml";
 /// A configuration from a file and the environment: checked, and able to tell where each value comes from.
 ///
 /// [`CacheHouse::load`](crate::CacheHouse::load) makes a handle in one go; this is for looking at what is in effect before.
-/// Neither `Display` nor `Debug` shows a secret. What may be set is told by
-/// [the table of keys](https://github.com/cache-house/cache-house/blob/main/docs/configuration.md).
+/// Neither `Display` nor `Debug` shows a secret. What may be set is told by `docs/configuration.md`, by a table of all keys.
 ///
 /// ```
 /// use cache_house::Config;
@@ -44,6 +43,8 @@ const DEFAULT_FILE: &str = "cachehouse.toml";
 pub struct Config {
     builder: CacheHouseBuilder<Loaded>,
     settings: Vec<Setting>,
+    /// Which of the file's profiles is in effect; `None` where it has none.
+    profile: Option<String>,
 }
 
 /// One value that is in effect, and where it comes from.
@@ -82,7 +83,7 @@ impl Config {
     /// As [`load`](Self::load). A provider's name takes the place of file and line.
     pub fn from_provider(provider: impl Provider) -> Result<Self, Error> {
         let figment = stack::defaults().merge(provider);
-        Self::of(Stack { figment, problems: Vec::new(), is_incomplete: false })
+        Self::of(Stack { figment, problems: Vec::new(), profile: None, is_incomplete: false })
     }
 
     /// The layers of [`load`](Self::load), to be extended with one's own and handed to
@@ -128,7 +129,9 @@ impl Config {
         // Of settings that aren't all there it can't be said what is missing.
         let builder = if stack.is_incomplete { None } else { drive::drive(&mut settings) };
         match builder {
-            Some(builder) if settings.problems.is_empty() => Ok(Self { builder, settings: in_effect(&settings) }),
+            Some(builder) if settings.problems.is_empty() => {
+                Ok(Self { builder, settings: in_effect(&settings), profile: stack.profile })
+            }
             _ => Err(problems::into_error(&settings.problems)),
         }
     }
@@ -188,10 +191,13 @@ impl Setting {
 }
 
 impl fmt::Display for Config {
-    /// A line for each setting: its key, its value, its source.
+    /// A line for each setting: its key, its value, its source. Before them, a line that tells of the file's profiles if it has any.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |of: fn(&Setting) -> &str| self.settings.iter().map(|setting| of(setting).chars().count()).max();
         let (keys, values) = (width(Setting::key).unwrap_or(0), width(Setting::value).unwrap_or(0).min(40));
+        if let Some(profile) = &self.profile {
+            writeln!(f, "{profile}\n")?;
+        }
         for (number, Setting { key, value, source }) in self.settings.iter().enumerate() {
             let separator = if number == 0 { "" } else { "\n" };
             write!(f, "{separator}{key:keys$} = {value:values$}  ({source})")?;

@@ -15,6 +15,8 @@ use super::schema;
 pub(super) struct Stack {
     pub(super) figment: Figment,
     pub(super) problems: Vec<Problem>,
+    /// Which of the file's profiles is in effect, and which aren't, in words; `None` where it has none.
+    pub(super) profile: Option<String>,
     /// A layer is missing, so that what seems to be missing may have been in it.
     pub(super) is_incomplete: bool,
 }
@@ -32,7 +34,7 @@ impl Stack {
             (None, Some((path, by))) => Which::Named(path.into(), Some(by)),
             (None, None) => Which::Default(default),
         };
-        let mut this = Self { figment: defaults(), problems: Vec::new(), is_incomplete: false };
+        let mut this = Self { figment: defaults(), problems: Vec::new(), profile: None, is_incomplete: false };
         let selected = environment.profile.as_ref().map(|(name, _)| name.as_str());
         let (settings, profiles) = this.read_file(&which, selected);
         let (Which::Default(path) | Which::Named(path, _)) = which;
@@ -50,6 +52,7 @@ impl Stack {
             }
             this.figment = this.figment.select(Profile::new(name));
         }
+        this.profile = told_profile(environment.profile.as_ref(), &profiles);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(environment.settings));
         let password = ["connection", "password"];
         if let (Some(one), Some(two)) = (file.place(&password), variables.place(&password)) {
@@ -85,6 +88,18 @@ impl Stack {
             }
         }
     }
+}
+
+fn told_profile(selected: Option<&(String, String)>, profiles: &[String]) -> Option<String> {
+    let name = selected.map_or("default", |(name, _)| name.as_str());
+    let by = selected.map_or("CACHEHOUSE_PROFILE isn't set".into(), |(_, variable)| format!("variable {variable}"));
+    let others: Vec<_> = profiles
+        .iter()
+        .filter(|other| !other.eq_ignore_ascii_case(name) && !other.eq_ignore_ascii_case("default"))
+        .map(|other| format!("{other:?}"))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!("; not in effect: {}", others.join(", ")) };
+    (!profiles.is_empty()).then(|| format!("the profile {name:?} is in effect ({by}){others}"))
 }
 
 /// The lowest layer.

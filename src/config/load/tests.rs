@@ -1,4 +1,16 @@
+/// A test that is a whole message.
+macro_rules! told {
+    ($(#[$gate:meta])? $name:ident, $told:expr, @$expected:literal) => {
+        $(#[$gate])?
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!($told, @$expected);
+        }
+    };
+}
+
 mod bad;
+mod bad_environment;
 mod fuzz;
 mod good;
 
