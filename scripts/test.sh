@@ -186,7 +186,7 @@ if port_is_free 6379; then
     example "connected to a standalone server" from_file
     example "insert, get, remove: fine" config_check
     example "all is well" config_check examples/cachehouse.toml
-    CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"
+    CACHEHOUSE_CONNECTION__USERNAME=nobody CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"
     if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
     stop_redis
 else

@@ -161,7 +161,9 @@ fn in_effect(settings: &Settings) -> Vec<Setting> {
         }
     }
     if let Some(place) = settings.tables.get(&["memory".to_owned()][..]) {
-        all.push(Setting::new("memory".into(), "{}".into(), place));
+        let after =
+            all.iter().position(|setting: &Setting| setting.key.starts_with("memory_tier")).unwrap_or(all.len());
+        all.insert(after, Setting::new("memory".into(), "{}".into(), place));
     }
     all
 }

@@ -110,6 +110,20 @@ fn every_key_arrives() {
     assert!(matches!(checked(load("", &[("CACHEHOUSE_MEMORY", "{}")])).topology, Topology::Memory));
 }
 
+#[cfg(feature = "messagepack")]
+#[test]
+fn a_codec_is_named() {
+    use crate::codec::{MessagePack, SharedCodec};
+    let config = checked(load(
+        "codec = \"messagepack\"\n[namespaces.a]\ncodec = \"json\"\n[namespaces.b]\ncodec = \"messagepack\"",
+        &[],
+    ));
+    let messagepack = SharedCodec::new(MessagePack);
+    assert!(config.codec.same_as(&messagepack));
+    let of = |name: &str| config.namespaces[name].codec.clone().expect("it has one");
+    assert!(of("a").same_as(&SharedCodec::default()) && of("b").same_as(&messagepack));
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn tls_is_a_flag_or_a_table() {
