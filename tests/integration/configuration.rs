@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use cache_house::codec::{Codec, CodecError, erased_serde};
 use cache_house::figment::{Figment, providers::Serialized};
-use cache_house::{CacheHouse, CacheOptions, Health, NamespaceOptions, ReasonKind};
+use cache_house::{CacheHouse, CacheOptions, Health, NamespaceOptions, ReasonKind, Topology};
 use tempfile::TempDir;
 
+use crate::support::cluster::Cluster;
 use crate::support::{self, Server, alone_in, standalone, until_connected, until_degraded, wait_until};
 
 fn call(name: &str) -> CacheOptions {
@@ -152,6 +153,20 @@ fn a_rotated_password_works_without_a_restart() {
     until_connected(&cache);
     assert_eq!(cache.cached(call("f"), || 1), 1);
     assert!(!format!("{cache:?}").contains("new"));
+}
+
+#[test]
+fn a_file_leads_to_a_cluster_by_name_or_by_detection() {
+    let cluster = Cluster::of(3, 0, &[]);
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let path = folder.path().join("cache.toml");
+    let endpoint = cluster.endpoint();
+    for text in [format!("cluster.nodes = [{endpoint:?}]"), format!("autodetect.endpoint = {endpoint:?}")] {
+        fs::write(&path, &text).expect("it can be written");
+        let cache = CacheHouse::from_file(&path).build().expect("it's right");
+        until_connected(&cache);
+        assert!(matches!(cache.health(), Health::Connected { topology: Topology::Cluster { .. }, .. }), "{text}");
+    }
 }
 
 #[test]
