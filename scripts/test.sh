@@ -109,10 +109,10 @@ run cargo fmt --all --check
 run cargo fmt --manifest-path tests/feature_unification/Cargo.toml --check
 
 heading "Lint: everything, with all features"
-run cargo clippy --all-features --all-targets -- -D warnings
+run cargo clippy --workspace --all-features --all-targets -- -D warnings
 
-for features in "--no-default-features" "--no-default-features --features messagepack" \
-    "--no-default-features --features tls" ""; do
+for features in "--no-default-features" "--no-default-features --features macros" \
+    "--no-default-features --features messagepack" "--no-default-features --features tls" ""; do
     heading "Lint and build: the library ${features:-with default features}"
     # Without its dev-dependencies, whose features would hide what is missing.
     # shellcheck disable=SC2086 # words
@@ -122,7 +122,7 @@ for features in "--no-default-features" "--no-default-features --features messag
 done
 
 heading "Tests: unit, architecture, integration, compile-fail"
-run cargo test --all-features --lib --tests
+run cargo test --workspace --all-features --lib --tests
 
 heading "Tests: documentation and README"
 run cargo test --all-features --doc
@@ -134,7 +134,7 @@ heading "Tests: features that other crates turn on"
 run cargo test --manifest-path tests/feature_unification/Cargo.toml
 
 heading "Documentation"
-RUSTDOCFLAGS="-D warnings" run cargo doc --all-features --no-deps
+RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --all-features --no-deps
 
 heading "Examples and benches build"
 run cargo build --all-features --examples --benches

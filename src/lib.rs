@@ -24,8 +24,9 @@
 //! 2. [`CacheHandle::cached`] and [`cached_async`](CacheHandle::cached_async) cache the result of work;
 //!    [`try_cached`](CacheHandle::try_cached) and [`try_cached_async`](CacheHandle::try_cached_async) that of work which may fail.
 //! 3. [`opts!`] and [`CacheOptions`] name a call and its arguments, and override namespace, expiry, codec or key for it.
-//! 4. [`CacheHandle::remove`], [`clear_namespace`](CacheHandle::clear_namespace) and their async twins invalidate.
-//! 5. [`CacheHandle::health`] and [`stats`](CacheHandle::stats) tell how it's doing.
+//! 4. The attribute `cached` does the same for a function where it's written (feature `macros`, which is on).
+//! 5. [`CacheHandle::remove`], [`clear_namespace`](CacheHandle::clear_namespace) and their async twins invalidate.
+//! 6. [`CacheHandle::health`] and [`stats`](CacheHandle::stats) tell how it's doing.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
@@ -43,6 +44,9 @@ mod key;
 mod options;
 mod telemetry;
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("../docs/attribute.md")]
+pub use cache_house_macros::cached;
 pub use clock::{Clock, ManualClock};
 pub use codec::Codec;
 pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};

@@ -1,0 +1,283 @@
+//! From the attribute and its function to the functions that take its place.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{
+    Expr, ExprReference, FnArg, GenericParam, Ident, Pat, Result, ReturnType, Signature, Token, parse_quote, parse2,
+};
+
+use crate::arguments::Arguments;
+use crate::attributes::{Role, of_role};
+use crate::function::{Function, Parameter};
+use crate::words;
+
+/// The functions that take the place of `function`; where it can't be cached, it stays as it is beside an error.
+pub(crate) fn expand(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    Cached::new(arguments, function.clone()).map(|cached| cached.functions()).unwrap_or_else(|error| {
+        let error = error.into_compile_error();
+        quote!(#function #error)
+    })
+}
+
+struct Cached {
+    arguments: Arguments,
+    function: Function,
+    is_associated: bool,
+}
+
+impl Cached {
+    fn new(arguments: TokenStream, function: TokenStream) -> Result<Self> {
+        let arguments: Arguments = parse2(arguments)?;
+        let function: Function = parse2(function)?;
+        function.check(&arguments)?;
+        let is_associated = arguments.associated.unwrap_or_else(|| function.is_associated());
+        Ok(Self { arguments, function, is_associated })
+    }
+
+    fn functions(&self) -> TokenStream {
+        let (cached, work, options) = (self.cached(), self.work(), self.options());
+        quote!(#cached #work #options)
+    }
+
+    /// The function itself: looks into the cache, and calls its work where that has nothing.
+    fn cached(&self) -> TokenStream {
+        let attributes = of_role(&self.function.attributes, Role::Cached);
+        let visibility = &self.function.visibility;
+        let signature = Signature { inputs: self.passed_on(), ..self.function.signature.clone() };
+        // Names that the user's expressions can't see.
+        let (handle, options) = (hidden("handle"), hidden("options"));
+        let lookup = self.lookup(&handle);
+        let made = self.made_options();
+        let pair = self.arguments.encoder.iter().zip(&self.arguments.decoder);
+        let pair = pair.map(|(encoder, decoder)| quote!(.encoder(#encoder).decoder(#decoder)));
+        let (work, dot_await) = (self.call_of_work(), self.dot_await());
+        let method = self.method();
+        quote! {
+            #attributes
+            #visibility #signature {
+                #lookup
+                let #options = #made #(#pair)*;
+                #handle.#method(#options, move || #work)#dot_await
+            }
+        }
+    }
+
+    /// The body, under another name.
+    fn work(&self) -> TokenStream {
+        let attributes = of_role(&self.function.attributes, Role::Work);
+        let Function { visibility, body, .. } = &self.function;
+        let mut signature = Signature { ident: self.sibling("uncached"), ..self.function.signature.clone() };
+        self.allow_unused(&mut signature.inputs);
+        let doc = format!(" `{}` without the cache: the work itself, each time.", self.function.signature.ident);
+        quote! {
+            #[doc = #doc]
+            #attributes
+            #visibility #signature #body
+        }
+    }
+
+    /// The options that name a call's entry, for all else that can be done with it.
+    fn options(&self) -> TokenStream {
+        let attributes = of_role(&self.function.attributes, Role::Options);
+        let visibility = &self.function.visibility;
+        let doc = format!(
+            " The options of a call of `{}`, which name its entry: for `remove`, `contains` and the like.",
+            self.function.signature.ident
+        );
+        let signature = Signature {
+            asyncness: None,
+            ident: self.sibling("options"),
+            inputs: self.used_in_options(),
+            output: parse_quote!(-> ::cache_house::CacheOptions),
+            ..self.function.signature.clone()
+        };
+        let made = self.made_options();
+        quote! {
+            #[doc = #doc]
+            #attributes
+            #[allow(dead_code, clippy::all, clippy::pedantic)]
+            #visibility #signature {
+                #made
+            }
+        }
+    }
+
+    /// A statement that binds the handle, or goes without.
+    fn lookup(&self, handle: &Ident) -> TokenStream {
+        let Some(given) = &self.arguments.handle else {
+            let (work, dot_await) = (self.call_of_work(), self.dot_await());
+            return quote! {
+                let ::core::option::Option::Some(#handle) = ::cache_house::CacheHouse::installed() else {
+                    return #work #dot_await;
+                };
+            };
+        };
+        let tokens = given.to_token_stream();
+        let borrowed = reference_to(given);
+        if self.function.moves_what_is_in(&tokens) {
+            quote_spanned!(given.span()=> let #handle = ::cache_house::CacheHandle::clone(#borrowed);)
+        } else {
+            quote_spanned!(given.span()=> let #handle: &::cache_house::CacheHandle = #borrowed;)
+        }
+    }
+
+    fn made_options(&self) -> TokenStream {
+        let Arguments { codec, expire, key, key_builder, key_prefix, module, namespace, .. } = &self.arguments;
+        let name = match &self.arguments.name {
+            Some(name) => name.to_token_stream(),
+            None => self.function.signature.ident.unraw().to_string().to_token_stream(),
+        };
+        let module = match module {
+            Some(module) => module.to_token_stream(),
+            None if self.is_associated => quote!(::core::any::type_name::<Self>()),
+            None => quote!(::core::module_path!()),
+        };
+        let keyed: Vec<Expr> = match key {
+            Some(expressions) => expressions.iter().map(reference_to).collect(),
+            None => self.keyed().map(|parameter| reference_to(&of_name(&parameter.name))).collect(),
+        };
+        let generics = self.function.generics().map(keyed_generic);
+        let namespace = namespace.iter().map(reference_to);
+        let key_prefix = key_prefix.iter().map(reference_to);
+        let (expire, codec, key_builder) = (expire.iter(), codec.iter(), key_builder.iter());
+        quote! {
+            ::cache_house::CacheOptions::new(#name).module(#module)
+                #(.arg(#keyed))*
+                #(#generics)*
+                #(.namespace(#namespace))*
+                #(.key_prefix(#key_prefix))*
+                #(.expire(#expire))*
+                #(.codec(#codec))*
+                #(.key_builder(#key_builder))*
+        }
+    }
+
+    /// The arguments that are part of the key, where `key` doesn't say otherwise.
+    fn keyed(&self) -> impl Iterator<Item = &Parameter> {
+        self.function.parameters.iter().filter(|parameter| !self.arguments.skip.contains(&parameter.name))
+    }
+
+    /// The function's arguments as the cached one takes them: it changes none.
+    fn passed_on(&self) -> Punctuated<FnArg, Token![,]> {
+        let mut inputs = self.function.signature.inputs.clone();
+        for argument in &mut inputs {
+            match argument {
+                FnArg::Receiver(receiver) => {
+                    receiver.attrs.clear();
+                    receiver.mutability = None;
+                }
+                FnArg::Typed(argument) => {
+                    argument.attrs.clear();
+                    if let Pat::Ident(pattern) = argument.pat.as_mut() {
+                        pattern.mutability = None;
+                    }
+                }
+            }
+        }
+        inputs
+    }
+
+    /// Arguments that the attribute uses, and the body perhaps not.
+    fn allow_unused(&self, inputs: &mut Punctuated<FnArg, Token![,]>) {
+        let used: TokenStream = self.arguments.expressions().map(ToTokens::to_token_stream).collect();
+        for argument in inputs {
+            if let FnArg::Typed(argument) = argument
+                && let Pat::Ident(pattern) = argument.pat.as_ref()
+                && words::mentions(used.clone(), &pattern.ident.to_string())
+            {
+                argument.attrs.push(parse_quote!(#[allow(unused_variables)]));
+            }
+        }
+    }
+
+    /// Those that the options of a call depend on. Nobody has to come by a connection to remove an entry.
+    fn used_in_options(&self) -> Punctuated<FnArg, Token![,]> {
+        let of_options: TokenStream = self.arguments.of_options().map(ToTokens::to_token_stream).collect();
+        let is_used = |name: &Ident| {
+            let is_keyed = self.arguments.key.is_none() && self.keyed().any(|parameter| parameter.name == *name);
+            is_keyed || words::mentions(of_options.clone(), &name.to_string())
+        };
+        let myself: Option<FnArg> = words::mentions(of_options.clone(), "self").then(|| parse_quote!(&self));
+        let used = self.function.parameters.iter().filter(|parameter| is_used(&parameter.name));
+        myself.into_iter().chain(used.map(|Parameter { name, ty }| parse_quote!(#name: #ty))).collect()
+    }
+
+    fn call_of_work(&self) -> TokenStream {
+        let name = self.sibling("uncached");
+        let path = if self.is_associated { quote!(Self::#name) } else { name.into_token_stream() };
+        let generics: Vec<&Ident> = self.function.generics().filter_map(name_of_generic).collect();
+        let generics = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+        let myself = self.function.signature.receiver().map(|receiver| receiver.self_token.to_token_stream());
+        let arguments = self.function.parameters.iter().map(|parameter| parameter.name.to_token_stream());
+        let arguments = myself.into_iter().chain(arguments);
+        quote!(#path #generics(#(#arguments),*))
+    }
+
+    /// The handle's method, at the return type: what can't be stored is reported there.
+    fn method(&self) -> Ident {
+        let tries = self.arguments.result.unwrap_or_else(|| self.function.returns_result());
+        let name = match (tries, self.is_async()) {
+            (false, false) => "cached",
+            (false, true) => "cached_async",
+            (true, false) => "try_cached",
+            (true, true) => "try_cached_async",
+        };
+        let place = match &self.function.signature.output {
+            ReturnType::Default => self.function.signature.ident.span(),
+            ReturnType::Type(_, ty) => ty.span(),
+        };
+        Ident::new(name, place)
+    }
+
+    fn dot_await(&self) -> Option<TokenStream> {
+        self.is_async().then(|| quote!(.await))
+    }
+
+    fn is_async(&self) -> bool {
+        self.function.signature.asyncness.is_some()
+    }
+
+    fn sibling(&self, suffix: &str) -> Ident {
+        format_ident!("{}_{suffix}", self.function.signature.ident.unraw(), span = self.function.signature.ident.span())
+    }
+}
+
+/// A name that isn't the user's, whatever theirs are.
+fn hidden(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
+/// `&expression`, with parentheses where it needs them.
+fn reference_to(expression: &Expr) -> Expr {
+    Expr::Reference(ExprReference {
+        attrs: Vec::new(),
+        and_token: Token![&](expression.span()),
+        mutability: None,
+        expr: Box::new(expression.clone()),
+    })
+}
+
+fn of_name(name: &Ident) -> Expr {
+    parse_quote!(#name)
+}
+
+/// Part of the key, so that no two instances of a generic function share.
+fn keyed_generic(parameter: &GenericParam) -> TokenStream {
+    let Some(ident) = name_of_generic(parameter) else { return TokenStream::new() };
+    let name = ident.unraw().to_string();
+    match parameter {
+        GenericParam::Const(_) => quote!(.kwarg(#name, #ident)),
+        _ => quote!(.kwarg(#name, ::core::any::type_name::<#ident>())),
+    }
+}
+
+fn name_of_generic(parameter: &GenericParam) -> Option<&Ident> {
+    match parameter {
+        GenericParam::Const(constant) => Some(&constant.ident),
+        GenericParam::Type(ty) => Some(&ty.ident),
+        GenericParam::Lifetime(_) => None,
+    }
+}

@@ -1,0 +1,18 @@
+//! The attribute `cached` of [cache-house](https://crates.io/crates/cache-house), which re-exports it: use it from there.
+
+mod arguments;
+mod attributes;
+mod expand;
+mod function;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use proc_macro::TokenStream;
+
+// Described in docs/macro.md of cache-house, where the examples can run.
+#[expect(missing_docs, reason = "the re-export has the documentation, and would show both")]
+#[proc_macro_attribute]
+pub fn cached(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    expand::expand(arguments.into(), function.into()).into()
+}

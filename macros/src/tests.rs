@@ -1,0 +1,60 @@
+//! What the attribute writes, as a reader would see it.
+
+use proc_macro2::TokenStream;
+
+use crate::expand::expand;
+
+fn tokens(text: &str) -> TokenStream {
+    text.parse().expect("it's Rust")
+}
+
+/// What `#[cached(arguments)]` makes of `function`, formatted.
+fn written(arguments: &str, function: &str) -> String {
+    let file = syn::parse2(expand(tokens(arguments), tokens(function))).expect("it's a file of functions");
+    prettyplease::unparse(&file)
+}
+
+/// The same for a method of `Users`.
+fn written_in_impl(arguments: &str, function: &str) -> String {
+    let functions = expand(tokens(arguments), tokens(function));
+    let file = syn::parse2(quote::quote!(impl Users { #functions })).expect("it's an impl block");
+    prettyplease::unparse(&file)
+}
+
+#[test]
+fn a_free_function_uses_the_installed_handle() {
+    insta::assert_snapshot!(written(
+        "",
+        "/// Adds up.
+         #[must_use]
+         pub fn sum(n: u64) -> u64 { (1..=n).sum() }",
+    ));
+}
+
+#[test]
+fn an_async_function_with_every_kind_of_argument() {
+    insta::assert_snapshot!(written(
+        r#"handle = state.cache, namespace = "users", key_prefix = prefix(), expire = "1h 30m", codec = MessagePack,
+           skip(state), name = "user", key_builder = by_name"#,
+        "#[tracing::instrument] #[cfg(unix)]
+         async fn get_user(state: &State, mut id: u64) -> Result<User, Error> { id += 1; state.db.load(id).await }",
+    ));
+}
+
+#[test]
+fn a_method_is_keyed_by_its_type() {
+    insta::assert_snapshot!(written_in_impl(
+        "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.life",
+        "async fn get<'a, T: Id, const N: usize>(&'a self, id: T, more: [u8; N]) -> User where T: Copy {
+             self.load(id).await
+         }",
+    ));
+}
+
+#[test]
+fn a_handle_in_an_argument_that_is_moved_is_cloned() {
+    insta::assert_snapshot!(written_in_impl(
+        "handle = self.cache, key(user.id, 1 + 1)",
+        "fn load(&mut self, user: &User) -> Option<String> { self.db.load(user) }",
+    ));
+}
