@@ -6,6 +6,8 @@ mod configuration;
 mod conformance;
 mod faults;
 mod leaks;
+#[cfg(feature = "macros")]
+mod macros;
 mod outage;
 mod standalone;
 mod support;

@@ -1,0 +1,88 @@
+//! With every lint that a strict program might turn on.
+#![deny(warnings, unused, unused_qualifications, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::time::Duration;
+
+use cache_house::codec::Json;
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, cached};
+
+/// What services are made of.
+pub struct State {
+    /// Where values are kept.
+    pub cache: CacheHandle,
+}
+
+/// Documented, and so are its siblings.
+#[must_use]
+#[inline]
+#[cached(expire = 5)]
+pub fn sum(n: u64) -> u64 {
+    (1..=n).sum()
+}
+
+#[cached(handle = state.cache, skip(state), codec = Json, expire = Duration::from_secs(1))]
+async fn load(state: &State, id: u64) -> Result<String, std::io::Error> {
+    Err(std::future::ready(std::io::Error::other(id.to_string())).await)
+}
+
+#[cached(handle = state.cache.clone(), key(id))]
+async fn load_moved(state: State, id: String) -> String {
+    std::future::ready(id).await + &state.cache.stats().runs.to_string()
+}
+
+#[cfg(not(test))]
+#[cached]
+#[cfg_attr(all(), doc = "Conditional.", cfg(all()))]
+#[deprecated = "an example"]
+#[expect(unused_variables, reason = "an example")]
+fn conditional(n: u8) -> Option<u8> {
+    None
+}
+
+#[cached]
+#[cfg(any())]
+fn never() -> NoSuchType {
+    no_such_function()
+}
+
+trait Named {
+    #[cached(expire = "250ms")]
+    fn long_name(&self, title: &str) -> String {
+        format!("the {title}")
+    }
+}
+
+impl Named for State {}
+
+impl State {
+    #[cached]
+    fn new_name() -> String {
+        Self::prefix().to_owned()
+    }
+
+    fn prefix() -> &'static str {
+        "name"
+    }
+}
+
+fn is_send<T>(future: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send {
+    future
+}
+
+fn main() {
+    let state = State { cache: CacheHouse::builder().memory().build().expect("the defaults are valid") };
+    assert_eq!((sum(3), sum_uncached(3)), (6, 6));
+    let options: CacheOptions = sum_options(3);
+    assert!(!state.cache.contains(options));
+    drop(is_send(load(&state, 1)));
+    drop(is_send(load_uncached(&state, 1)));
+    assert_eq!(state.long_name("state"), "the state");
+    assert_eq!(State::new_name(), "name");
+    #[allow(deprecated)]
+    {
+        assert_eq!(conditional(1), None);
+    }
+    drop(is_send(load_moved(state, String::new())));
+}
