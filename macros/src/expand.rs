@@ -74,6 +74,7 @@ impl Cached {
         let doc = format!(" `{}` without the cache: the work itself, each time.", self.function.signature.ident);
         quote! {
             #[doc = #doc]
+            #[allow(clippy::missing_errors_doc, clippy::missing_panics_doc)]
             #attributes
             #visibility #signature #body
         }

@@ -58,3 +58,21 @@ fn a_handle_in_an_argument_that_is_moved_is_cloned() {
         "fn load(&mut self, user: &User) -> Option<String> { self.db.load(user) }",
     ));
 }
+
+#[test]
+fn attributes_go_where_they_belong() {
+    insta::assert_snapshot!(written(
+        "",
+        r#"#[deprecated]
+           #[doc(alias = "total")]
+           #[expect(clippy::unwrap_used, reason = "an example")]
+           #[cfg_attr(unix, doc = "On Unix.", inline, log::calls)]
+           #[cfg_attr(test, allow(unused))]
+           fn sum(#[allow(unused_mut)] mut n: u64) {}"#,
+    ));
+}
+
+#[test]
+fn a_function_that_is_refused_stays_beside_the_error() {
+    insta::assert_snapshot!(written("expire = \"soon\"", "fn sum(n: u64) -> u64 { n }"));
+}

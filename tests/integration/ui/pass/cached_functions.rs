@@ -57,6 +57,26 @@ trait Named {
 impl Named for State {}
 
 impl State {
+    /// Public, as are its siblings.
+    ///
+    /// # Errors
+    ///
+    /// Where the text is no number.
+    #[cached(handle = self.cache)]
+    pub fn parse(&self, text: &str) -> Result<u8, std::num::ParseIntError> {
+        text.parse()
+    }
+
+    /// The same for async code.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cached(handle = self.cache)]
+    pub async fn parse_async<'a>(&'a self, text: &'a str) -> Result<u8, std::num::ParseIntError> {
+        std::future::ready(text).await.parse()
+    }
+
     #[cached]
     fn new_name() -> String {
         Self::prefix().to_owned()
@@ -80,6 +100,8 @@ fn main() {
     drop(is_send(load_uncached(&state, 1)));
     assert_eq!(state.long_name("state"), "the state");
     assert_eq!(State::new_name(), "name");
+    assert_eq!(state.parse("7"), Ok(7));
+    drop(is_send(state.parse_async("7")));
     #[allow(deprecated)]
     {
         assert_eq!(conditional(1), None);
