@@ -71,6 +71,31 @@ mod free_functions {
         assert!(cache.remove(opts!("shout", "a", 2)).expect("memory forgets it"));
     }
 
+    #[cached(handle = cache, skip(cache))]
+    fn fibonacci(cache: &CacheHandle, n: u64) -> u64 {
+        if n < 2 { n } else { fibonacci(cache, n - 1) + fibonacci(cache, n - 2) }
+    }
+
+    #[cached(handle = cache, skip(cache))]
+    async fn fibonacci_async(cache: CacheHandle, n: u64) -> u64 {
+        if n < 2 {
+            return n;
+        }
+        let one = Box::pin(fibonacci_async(cache.clone(), n - 1)).await;
+        one + Box::pin(fibonacci_async(cache, n - 2)).await
+    }
+
+    #[test]
+    fn a_recursive_function_is_computed_once_for_each_step() {
+        let cache = memory();
+        assert_eq!(fibonacci(&cache, 10), 55);
+        assert_eq!(runs_and_hits(&cache).0, 11);
+        let runtime = multi_thread(1);
+        let call = runtime.spawn(fibonacci_async(cache.clone(), 10));
+        assert_eq!(runtime.block_on(call).expect("it ends"), 55);
+        assert_eq!(runs_and_hits(&cache).0, 22);
+    }
+
     #[test]
     fn a_closed_handle_leaves_the_function_as_it_was() {
         let cache = memory();
