@@ -89,8 +89,9 @@ impl Journal {
         if clearing.any(|(_, clearing)| clearing.left.contains(slot_of(server_key()))) {
             return true;
         }
-        let scope = items.scopes.get(key.scope().unwrap_or_default());
-        scope.is_some_and(|keys| keys.contains_key(server_key()))
+        let has = |scope| items.scopes.get(scope).is_some_and(|keys: &HashMap<_, _>| keys.contains_key(server_key()));
+        // Of what is named by its key alone, the scope isn't known.
+        has("") || key.scope().is_some_and(has)
     }
 
     /// Notes that `key` has to go.
@@ -103,7 +104,7 @@ impl Journal {
                 return Err(Full);
             }
         } else if full {
-            self.add_prefix_locked(&mut items, KeyPrefix::of_scope(scope));
+            self.add_prefix_locked(&mut items, KeyPrefix::of_scope(scope), SlotSet::all());
             return Ok(());
         }
         let sequence = items.next();
@@ -115,15 +116,38 @@ impl Journal {
         Ok(())
     }
 
-    /// Notes that all keys that `prefix` names have to go.
-    pub(crate) fn add_prefix(&self, prefix: KeyPrefix) {
-        self.add_prefix_locked(&mut self.items.lock(), prefix);
+    /// The same for one that is known by its key alone; where there is no room for it, it's forgotten.
+    pub(crate) fn add_server_key(&self, key: ServerKey) {
+        let mut items = self.items.lock();
+        if items.keys >= MAX_KEYS {
+            return;
+        }
+        let sequence = items.next();
+        if items.scopes.entry(String::new()).or_default().insert(key, sequence).is_none() {
+            items.keys += 1;
+        }
+        self.written(&items);
     }
 
-    fn add_prefix_locked(&self, items: &mut Items, prefix: KeyPrefix) {
-        items.forget_keys_under(&prefix);
+    /// Notes that all keys that `prefix` names have to go.
+    pub(crate) fn add_prefix(&self, prefix: KeyPrefix) {
+        self.add_prefix_locked(&mut self.items.lock(), prefix, SlotSet::all());
+    }
+
+    /// The same for some slots only.
+    pub(crate) fn add_prefix_in(&self, prefix: KeyPrefix, slots: SlotSet) {
+        self.add_prefix_locked(&mut self.items.lock(), prefix, slots);
+    }
+
+    fn add_prefix_locked(&self, items: &mut Items, prefix: KeyPrefix, mut left: SlotSet) {
+        if left == SlotSet::all() {
+            items.forget_keys_under(&prefix);
+        }
         let sequence = items.next();
-        items.prefixes.insert(prefix, Clearing { sequence, left: SlotSet::all() });
+        if let Some(before) = items.prefixes.get(&prefix) {
+            left.add(&before.left);
+        }
+        items.prefixes.insert(prefix, Clearing { sequence, left });
         if items.prefixes.len() > MAX_PREFIXES {
             items.collapse_prefixes();
         }

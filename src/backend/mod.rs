@@ -43,6 +43,9 @@ pub(crate) trait Server: Send + Sync + 'static {
         life: Duration,
     ) -> impl Future<Output = Result<(), ServerError>> + Send;
 
+    /// The value under `key` that was set last has replaced an older one, which must not come back.
+    fn replaced(&self, key: &ServerKey);
+
     /// Removes `key`; whether it was there.
     fn remove(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
 

@@ -98,6 +98,9 @@ impl CacheHandle {
         let stored = tiers.store(&request, &lead, value, matches!(to_server, Ok(true))).await;
         let result = to_server.and(stored);
         if result.is_ok() {
+            if let Some(server) = &tiers.server {
+                server.replaced(&key.server_key());
+            }
             pending.confirm();
         }
         lead.finish(value);

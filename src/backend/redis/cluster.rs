@@ -10,10 +10,11 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::journal::Invalidate;
-use super::super::slots::SlotSet;
+use super::super::slots::{SlotSet, slot_of};
 use super::super::{ServerError, Unavailable};
 use super::link::Link;
 use super::node::{Failed, Node};
+use super::recent::Invalidated;
 use super::reply::{self, Redirect};
 use super::scan::{self, Walk};
 use super::{Core, MAX_WISHES, named};
@@ -44,6 +45,11 @@ impl Core {
             }
             if !redirect.asking {
                 if let Some(map) = self.layout.load().map() {
+                    if map.is_failover(redirect.slot, &redirect.address) {
+                        let mut slots = SlotSet::none();
+                        slots.insert(redirect.slot);
+                        self.invalidate_again(&slots);
+                    }
                     map.moved(redirect.slot, &redirect.address);
                 }
                 self.wishes.refresh.notify_one();
@@ -108,6 +114,18 @@ impl Core {
         }
     }
 
+    /// A replica has taken these slots over: it may not know of what its primary confirmed last.
+    pub(super) fn invalidate_again(&self, slots: &SlotSet) {
+        let journal = &self.shared.journal;
+        for invalidated in self.recent.all() {
+            match invalidated {
+                Invalidated::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
+                Invalidated::Key(_) => {}
+                Invalidated::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
+            }
+        }
+    }
+
     /// Removes keys of any slots, together as far as they share a node; what came of each.
     async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<u64, ServerError>> {
         let mut by_node: HashMap<_, (Arc<Node>, Vec<usize>)> = HashMap::new();
@@ -166,7 +184,10 @@ impl Core {
 pub(super) async fn clear(core: &Core, prefix: &KeyPrefix) -> Result<u64, ServerError> {
     let cleared = clear_slots(core, prefix, &SlotSet::all()).await;
     match cleared.trouble {
-        None => Ok(cleared.removed),
+        None => {
+            core.recent.note(Invalidated::Matching(prefix.clone()));
+            Ok(cleared.removed)
+        }
         Some(error) => Err(error),
     }
 }
@@ -211,15 +232,14 @@ async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Clear
             let removed = walk(core, node, prefix).await?;
             Ok::<_, ServerError>((before, removed, survey(node, slots).await?))
         });
-        let mut moving = SlotSet::none();
-        let mut certain = SlotSet::none();
+        let (mut walked_all, mut moving) = (SlotSet::none(), SlotSet::none());
         for walked in join_all(walks).await {
             match walked {
                 Err(error) => cleared.trouble = Some(error),
                 Ok((before, removed, after)) => {
                     cleared.removed += removed;
                     // What it had all the while, and what has left it since: that is walked again where it went.
-                    certain.add(&before.owned);
+                    walked_all.add(&before.owned);
                     let mut gone = before.owned.clone();
                     gone.subtract(&after.owned);
                     moving.add(&gone);
@@ -229,8 +249,11 @@ async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Clear
                 }
             }
         }
+        let mut certain = walked_all.clone();
         if !moving.is_empty() {
             certain.subtract(&moving);
+            // Where a slot goes says nothing about what is left where it comes from, unless that has been walked.
+            moving.keep(&walked_all);
             certain.add(&walk_targets(core, prefix, &moving, &mut cleared).await);
         }
         // Nobody has them, so nothing of ours is there.
@@ -288,15 +311,21 @@ async fn walk(core: &Core, node: &Node, prefix: &KeyPrefix) -> Result<u64, Serve
     let link = node.link()?;
     scan::settle_lanes(node, &link).await?;
     let mut removed = 0;
-    let mut walk = Walk::new(node, &link, prefix);
     let exact = scan::exact(prefix);
-    let mut page =
-        Some(core.writer(&exact).is_ok_and(|owner| owner.id == node.id).then_some(exact).into_iter().collect());
-    while let Some(keys) = page {
+    if core.writer(&exact).is_ok_and(|owner| owner.id == node.id) {
+        for result in core.remove_on(node, &link, vec![exact]).await {
+            removed += match result {
+                // A user may be limited to what is below it.
+                Err(ServerError::Refused { code, .. }) if code == "NOPERM" => 0,
+                result => result?,
+            };
+        }
+    }
+    let mut walk = Walk::new(node, &link, prefix);
+    while let Some(keys) = walk.next_page().await? {
         for result in core.remove_on(node, &link, keys).await {
             removed += result?;
         }
-        page = walk.next_page().await?;
     }
     Ok(removed)
 }

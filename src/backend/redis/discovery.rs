@@ -5,14 +5,18 @@
 //! no handle is left for dead.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use super::super::slots::SlotSet;
 use super::cluster;
 use super::layout::{Layout, Map, Shard};
 use super::link::{Connector, Mode, Role};
@@ -173,8 +177,7 @@ impl Nodes<'_> {
                 None => std::future::pending().await,
             }
         };
-        let over = std::pin::pin!(over);
-        let mut over = over;
+        let mut over = pin!(over);
         loop {
             tokio::select! {
                 biased;
@@ -202,7 +205,7 @@ impl Nodes<'_> {
     }
 
     fn drive(&mut self, node: &Arc<Node>, delay: Duration) {
-        let connector = Connector::new(&self.core.recipe, &node.address, node.role);
+        let connector = Connector::new(&self.core.recipe, &node.address, node.role, node.probe_key.clone());
         let driver = Driver { node: Arc::clone(node), connector, reconnect: self.core.reconnect };
         let task = self.drivers.spawn(async move {
             if !delay.is_zero() {
@@ -219,9 +222,10 @@ impl Nodes<'_> {
         let kept: HashMap<_, _> =
             before.nodes().into_iter().map(|node| ((node.address.clone(), node.role), node)).collect();
         let mut added = Vec::new();
-        let mut node = |address: &Address, role: Role| {
+        let mut node = |address: &Address, role: Role, slots: Option<&SlotSet>| {
             kept.get(&(address.clone(), role)).cloned().unwrap_or_else(|| {
-                let node = Arc::new(Node::new(address.clone(), role, &self.core.shared));
+                let probe_key = self.core.probe_key_in(slots);
+                let node = Arc::new(Node::new(address.clone(), role, probe_key, &self.core.shared));
                 added.push(Arc::clone(&node));
                 node
             })
@@ -229,33 +233,37 @@ impl Nodes<'_> {
         let (layout, parts) = match found {
             Found::Nothing(reason) => return self.core.roster.nothing_found(reason),
             Found::Standalone(address) => {
-                let node = node(&address, Role::Standalone);
+                let node = node(&address, Role::Standalone, None);
                 let parts = Parts::Single(node.id);
                 (Layout::Single(node), parts)
             }
             Found::Cluster(ranges) => {
-                let mut replicas: HashMap<&Address, Vec<&Address>> = HashMap::new();
+                if let Some(map) = before.map() {
+                    // Before anybody reads from the heirs.
+                    self.core.invalidate_again(&map.failed_over(&ranges));
+                }
+                let mut primaries: HashMap<&Address, (SlotSet, Vec<&Address>)> = HashMap::new();
                 for range in &ranges {
-                    let own = replicas.entry(&range.primary).or_default();
+                    let (slots, own) = primaries.entry(&range.primary).or_insert_with(|| (SlotSet::none(), Vec::new()));
+                    slots.insert_range(range.first..=range.last);
                     if self.core.expected == (Expected::Cluster { read_from_replicas: true }) {
                         own.extend(range.replicas.iter().filter(|replica| !own.contains(replica)).collect::<Vec<_>>());
                     }
                 }
-                let mut shards: Vec<_> = replicas
-                    .into_iter()
-                    .map(|(primary, replicas)| Shard {
-                        primary: node(primary, Role::Primary),
-                        replicas: replicas.into_iter().map(|replica| node(replica, Role::Replica)).collect(),
-                    })
-                    .collect();
+                let shard = |(primary, (slots, replicas)): (_, (SlotSet, Vec<_>))| Shard {
+                    primary: node(primary, Role::Primary, Some(&slots)),
+                    replicas: replicas.into_iter().map(|replica| node(replica, Role::Replica, Some(&slots))).collect(),
+                };
+                let mut shards: Vec<_> = primaries.into_iter().map(shard).collect();
                 let parts = Parts::Shards(shards.iter().map(|shard| shard.primary.id).collect());
                 let known: HashSet<_> = shards.iter().map(|shard| shard.primary.address.clone()).collect();
                 let now = Instant::now();
                 self.wished.extend(self.core.wishes.take().into_iter().map(|address| (address, now)));
                 self.wished.retain(|address, since| !known.contains(address) && since.elapsed() < WISHED_FOR);
                 let extra = self.wished.keys().map(|address| (address, Vec::new()));
-                shards
-                    .extend(extra.map(|(address, replicas)| Shard { primary: node(address, Role::Primary), replicas }));
+                shards.extend(
+                    extra.map(|(address, replicas)| Shard { primary: node(address, Role::Primary, None), replicas }),
+                );
                 (Layout::Cluster(Map::new(shards, &ranges)), parts)
             }
         };
@@ -286,7 +294,8 @@ async fn look(core: &Core) -> Found {
     let layout = core.layout.load_full();
     if let Layout::Cluster(_) = &*layout {
         for node in layout.nodes() {
-            if let Ok(link) = node.link()
+            // Nodes tell it also while the cluster is down, and calls go to none of them.
+            if let Some(link) = node.standing()
                 && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, link.cluster_slots()).await
                 && let Some(ranges) = reply::cluster_slots(slots, &node.address).filter(|ranges| !ranges.is_empty())
             {
@@ -295,8 +304,19 @@ async fn look(core: &Core) -> Found {
         }
     }
     let mut last = Reason::new(ReasonKind::Unreachable, "no node answers");
-    for seed in &core.seeds {
-        match ask_seed(core, seed).await {
+    // All at once: one that is frozen mustn't hold up the others.
+    let mut answers: FuturesUnordered<_> = core.seeds.iter().map(|seed| ask_seed(core, seed)).collect();
+    // Whose nodes are known may hear of it from them before long.
+    let patience = if layout.map().is_some() { 2 * MAP_TIMEOUT } else { Duration::MAX };
+    let mut over = pin!(sleep(patience));
+    loop {
+        let answer = tokio::select! {
+            biased;
+            Some(answer) = answers.next() => answer,
+            () = &mut over, if !answers.is_empty() => break,
+            else => break,
+        };
+        match answer {
             Found::Nothing(reason) => last = reason,
             // Two servers that know nothing of each other don't stand in for each other.
             Found::Standalone(address) if matches!(&*layout, Layout::Single(node) if node.address != address) => {}
@@ -307,7 +327,7 @@ async fn look(core: &Core) -> Found {
 }
 
 async fn ask_seed(core: &Core, seed: &Address) -> Found {
-    let (link, ended) = match Connector::new(&core.recipe, seed, Role::Any).connect().await {
+    let (link, ended) = match Connector::new(&core.recipe, seed, Role::Any, core.probe_key_in(None)).connect().await {
         Ok(connected) => connected,
         Err(reason) => return Found::Nothing(reason),
     };

@@ -1,6 +1,6 @@
 //! Which nodes there are, and which of them has which keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
@@ -23,6 +23,8 @@ pub(super) struct Map {
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
     by_address: HashMap<Address, u16>,
+    /// By primary, its replicas, also where none is read from.
+    followers: HashMap<Address, HashSet<Address>>,
     /// Reads take turns.
     turn: AtomicUsize,
 }
@@ -66,13 +68,15 @@ impl Map {
         let by_address: HashMap<_, _> =
             numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();
         let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(NOBODY)).collect();
+        let mut followers: HashMap<Address, HashSet<Address>> = HashMap::new();
         for range in ranges {
+            followers.entry(range.primary.clone()).or_default().extend(range.replicas.iter().cloned());
             let owner = by_address.get(&range.primary).copied().unwrap_or(NOBODY);
             for slot in range.first..=range.last {
                 owners[usize::from(slot)].store(owner, Ordering::Relaxed);
             }
         }
-        Self { owners, shards, by_address, turn: AtomicUsize::new(0) }
+        Self { owners, shards, by_address, followers, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
@@ -88,6 +92,22 @@ impl Map {
         if let (Some(number), Some(owner)) = (self.by_address.get(address), self.owners.get(usize::from(slot))) {
             owner.store(*number, Ordering::Relaxed);
         }
+    }
+
+    /// Whether `slot` at `address` means that a replica has taken it over from its primary.
+    pub(super) fn is_failover(&self, slot: u16, address: &Address) -> bool {
+        let followers = self.shard_of(slot).and_then(|shard| self.followers.get(&shard.primary.address));
+        followers.is_some_and(|followers| followers.contains(address))
+    }
+
+    /// The slots that replicas have taken over from their primaries, where `ranges` is what follows.
+    pub(super) fn failed_over(&self, ranges: &[SlotRange]) -> SlotSet {
+        let mut slots = SlotSet::none();
+        for range in ranges {
+            let taken = (range.first..=range.last).filter(|slot| self.is_failover(*slot, &range.primary));
+            taken.for_each(|slot| slots.insert(slot));
+        }
+        slots
     }
 
     /// Whether every slot's primary can be asked.

@@ -30,7 +30,6 @@ pub(super) struct Recipe {
     connection: ConnectionConfig,
     lanes: usize,
     connect_timeout: Duration,
-    probe_key: Bytes,
     database: u8,
     /// Asked at each connect.
     login: Option<Login>,
@@ -43,6 +42,7 @@ pub(super) struct Connector {
     recipe: Arc<Recipe>,
     server: ServerConfig,
     role: Role,
+    probe_key: Bytes,
 }
 
 /// What a node is to be.
@@ -105,7 +105,7 @@ pub(super) type Command = (&'static str, Vec<Value>);
 pub(super) type SentAll = Result<Result<Vec<Result<Frame, ErrorReply>>, ErrorReply>, FredError>;
 
 impl Recipe {
-    pub(super) fn new(settings: &Connection, probe_key: Bytes) -> Result<Self, Error> {
+    pub(super) fn new(settings: &Connection) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(tls::connector).transpose()?;
         let login = settings.login.clone();
         let config = Config {
@@ -137,7 +137,7 @@ impl Recipe {
             Expected::Cluster { .. } | Expected::Either => 0,
         };
         let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
-        Ok(Self { config, connection, lanes, connect_timeout, probe_key, database, login, password: None })
+        Ok(Self { config, connection, lanes, connect_timeout, database, login, password: None })
     }
 
     /// With the password as it is now.
@@ -163,22 +163,22 @@ impl Recipe {
 }
 
 impl Connector {
-    pub(super) fn new(recipe: &Arc<Recipe>, address: &Address, role: Role) -> Self {
+    pub(super) fn new(recipe: &Arc<Recipe>, address: &Address, role: Role, probe_key: Bytes) -> Self {
         let server = match address {
             Address::Tcp { host, port } => ServerConfig::Centralized { server: FredServer::new(host.as_str(), *port) },
             Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
         };
-        Self { recipe: Arc::clone(recipe), server, role }
+        Self { recipe: Arc::clone(recipe), server, role, probe_key }
     }
 
     /// One attempt; the reason carries no secret.
     pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
         let recipe = Arc::new(self.recipe.with_password().await?);
-        Self { recipe, server: self.server.clone(), role: self.role }.attempt().await
+        Self { recipe, server: self.server.clone(), role: self.role, probe_key: self.probe_key.clone() }.attempt().await
     }
 
     async fn attempt(&self) -> Result<(Link, Ended), Reason> {
-        let (lanes, probe_key) = (self.recipe.lanes, self.recipe.probe_key.clone());
+        let (lanes, probe_key) = (self.recipe.lanes, self.probe_key.clone());
         let over = AtomicBool::new(false);
         let mut link = Link { lanes: Vec::with_capacity(lanes), mode: Mode::Standalone, probe_key, over };
         let mut ended = Ended(Vec::with_capacity(lanes));
@@ -195,7 +195,7 @@ impl Connector {
                     lane.allow_reading().await.map_err(|error| self.reason(&error))?;
                 }
             }
-            link.check_permissions().await.map_err(|error| self.reason(&error))?.map_or(Ok(()), Err)
+            Ok(())
         };
         match tokio::time::timeout(self.recipe.connect_timeout, all).await {
             Ok(Ok(())) => Ok((link, ended)),
@@ -348,17 +348,13 @@ impl Link {
         self.mode
     }
 
-    /// Waits until the server has carried out all that was sent on every lane before.
+    /// Waits until the server has carried out all that was sent on every lane before: whatever it replies, it has come to it.
     pub(super) fn barrier(self: Arc<Self>) -> Operation {
         Box::pin(async move {
-            let mut last = self.probe().await;
-            for lane in &self.lanes[1..] {
-                if matches!(last, Err(_) | Ok(Err(_))) {
-                    break;
-                }
-                last = lane.send("GET", vec![self.probe_key.clone().into()]).await;
+            for lane in &self.lanes {
+                lane.send("GET", vec![self.probe_key.clone().into()]).await?.ok();
             }
-            last
+            Ok(Ok(Frame::Null))
         })
     }
 

@@ -11,6 +11,7 @@ mod in_flight;
 mod layout;
 mod link;
 mod node;
+mod recent;
 mod reply;
 mod roster;
 mod scan;
@@ -32,9 +33,10 @@ use self::in_flight::InFlight;
 use self::layout::Layout;
 use self::link::Recipe;
 use self::node::{Failed, Node, Shared, Stage};
+use self::recent::{Invalidated, Recent};
 use self::roster::Roster;
 use super::journal::Journal;
-use super::slots::slot_of;
+use super::slots::{SLOTS, SlotSet, slot_of};
 use super::{Life, Server, ServerError, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
@@ -50,6 +52,8 @@ pub(crate) struct Redis {
 /// Shared by callers and the discovery task.
 struct Core {
     recipe: Arc<Recipe>,
+    /// A key to ask for when a server's health is in question; whether it exists doesn't matter.
+    probe_key: String,
     seeds: Vec<Address>,
     expected: Expected,
     reconnect: Reconnect,
@@ -57,6 +61,7 @@ struct Core {
     roster: Arc<Roster>,
     layout: ArcSwap<Layout>,
     wishes: Wishes,
+    recent: Recent,
     /// Those who wait for a node that they have been redirected to.
     waiting: InFlight,
     stage: watch::Sender<Stage>,
@@ -83,11 +88,11 @@ impl Redis {
         counters: Arc<Counters>,
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
-        let probe_key = Bytes::from(format!("{}probe", scope.as_str()));
         let roster = Arc::new(Roster::new(health));
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
         let core = Arc::new(Core {
-            recipe: Arc::new(Recipe::new(settings, probe_key)?),
+            recipe: Arc::new(Recipe::new(settings)?),
+            probe_key: format!("{}probe", scope.as_str()),
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,
@@ -95,6 +100,7 @@ impl Redis {
             roster,
             layout: ArcSwap::from_pointee(Layout::Unknown),
             wishes: Wishes::default(),
+            recent: Recent::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
             stage: watch::Sender::new(Stage::Running),
         });
@@ -119,6 +125,11 @@ impl Redis {
         }
         self.core.advance(Stage::Closing);
         self.core.reached(Stage::Closed).await;
+    }
+
+    /// What a replica doesn't have, or can't tell, its primary may.
+    async fn get_from_primary(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
+        reply::bytes(self.send(key, "GET", vec![named(key)]).await?)
     }
 
     /// Sends one command about `key` to whoever has it.
@@ -146,15 +157,19 @@ impl Server for Redis {
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         let node = self.core.reader(key)?;
-        let link = node.link()?;
-        let frame = match node.get(&link, key).await {
-            Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
-            reply => reply?,
+        let found = async {
+            let link = node.link()?;
+            let frame = match node.get(&link, key).await {
+                Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
+                reply => reply?,
+            };
+            reply::bytes(frame)
         };
-        match reply::bytes(frame)? {
-            // It may not have got there yet.
-            None if node.role == link::Role::Replica => reply::bytes(self.send(key, "GET", vec![named(key)]).await?),
-            value => Ok(value),
+        match found.await {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
+                self.get_from_primary(key).await
+            }
+            found => found,
         }
     }
 
@@ -164,13 +179,14 @@ impl Server for Redis {
         let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
         // Sent back to back on one connection: one round trip.
         let (value, life) = tokio::join!(value, life);
-        let Some(value) = reply::bytes(value?)? else {
-            if node.role == link::Role::Replica {
-                // Its primary has the last word; how long a value lives that has just been written, the next hit asks.
-                let value = reply::bytes(self.send(key, "GET", vec![named(key)]).await?)?;
-                return Ok(value.map(|value| (value, Life::Unknown)));
+        let value = match value.and_then(reply::bytes) {
+            Ok(Some(value)) => value,
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
+                // How long it lives, the next hit asks.
+                return Ok(self.get_from_primary(key).await?.map(|value| (value, Life::Unknown)));
             }
-            return Ok(None);
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let life = match life.and_then(|frame| reply::number(&frame)) {
             Ok(-1) => Life::Endless,
@@ -197,8 +213,14 @@ impl Server for Redis {
         self.send(key, "STRLEN", vec![named(key)]).await.map(|_| ())
     }
 
+    fn replaced(&self, key: &ServerKey) {
+        self.core.confirmed(Invalidated::Key(key.clone()));
+    }
+
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        Ok(reply::number(&self.send(key, "UNLINK", vec![named(key)]).await?)? > 0)
+        let removed = reply::number(&self.send(key, "UNLINK", vec![named(key)]).await?)?;
+        self.core.confirmed(Invalidated::Key(key.clone()));
+        Ok(removed > 0)
     }
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
@@ -228,6 +250,15 @@ impl Core {
         node::reached(&self.stage, stage).await;
     }
 
+    /// A key to probe a node with that has these slots: one of them, so that a slot which nobody has isn't taken for a
+    /// cluster that is down.
+    fn probe_key_in(&self, slots: Option<&SlotSet>) -> Bytes {
+        let plain = || Bytes::from(self.probe_key.clone());
+        let Some(slots) = slots.filter(|slots| !slots.is_empty()) else { return plain() };
+        let numbered = (0..u32::from(SLOTS) * 16).map(|number| Bytes::from(format!("{}:{number}", self.probe_key)));
+        numbered.into_iter().find(|key| slots.contains(slot_of(key))).unwrap_or_else(plain)
+    }
+
     /// The node that a change of `key` goes to.
     fn writer(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
         let away = ServerError::Unavailable(Unavailable::NotConnected);
@@ -244,7 +275,19 @@ impl Core {
         match &**self.layout.load() {
             Layout::Unknown => Err(away),
             Layout::Single(node) => Ok(Arc::clone(node)),
-            Layout::Cluster(map) => map.shard_of(slot_of(key)).map(|shard| map.reader(shard)).ok_or(away),
+            Layout::Cluster(map) => {
+                let shard = map.shard_of(slot_of(key)).ok_or(away)?;
+                // While nothing is read from replicas, nobody looks into what they may not know yet.
+                let primary_only = shard.replicas.is_empty() || self.recent.concerns(key);
+                Ok(if primary_only { Arc::clone(&shard.primary) } else { map.reader(shard) })
+            }
+        }
+    }
+
+    /// A primary has confirmed that this is gone; its replicas may not know it yet. A server that isn't of a cluster has none to ask.
+    fn confirmed(&self, invalidated: Invalidated) {
+        if self.layout.load().map().is_some() {
+            self.recent.note(invalidated);
         }
     }
 

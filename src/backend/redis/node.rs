@@ -27,6 +27,10 @@ pub(crate) struct Node {
     pub(super) address: Address,
     pub(super) role: Role,
     pub(super) id: NodeId,
+    /// What it's asked for to see how it does.
+    pub(super) probe_key: Bytes,
+    /// The connection, while there is one, whether or not calls may go to it.
+    standing: ArcSwapOption<Link>,
     /// Some while the circuit is closed: calls may go to the server.
     link: ArcSwapOption<Link>,
     in_flight: InFlight,
@@ -91,11 +95,13 @@ const NEEDED: [&str; 3] = ["GET", "SET", "UNLINK"];
 const FAILURES_TO_OPEN: u32 = 3;
 
 impl Node {
-    pub(super) fn new(address: Address, role: Role, shared: &Shared) -> Self {
+    pub(super) fn new(address: Address, role: Role, probe_key: Bytes, shared: &Shared) -> Self {
         Self {
             address,
             role,
             id: shared.roster.enter(),
+            probe_key,
+            standing: ArcSwapOption::empty(),
             link: ArcSwapOption::empty(),
             in_flight: InFlight::new(shared.max_in_flight, shared.command_timeout),
             failures: AtomicU32::new(0),
@@ -117,6 +123,11 @@ impl Node {
     /// The link, for an operation of a caller.
     pub(super) fn link(&self) -> Result<Arc<Link>, ServerError> {
         self.link.load_full().ok_or(ServerError::Unavailable(Unavailable::NotConnected))
+    }
+
+    /// The connection, also while the circuit is open: for what has a deadline of its own.
+    pub(super) fn standing(&self) -> Option<Arc<Link>> {
+        self.standing.load_full()
     }
 
     /// Sends one command about `key`, under the deadline and within the cap of what may be in flight.
@@ -257,6 +268,11 @@ impl Node {
         *self.trip_reason.lock() = None;
         self.link.store(Some(Arc::clone(link)));
         self.roster.up(self.id);
+    }
+
+    /// There is a connection, or there is none any more.
+    pub(super) fn stands(&self, link: Option<&Arc<Link>>) {
+        self.standing.store(link.cloned());
     }
 
     /// Waits until a permission may be missing.

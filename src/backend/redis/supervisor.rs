@@ -53,11 +53,14 @@ impl Driver {
                 Ok((link, mut ended)) => {
                     let link = Arc::new(link);
                     let _ending = AbortOnDrop(&link);
-                    let settled = self.unless_closing(self.settle(&link, &mut gone)).await;
+                    self.node.stands(Some(&link));
+                    let settling = async { self.admit(&link, &mut ended).await && self.settle(&link, &mut gone).await };
+                    let settled = self.unless_closing(settling).await;
                     if settled == Some(true) {
                         backoff.reset();
                         self.unless_closing(self.serve(&link, &mut ended)).await;
                     }
+                    self.node.stands(None);
                     link.abort();
                     self.node.end_in_flight();
                     ended.all().await;
@@ -79,11 +82,39 @@ impl Driver {
         }
     }
 
+    /// Waits until the server can serve, and makes sure that we may do what a cache has to.
+    async fn admit(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+        loop {
+            let checked = tokio::select! {
+                biased;
+                () = ended.any() => return false,
+                checked = timeout(self.patience(), link.check_permissions()) => checked,
+            };
+            let Ok(Ok(trouble)) = checked else {
+                let problem = format!("no answer within {:?}", self.patience());
+                self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, problem));
+                return false;
+            };
+            let Some(reason) = trouble else { return true };
+            let not_ready = reason.kind() == ReasonKind::NotReady;
+            self.node.roster.down(self.node.id, reason);
+            if !not_ready {
+                return false;
+            }
+            // The connection is kept: over it, others may ask for the map of a cluster that is down.
+            sleep(self.reconnect.min_delay).await;
+        }
+    }
+
+    /// How long one question may take that nobody waits for.
+    fn patience(&self) -> Duration {
+        PROBE_TIMEOUT.max(self.node.command_timeout)
+    }
+
     /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then
     /// carries out the journal. Whether the link may serve.
     async fn settle(&self, link: &Arc<Link>, gone: &mut Vec<Identity>) -> bool {
-        let patience = PROBE_TIMEOUT.max(self.node.command_timeout);
-        if let Ok(unanswered) = timeout(patience, link.end_on_server(gone.clone())).await {
+        if let Ok(unanswered) = timeout(self.patience(), link.end_on_server(gone.clone())).await {
             *gone = unanswered;
         }
         if !gone.is_empty() {
@@ -164,7 +195,7 @@ impl Driver {
 
     /// A command was refused: only there, or will all be?
     async fn still_permitted(&self, link: &Arc<Link>) -> bool {
-        match timeout(PROBE_TIMEOUT.max(self.node.command_timeout), link.check_permissions()).await {
+        match timeout(self.patience(), link.check_permissions()).await {
             Ok(Ok(Some(reason))) => {
                 self.node.give_up(reason);
                 false
@@ -178,8 +209,9 @@ impl Driver {
         match self.probe(link, ended).await {
             Probe::Answered => self.replay_while_closed(link).await,
             Probe::NotReady(reason) => {
+                // Recovery comes next, over the same connection.
                 self.node.give_up(reason);
-                false
+                true
             }
             Probe::Missed => matches!(self.probe(link, ended).await, Probe::Answered),
             Probe::Ended => false,
@@ -187,11 +219,10 @@ impl Driver {
     }
 
     async fn probe(&self, link: &Arc<Link>, ended: &mut Ended) -> Probe {
-        let wait = PROBE_TIMEOUT.max(self.node.command_timeout);
         tokio::select! {
             biased;
             () = ended.any() => Probe::Ended,
-            answer = timeout(wait, link.probe()) => match answer {
+            answer = timeout(self.patience(), link.probe()) => match answer {
                 Ok(Ok(Ok(_))) => Probe::Answered,
                 Ok(Ok(Err(reply))) => match super::link::reply_reason(&reply) {
                     Some(reason) => Probe::NotReady(reason),
@@ -249,6 +280,7 @@ struct Unpublish<'a>(&'a Node);
 impl Drop for Unpublish<'_> {
     fn drop(&mut self) {
         self.0.lost();
+        self.0.stands(None);
         self.0.end_in_flight();
     }
 }

@@ -33,6 +33,16 @@ fn a_namespace_is_cleared_on_every_shard_and_no_other_is_touched() {
 }
 
 #[test]
+fn several_connections_to_each_node_are_waited_for() {
+    let cluster = Borrowed::get();
+    let cache = clustered(cluster.endpoint()).pool_size(3).build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    fill(&cache, "users", 100);
+    assert_eq!(cache.clear_namespace("users").expect("the cluster is there"), 100);
+    assert_eq!(cluster.keys(), Vec::<String>::new());
+}
+
+#[test]
 fn what_could_not_be_reached_is_journalled_and_told_and_the_rest_is_gone() {
     let cluster = Cluster::of(3, 0, &["--appendonly", "yes"]);
     let cache = connected_to(&cluster);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Callers, call, questions_of, shards, until_served, warm};
 use crate::support::cluster::{NODE_TIMEOUT, clustered, connected_to};
+use crate::support::resp::{Connection, Reply};
 use crate::support::{Cluster, DEADLINE, Server, wait_until};
 
 const TIMEOUT: Duration = Duration::from_millis(250);
@@ -211,9 +212,7 @@ fn invalidations_of_a_shard_that_fails_over_are_carried_out_on_its_heir() {
     let cache = connected_to(&cluster);
     let victim = &cluster.nodes[0];
     let its_own = questions_of(&cluster, &cache, victim, 20);
-    for &n in &its_own {
-        cache.insert(call(n), &0_u64).expect("it's there");
-    }
+    warm(&cache, &its_own);
     let heir = &cluster.nodes[3];
     wait_until("the replica has all of it", DEADLINE, || heir.keys().len() >= 20);
     victim.kill();
@@ -229,6 +228,124 @@ fn invalidations_of_a_shard_that_fails_over_are_carried_out_on_its_heir() {
     });
     for (index, &n) in its_own.iter().enumerate() {
         assert_eq!(heir.has(&cache.key(&call(n)).expect("it has a key")), index >= 10);
-        assert_eq!(cache.get::<u64>(call(n)), (index >= 10).then_some(0));
+        assert_eq!(cache.get::<u64>(call(n)), (index >= 10).then_some(n * n));
     }
+}
+
+/// Cuts the replicas of a primary off: they go on to answer, and learn no more.
+fn cut_off_replicas(primary: &Server) {
+    // Those who are logged in stay so.
+    primary.command(&["CONFIG", "SET", "requirepass", "changed"]);
+    let mut connection = Connection::open(primary.port()).expect("the primary is there");
+    connection.command(&["AUTH", "changed"]).expect("that's the password");
+    connection.command(&["CLIENT", "KILL", "TYPE", "replica"]).expect("it may");
+}
+
+#[test]
+fn what_was_invalidated_is_not_read_from_a_replica_that_does_not_know_it() {
+    let cluster = Cluster::start();
+    let builder = clustered(cluster.endpoint()).read_from_replicas(true).fallback_to_memory(false);
+    let cache = builder.build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    let questions = questions_of(&cluster, &cache, &cluster.nodes[0], 40);
+    let replica = &cluster.nodes[3];
+    warm(&cache, &questions);
+    wait_until("the replica has all of it", DEADLINE, || replica.keys().len() >= questions.len());
+    // A replica that has followed nothing yet isn't told of; it's found with the next map.
+    wait_until("the replica is read from", DEADLINE, || {
+        questions.iter().for_each(|&n| assert_eq!(cache.get(call(n)), Some(n * n)));
+        replica.calls("get") > 40
+    });
+    let reads = replica.calls("get");
+    cut_off_replicas(&cluster.nodes[0]);
+    let removed = &questions[..10];
+    for &n in removed {
+        assert!(cache.remove(call(n)).expect("the primary is there"));
+    }
+    cache.insert(call(questions[10]), &1_u64).expect("the primary is there");
+    for _ in 0..20 {
+        for &n in removed {
+            assert_eq!(cache.get::<u64>(call(n)), None, "its replica still has it");
+        }
+        assert_eq!(cache.get::<u64>(call(questions[10])), Some(1));
+        questions[11..].iter().for_each(|&n| assert_eq!(cache.get(call(n)), Some(n * n)));
+    }
+    cache.clear_namespace("main").expect("the primaries are there");
+    for &n in &questions {
+        assert_eq!(cache.get::<u64>(call(n)), None);
+    }
+    assert!(removed.iter().all(|&n| replica.keys().contains(&cache.key(&call(n)).expect("it has a key"))));
+    assert!(replica.calls("get") > reads, "it's read from all the same");
+}
+
+#[test]
+fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir() {
+    let cluster = Cluster::start();
+    let cache = connect(&cluster);
+    let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
+    let its_own = questions_of(&cluster, &cache, victim, 30);
+    warm(&cache, &its_own);
+    wait_until("the replica has all of it", DEADLINE, || heir.keys().len() >= its_own.len());
+    cut_off_replicas(victim);
+    for &n in &its_own[..10] {
+        assert!(cache.remove(call(n)).expect("the primary is there"));
+    }
+    for &n in &its_own[10..20] {
+        cache.insert(call(n), &1_u64).expect("the primary is there");
+    }
+    victim.kill();
+    until_served(&cache, 2, 3);
+    // Of the values that were replaced, memory has the new ones; it's asked what the heir says.
+    until_served(&cache, 3, 3);
+    wait_until("the journal is empty", DEADLINE, || {
+        for &n in &its_own[..10] {
+            assert_eq!(cache.get::<u64>(call(n)), None, "{n} was removed");
+        }
+        for &n in &its_own[10..20] {
+            assert_ne!(cache.get(call(n)), Some(n * n), "{n} was replaced");
+        }
+        cache.stats().journal_length == 0
+    });
+    let has = |n: &u64| heir.has(&cache.key(&call(*n)).expect("it has a key"));
+    assert!(!its_own[..20].iter().any(has));
+    assert!(its_own[20..].iter().all(has), "what wasn't touched stays");
+}
+
+#[test]
+fn a_frozen_seed_holds_up_nobody_who_knows_other_nodes() {
+    // All nodes refuse all calls until the heir is there, so that nothing but standing connections can tell of it.
+    let cluster = Cluster::of(3, 1, &["--cluster-require-full-coverage", "yes"]);
+    let builder = clustered(cluster.endpoint()).connect_timeout(Duration::from_secs(300)).command_timeout(TIMEOUT);
+    let cache = builder.build().expect("the builder is right");
+    crate::support::until_connected(&cache);
+    let questions: Vec<_> = (0..30).collect();
+    warm(&cache, &questions);
+    let callers = Callers::of(&cache, &questions, 2);
+    cluster.nodes[0].freeze();
+    wait_until("it's noticed", DEADLINE, || shards(&cache) != Some((3, 3)));
+    until_served(&cache, 3, 3);
+    callers.wait_for_calls(100);
+    let (runs, slowest) = callers.stop();
+    assert_eq!(runs, 0);
+    assert!(slowest < BOUND, "{slowest:?}");
+}
+
+#[test]
+fn a_slot_that_nobody_has_is_no_outage_of_the_others() {
+    let cluster = Cluster::of(3, 0, &[]);
+    // Whichever key the nodes might be probed with.
+    let owner = cluster.owner("cachehouse:main:probe");
+    let slot = owner.command(&["CLUSTER", "KEYSLOT", "cachehouse:main:probe"]).integer().to_string();
+    for node in &cluster.nodes {
+        assert_eq!(node.command(&["CLUSTER", "DELSLOTS", &slot]), Reply::Simple("OK".into()));
+    }
+    let cache = connect(&cluster);
+    let questions: Vec<_> = (0..60).collect();
+    warm(&cache, &questions);
+    assert!(cache.stats().runs >= 60);
+    for &n in &questions {
+        assert!(cluster.has(&cache.key(&call(n)).expect("it has a key")));
+    }
+    assert_eq!(cache.clear_namespace("main").expect("all that have slots are there"), 60);
+    assert_eq!(shards(&cache), Some((3, 3)));
 }

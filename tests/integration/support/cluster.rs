@@ -178,6 +178,7 @@ impl Server {
 fn node(arguments: &[&str]) -> Server {
     let (bus, timeout) = (free_port().to_string(), NODE_TIMEOUT.as_millis().to_string());
     let mut all = vec!["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", &timeout];
+    // What comes later wins.
     all.extend(["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"]);
     all.extend(["--repl-diskless-sync-delay", "0"]);
     all.extend(arguments);
