@@ -291,8 +291,8 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// Whether values are read from replicas too, and from replicas alone while their primary is away: off. A replica is behind its
-    /// primary, by little while all is well. Until it has caught up, a value that was just invalidated may be read again,
-    /// by the very process that has invalidated it too.
+    /// primary, by little while all is well: until it has caught up, what another process has just invalidated may be read again. What this
+    /// one has invalidated within ten seconds is read from primaries.
     pub fn read_from_replicas(mut self, on: bool) -> Self
     where
         S: ReadsFromReplicas,
