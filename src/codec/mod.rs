@@ -9,6 +9,7 @@
 mod messagepack;
 mod value;
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
@@ -122,15 +123,15 @@ impl Codec for Json {
 pub enum SharedCodec {
     /// Called without erasure.
     BuiltIn(BuiltIn),
-    /// The user's own.
-    Custom(Arc<dyn Codec>),
+    /// The user's own; with its type where that is all there is to it, so that it may be made anew for each call.
+    Custom(Arc<dyn Codec>, Option<TypeId>),
 }
 
 impl SharedCodec {
-    pub(crate) fn new(codec: impl Codec) -> Self {
+    pub(crate) fn new<C: Codec>(codec: C) -> Self {
         match codec.built_in() {
             Some(built_in) => Self::BuiltIn(built_in),
-            None => Self::Custom(Arc::new(codec)),
+            None => Self::Custom(Arc::new(codec), (size_of::<C>() == 0).then(TypeId::of::<C>)),
         }
     }
 
@@ -139,7 +140,7 @@ impl SharedCodec {
             Self::BuiltIn(BuiltIn::Json) => serde_json::to_vec(value).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::encode(value),
-            Self::Custom(codec) => codec.encode(&value),
+            Self::Custom(codec, _) => codec.encode(&value),
         };
         bytes.map_err(|source| Error::with_source(Kind::Encode, source))
     }
@@ -149,7 +150,7 @@ impl SharedCodec {
             Self::BuiltIn(BuiltIn::Json) => serde_json::from_slice(bytes).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::decode(bytes),
-            Self::Custom(codec) => decode_erased(codec.as_ref(), bytes),
+            Self::Custom(codec, _) => decode_erased(codec.as_ref(), bytes),
         };
         value.map_err(|source| Error::with_source(Kind::Decode, source))
     }
@@ -158,7 +159,8 @@ impl SharedCodec {
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::BuiltIn(one), Self::BuiltIn(two)) => one == two,
-            (Self::Custom(one), Self::Custom(two)) => Arc::ptr_eq(one, two),
+            (Self::Custom(_, Some(one)), Self::Custom(_, Some(two))) => one == two,
+            (Self::Custom(one, _), Self::Custom(two, _)) => Arc::ptr_eq(one, two),
             _ => false,
         }
     }
@@ -174,7 +176,7 @@ impl fmt::Debug for SharedCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuiltIn(built_in) => built_in.fmt(f),
-            Self::Custom(_) => f.write_str("Custom"),
+            Self::Custom(..) => f.write_str("Custom"),
         }
     }
 }

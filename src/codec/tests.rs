@@ -203,10 +203,14 @@ fn erasure_changes_no_byte() {
 }
 
 #[test]
-fn built_in_codecs_are_recognized_and_custom_ones_are_only_the_same_as_their_clones() {
+fn codecs_are_the_same_if_nothing_can_tell_them_apart() {
     assert!(matches!(json(), SharedCodec::BuiltIn(BuiltIn::Json)));
     assert!(json().same_as(&SharedCodec::default()), "JSON is the default");
     let (one, two) = (SharedCodec::new(Backwards), SharedCodec::new(Backwards));
+    assert!(one.same_as(&one.clone()));
+    assert!(one.same_as(&two), "there is nothing to set up");
+    assert!(!one.same_as(&SharedCodec::new(Erased(Json))), "another type");
+    let (one, two) = (SharedCodec::new(Broken("one way")), SharedCodec::new(Broken("another")));
     assert!(one.same_as(&one.clone()));
     assert!(!one.same_as(&two), "two codecs of one type may be set up differently");
     assert!(!one.same_as(&json()) && !json().same_as(&one));

@@ -313,3 +313,14 @@ fn clearing_many_pages_needs_room_for_one_operation_only() {
     assert_eq!(cache.clear_namespace("many").expect("the server is there"), 3_000);
     assert_eq!(cache.stats().shed, 0);
 }
+
+#[test]
+fn the_futures_of_calls_are_small() {
+    let cache = CacheHouse::builder().memory().build().expect("the builder is right");
+    let call = || CacheOptions::new("f").arg(1);
+    // A task holds it for as long as it waits, and recursion stacks them.
+    assert!(size_of_val(&cache.cached_async(call(), async || 1)) <= 4096);
+    assert!(size_of_val(&cache.get_async::<u64>(call())) <= 4096);
+    assert!(size_of_val(&cache.insert_async(call(), &1)) <= 4096);
+    assert!(size_of_val(&cache.remove_async(call())) <= 4096);
+}

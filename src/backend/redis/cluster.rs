@@ -1,6 +1,8 @@
 //! What a cluster takes beyond its nodes: following redirects, and what concerns all shards at once.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +31,19 @@ const MAX_ROUNDS: usize = 3;
 const REPLAY: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Sends one command to where it has been redirected, and on from there.
-    pub(super) async fn follow(
+    /// Sends one command to where it has been redirected, and on from there. Boxed: few calls need it, and the futures of all would
+    /// contain it.
+    pub(super) fn follow<'a>(
+        &'a self,
+        redirect: Redirect,
+        key: &'a Bytes,
+        command: &'static str,
+        args: Vec<Value>,
+    ) -> Pin<Box<dyn Future<Output = Result<Frame, ServerError>> + Send + 'a>> {
+        Box::pin(self.chase(redirect, key, command, args))
+    }
+
+    async fn chase(
         &self,
         mut redirect: Redirect,
         key: &Bytes,

@@ -302,14 +302,7 @@ impl Link {
         Box::pin(async move { send(&client, command, args).await })
     }
 
-    /// The one command of every hit, which is worth its place in the callers' futures: an allocation less.
-    pub(super) fn get(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
-        let client = self.lanes[self.lane_of(key)].client.clone();
-        let args = vec![key.clone().into()];
-        async move { send(&client, "GET", args).await }
-    }
-
-    /// The same, together with those of others.
+    /// Asks for `key` together with those who ask for others.
     pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
         self.lanes[self.lane_of(key)].reads.send("GET", vec![key.clone().into()])
     }

@@ -166,7 +166,7 @@ impl Node {
         let permit = self.enter(link)?;
         let operation = match permit.is_in_a_crowd() {
             true => Either::Left(link.get_together(key)),
-            false => Either::Right(link.get(key)),
+            false => Either::Right(link.send(key, "GET", vec![key.clone().into()])),
         };
         self.noting_permission("GET", self.understood(link, permit.run(operation).await))
     }

@@ -206,7 +206,7 @@ impl fmt::Display for Typed {
             Self::Codec(SharedCodec::BuiltIn(BuiltIn::Json)) => f.write_str("\"json\""),
             #[cfg(feature = "messagepack")]
             Self::Codec(SharedCodec::BuiltIn(BuiltIn::MessagePack)) => f.write_str("\"messagepack\""),
-            Self::Codec(SharedCodec::Custom(_)) => f.write_str("custom"),
+            Self::Codec(SharedCodec::Custom(..)) => f.write_str("custom"),
             Self::Endpoint(endpoint) => write!(f, "\"{}\"", shown(endpoint)),
             Self::Endpoints(list) => {
                 write!(f, "[{}]", list.iter().map(|one| format!("\"{}\"", shown(one))).collect::<Vec<_>>().join(", "))
