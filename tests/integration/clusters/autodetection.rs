@@ -6,7 +6,8 @@ use cache_house::{CacheHandle, CacheHouse, Health, ReasonKind, Reconnect, Topolo
 
 use super::{call, shards, until_served, warm};
 use crate::support::cluster::clustered;
-use crate::support::{Cluster, DEADLINE, Server, standalone, until_connected, wait_until};
+use crate::support::resp::Reply;
+use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, standalone, until_connected, wait_until};
 
 fn autodetect(endpoint: impl AsRef<str>) -> CacheHandle {
     let quick = Reconnect::default().min_delay(Duration::from_millis(10)).max_delay(Duration::from_millis(50));
@@ -128,4 +129,56 @@ fn one_live_seed_is_enough() {
         until_connected(&cache);
         assert_eq!(shards(&cache), Some((3, 3)));
     }
+}
+
+#[test]
+fn a_server_whose_greeting_does_not_tell_is_asked_in_other_words() {
+    let server = Server::start();
+    let cluster = Cluster::of(3, 0, &[]);
+    let may = |rules: &[&str]| {
+        for node in cluster.nodes.iter().chain([&server]) {
+            let user = ["ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", "+@all", "-info", "-cluster|info"];
+            assert_eq!(node.command(&[&user[..], rules].concat()), Reply::Simple("OK".into()));
+        }
+    };
+    let over = |node: &Server| {
+        let proxy = Proxy::of(node);
+        proxy.set(Mode::HideMode);
+        let builder = CacheHouse::builder().autodetect(proxy.endpoint()).username("app").password("pw");
+        let cache = builder.command_timeout(Duration::from_secs(5)).build().expect("the builder is right");
+        until_connected(&cache);
+        (cache.health(), proxy)
+    };
+    for rules in [["+info", "-cluster|info"], ["-info", "+cluster|info"]] {
+        may(&rules);
+        assert_eq!(over(&server).0, Health::Connected { topology: Topology::Standalone }, "{rules:?}");
+        let whole = Health::Connected { topology: Topology::Cluster { shards: 3, served: 3 } };
+        assert_eq!(over(&cluster.nodes[0]).0, whole, "{rules:?}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_cluster_over_tls_is_found_by_the_ports_that_it_tells_over_tls() {
+    let file = |name: &str| format!("{}/tests/integration/faults/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key, authority) = (file("server.pem"), file("server.key"), file("ca.pem"));
+    let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &authority];
+    let rest = ["--tls-port", "auto", "--tls-auth-clients", "no", "--cluster-announce-hostname", "localhost"];
+    // A server 7.0 knows the TLS ports of the others only where the nodes talk over TLS themselves.
+    let names = ["--cluster-preferred-endpoint-type", "hostname", "--tls-cluster", "yes"];
+    let cluster = Cluster::of(3, 0, &[&files[..], &rest, &names].concat());
+    let port = cluster.nodes[1].argument("--tls-port").expect("it was given");
+    let quick = Reconnect::default().max_delay(Duration::from_millis(50));
+    let builder = CacheHouse::builder().autodetect(format!("rediss://localhost:{port}")).reconnect(quick);
+    let cache = builder.tls(cache_house::Tls::default().ca_file(&authority)).build().expect("the builder is right");
+    until_connected(&cache);
+    assert_eq!(shards(&cache), Some((3, 3)));
+    let questions: Vec<_> = (0..30).collect();
+    warm(&cache, &questions);
+    assert_eq!(cluster.keys().len(), 30);
+    // Each of them is connected to over TLS.
+    cluster.nodes[0].kill();
+    until_served(&cache, 2, 3);
+    cluster.nodes[0].restart();
+    until_served(&cache, 3, 3);
 }

@@ -174,8 +174,11 @@ impl Server {
     }
 }
 
-/// A server that may become part of a cluster.
+/// A server that may become part of a cluster. An argument `auto` is a free port, another for each.
 fn node(arguments: &[&str]) -> Server {
+    let port = free_port().to_string();
+    let arguments: Vec<_> =
+        arguments.iter().map(|argument| if *argument == "auto" { &port } else { *argument }).collect();
     let (bus, timeout) = (free_port().to_string(), NODE_TIMEOUT.as_millis().to_string());
     let mut all = vec!["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", &timeout];
     // What comes later wins.

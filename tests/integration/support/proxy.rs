@@ -23,6 +23,8 @@ pub(crate) enum Mode {
     CutRepliesAfter(usize),
     /// In place of replies these bytes come.
     Garbage(&'static [u8]),
+    /// Of the reply to HELLO, the field that names the server's mode is unreadable.
+    HideMode,
     /// New connections are accepted and never answered; those that stand are held up.
     Mute,
     /// Connections that stand are cut, and new ones are refused.
@@ -217,6 +219,7 @@ impl Connection {
             }
             match mode {
                 Mode::Delay(delay) if replies => thread::sleep(delay),
+                Mode::HideMode if replies => return to.write_all(&without_mode(bytes)).is_ok(),
                 Mode::Garbage(bytes) if replies => return to.write_all(bytes).is_ok(),
                 Mode::CutRepliesAfter(allowed) if replies => {
                     let (_, left) = cut.filter(|(since, _)| *since == changes).unwrap_or((changes, allowed));
@@ -237,6 +240,14 @@ impl Connection {
             _ => false,
         }
     }
+}
+
+fn without_mode(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if let Some(at) = bytes.windows(10).position(|window| window == b"$4\r\nmode\r\n") {
+        bytes[at + 4] = b'?';
+    }
+    bytes
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
