@@ -7,10 +7,11 @@
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cache_house::{CacheHandle, CacheOptions, Config, Error, Health};
+use cache_house::{CacheHandle, CacheOptions, Config, Error, Health, ServerReport};
 
 /// How long a server may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,21 +50,42 @@ async fn check(config: Result<Config, Error>) -> Result<(), String> {
     result
 }
 
-/// Connects, and prints what was found; more that can be said of a server has its place here.
+/// Connects, and prints what was found.
 async fn try_server(cache: &CacheHandle) -> Result<(), String> {
-    match settled(cache).await {
+    let health = settled(cache).await;
+    let missing = print_servers(&cache.inspect_async().await);
+    let advice = if missing.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\n\nthe user may not run: {missing}\nallow it with ACL SETUSER, or name another user; the README says what each is for"
+        )
+    };
+    match health {
         Health::Memory => {
             println!("there is no server to try: [memory]");
             return Ok(());
         }
         health @ Health::Connected { .. } => println!("{health}"),
-        Health::Degraded { reason, .. } => return Err(format!("the server can't be used\n\n{reason}")),
+        Health::Degraded { reason, .. } => return Err(format!("the server can't be used\n\n{reason}{advice}")),
         health => return Err(format!("the server can't be used\n\n{health}, after {PATIENCE:?}")),
     }
     println!("round trip: {:.1?}, the median of {ROUND_TRIPS}", round_trip(cache).await);
-    trial(cache).await.map_err(|problem| format!("the server can't be used as it should\n\n{problem}"))?;
+    trial(cache).await.map_err(|problem| format!("the server can't be used as it should\n\n{problem}{advice}"))?;
     println!("insert, get, remove: fine");
-    Ok(())
+    if advice.is_empty() { Ok(()) } else { Err(format!("the server can be used in part{advice}")) }
+}
+
+/// Prints a line a server; the commands that the user lacks on any of them.
+fn print_servers(servers: &[ServerReport]) -> String {
+    let mut missing = BTreeSet::new();
+    for server in servers {
+        let version = server.version.as_deref().unwrap_or("a server that doesn't tell its version");
+        let round_trip = server.round_trip.map_or("no answer".to_owned(), |time| format!("{time:.1?}"));
+        println!("{}: {version}, {round_trip}", server.endpoint);
+        missing.extend(server.missing.iter().map(String::as_str));
+    }
+    missing.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The health once it's known how the first attempt to connect went.

@@ -44,6 +44,7 @@ mod key;
 mod options;
 mod telemetry;
 
+pub use backend::ServerReport;
 #[cfg(feature = "macros")]
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;

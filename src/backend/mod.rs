@@ -62,6 +62,20 @@ pub(crate) enum Life {
     Unknown,
 }
 
+/// What a server says of itself: see [`CacheHandle::inspect_async`](crate::CacheHandle::inspect_async).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Where it is, without credentials.
+    pub endpoint: String,
+    /// Which program of which version, such as `Redis 7.0.15`; `None` where the user may not ask.
+    pub version: Option<String>,
+    /// How long one `GET` took; `None` where it wasn't answered within `command_timeout`.
+    pub round_trip: Option<Duration>,
+    /// The commands that the crate uses and this user may not run, as they stand in a rule of `ACL SETUSER`: `client|kill`.
+    pub missing: Vec<String>,
+}
+
 /// Why a server didn't do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerError {

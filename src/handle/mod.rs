@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::backend::ServerReport;
 use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
 use crate::codec::{SharedCodec, ValueCodec};
@@ -254,6 +255,37 @@ impl CacheHandle {
         // A wait too long for the clock is one without an end.
         let _ = blocking::drive_until(self.settled(), Instant::now().checked_add(timeout));
         self.health()
+    }
+
+    /// Asks each server that there is a connection to what it is, how fast it answers, and which commands this user lacks: for those who
+    /// look into trouble. Empty without a server, and where none is connected; [`health`](Self::health) says why.
+    ///
+    /// Takes a dozen operations a server, each of which changes nothing and is bounded by `command_timeout`.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().standalone("localhost:6379").build()?;
+    /// cache.ready(Duration::from_secs(1)).await;
+    /// for server in cache.inspect_async().await {
+    ///     println!("{} at {}, missing: {:?}", server.version.unwrap_or_default(), server.endpoint, server.missing);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    pub async fn inspect_async(&self) -> Vec<ServerReport> {
+        match &self.core.tiers.server {
+            Some(server) if !self.is_closed() => server.inspect().await,
+            _ => Vec::new(),
+        }
+    }
+
+    /// [`inspect_async`](Self::inspect_async) for sync code, wherever it runs.
+    pub fn inspect(&self) -> Vec<ServerReport> {
+        blocking::drive(self.inspect_async())
     }
 
     /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are

@@ -8,6 +8,7 @@ mod batch;
 mod cluster;
 mod discovery;
 mod in_flight;
+mod inspect;
 mod layout;
 mod link;
 mod node;
@@ -37,7 +38,7 @@ use self::recent::{Invalidated, Recent};
 use self::roster::Roster;
 use super::journal::Journal;
 use super::slots::{SLOTS, SlotSet, slot_of};
-use super::{Life, Server, ServerError, Unavailable};
+use super::{Life, Server, ServerError, ServerReport, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
 use crate::health::HealthBoard;
@@ -130,6 +131,11 @@ impl Redis {
     /// What a replica doesn't have, or can't tell, its primary may.
     async fn get_from_primary(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         reply::bytes(self.send(key, "GET", vec![named(key)]).await?)
+    }
+
+    /// What the servers say of themselves.
+    pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
+        inspect::servers(&self.core).await
     }
 
     /// Sends one command about `key` to whoever has it.

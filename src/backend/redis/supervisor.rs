@@ -84,6 +84,7 @@ impl Driver {
 
     /// Waits until the server can serve, and makes sure that we may do what a cache has to.
     async fn admit(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+        let mut backoff = Backoff::new(self.reconnect);
         loop {
             let checked = tokio::select! {
                 biased;
@@ -96,13 +97,14 @@ impl Driver {
                 return false;
             };
             let Some(reason) = trouble else { return true };
-            let not_ready = reason.kind() == ReasonKind::NotReady;
+            let kind = reason.kind();
             self.node.roster.down(self.node.id, reason);
-            if !not_ready {
-                return false;
+            // The connection is kept: over it, others may ask for the map of a cluster that is down, or what it is that is missing.
+            match kind {
+                ReasonKind::NotReady => sleep(self.reconnect.min_delay).await,
+                ReasonKind::Permission => sleep(backoff.next_delay()).await,
+                _ => return false,
             }
-            // The connection is kept: over it, others may ask for the map of a cluster that is down.
-            sleep(self.reconnect.min_delay).await;
         }
     }
 

@@ -143,7 +143,7 @@ fn a_server_whose_greeting_does_not_tell_is_asked_in_other_words() {
     };
     let over = |node: &Server| {
         let proxy = Proxy::of(node);
-        proxy.set(Mode::HideMode);
+        proxy.set(Mode::Anonymous);
         let builder = CacheHouse::builder().autodetect(proxy.endpoint()).username("app").password("pw");
         let cache = builder.command_timeout(Duration::from_secs(5)).build().expect("the builder is right");
         until_connected(&cache);

@@ -74,3 +74,40 @@ fn a_password_opens_all_nodes() {
     });
     assert!(!format!("{:?} {}", wrong.health(), wrong.health()).contains("wr0ng"));
 }
+
+#[test]
+fn what_a_user_lacks_can_be_asked_for() {
+    let server = Server::start();
+    allow(&server, &["-pttl", "-unlink"]);
+    let cache = login(server.endpoint());
+    // It may not even serve.
+    wait_until("it's told", DEADLINE, || matches!(cache.health(), Health::Degraded { .. }));
+    let mut reports = Vec::new();
+    wait_until("the connection is asked over", DEADLINE, || {
+        reports = cache.inspect();
+        !reports.is_empty()
+    });
+    let [report] = &reports[..] else { panic!("{reports:?}") };
+    assert_eq!(report.endpoint, server.endpoint());
+    assert_eq!(report.version, None, "it may not ask for it");
+    assert_eq!(report.missing, ["unlink", "pttl", "client|info", "client|kill"]);
+    assert!(report.round_trip.is_some_and(|time| time < Duration::from_secs(5)));
+    allow(&server, &["+@all"]);
+    crate::support::until_connected(&cache);
+    let reports = cache.inspect();
+    assert!(reports[0].missing.is_empty(), "{reports:?}");
+    assert!(reports[0].version.as_deref().is_some_and(|version| version.starts_with("Redis ")), "{reports:?}");
+    cache.close();
+    assert_eq!(cache.inspect(), []);
+
+    let cluster = Cluster::of(3, 0, &[]);
+    for node in &cluster.nodes {
+        allow(node, &["+cluster|slots", "+client", "+info"]);
+    }
+    let cache = login(cluster.endpoint());
+    crate::support::until_connected(&cache);
+    let reports = cache.inspect();
+    assert_eq!(reports.len(), 3);
+    assert!(reports.iter().all(|report| report.missing == ["cluster|nodes", "asking"]), "{reports:?}");
+    warm(&cache, &[1, 2, 3]);
+}

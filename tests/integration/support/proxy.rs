@@ -24,7 +24,7 @@ pub(crate) enum Mode {
     /// In place of replies these bytes come.
     Garbage(&'static [u8]),
     /// Of the reply to HELLO, the field that names the server's mode is unreadable.
-    HideMode,
+    Anonymous,
     /// New connections are accepted and never answered; those that stand are held up.
     Mute,
     /// Connections that stand are cut, and new ones are refused.
@@ -219,7 +219,7 @@ impl Connection {
             }
             match mode {
                 Mode::Delay(delay) if replies => thread::sleep(delay),
-                Mode::HideMode if replies => return to.write_all(&without_mode(bytes)).is_ok(),
+                Mode::Anonymous if replies => return to.write_all(&without_mode(bytes)).is_ok(),
                 Mode::Garbage(bytes) if replies => return to.write_all(bytes).is_ok(),
                 Mode::CutRepliesAfter(allowed) if replies => {
                     let (_, left) = cut.filter(|(since, _)| *since == changes).unwrap_or((changes, allowed));
