@@ -293,7 +293,10 @@ impl Nodes<'_> {
 async fn look(core: &Core) -> Found {
     let layout = core.layout.load_full();
     if let Layout::Cluster(_) = &*layout {
-        for node in layout.nodes() {
+        let mut nodes = layout.nodes();
+        // One that is cut off from the others refuses calls, and goes on to tell an old map.
+        nodes.sort_by_key(|node| !node.is_available());
+        for node in nodes {
             // Nodes tell it also while the cluster is down, and calls go to none of them.
             if let Some(link) = node.standing()
                 && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, link.cluster_slots()).await
