@@ -3,30 +3,197 @@
 //! The promise: **the cache never makes a program slower, wrong or dead.** The server may be absent, frozen or full; calls go on
 //! from memory within a bounded time, and no invalidated value ever comes back.
 //!
+//! # The first call
+//!
+//! You name a call and its arguments and hand over the work, which runs only if its result isn't cached yet.
+//!
 //! ```
 //! use cache_house::{CacheHouse, opts};
 //!
-//! # async fn load_user(id: u64) -> String { format!("user {id}") }
-//! # async fn run() -> Result<(), cache_house::Error> {
-//! let cache = CacheHouse::builder().namespace("app").standalone("localhost:6379").build()?;
+//! let cache = CacheHouse::builder().memory().build()?;
+//! let sum = |n: u64| cache.cached(opts!("sum", n), || (1..=n).sum::<u64>());
 //!
-//! // Runs `load_user` the first time; later calls, of any process, are served from the cache.
-//! let id = 7;
-//! let user: String = cache.cached_async(opts!("get_user", id), || load_user(id)).await;
-//! # assert_eq!(user, "user 7");
-//! # Ok(())
-//! # }
-//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! assert_eq!(sum(1_000), 500_500); // runs
+//! assert_eq!(sum(1_000), 500_500); // served from the cache
+//! assert_eq!(cache.stats().runs, 1);
+//! # Ok::<(), cache_house::Error>(())
 //! ```
 //!
-//! 1. [`CacheHouse::builder`] makes a [`CacheHandle`]: see [`CacheHouseBuilder`] for all options. [`CacheHouse::load`] takes them from a file and
-//!    the environment.
-//! 2. [`CacheHandle::cached`] and [`cached_async`](CacheHandle::cached_async) cache the result of work;
-//!    [`try_cached`](CacheHandle::try_cached) and [`try_cached_async`](CacheHandle::try_cached_async) that of work which may fail.
-//! 3. [`opts!`] and [`CacheOptions`] name a call and its arguments, and override namespace, expiry, codec or key for it.
-//! 4. The attribute `cached` does the same for a function where it's written (feature `macros`, which is on).
-//! 5. [`CacheHandle::remove`], [`clear_namespace`](CacheHandle::clear_namespace) and their async twins invalidate.
-//! 6. [`CacheHandle::health`] and [`stats`](CacheHandle::stats) tell how it's doing.
+//! | work | sync | async |
+//! | --- | --- | --- |
+//! | always has a result | [`cached`](CacheHandle::cached) | [`cached_async`](CacheHandle::cached_async) |
+//! | may fail: only `Ok` is stored, and an `Err` is your own | [`try_cached`](CacheHandle::try_cached) | [`try_cached_async`](CacheHandle::try_cached_async) |
+//!
+//! Sync calls work on plain threads and inside runtimes. Concurrent callers of one key share one run of the work. What is cached
+//! has to be `Clone + Send + Sync + 'static` and to implement serde's `Serialize` and `Deserialize`, or to come with
+//! [functions of its own](CacheOptions::encoder).
+//!
+//! # A server
+//!
+//! One word more, and all processes that use the server share what is cached:
+//!
+//! ```
+//! use cache_house::{CacheHouse, opts};
+//!
+//! # #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+//! # struct User { name: String }
+//! # async fn load_user(_: u64) -> Result<User, std::io::Error> { Ok(User { name: "Ada".into() }) }
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! // Returns at once. Connecting goes on in the background; until it succeeds, memory serves.
+//! let cache = CacheHouse::builder().namespace("app").standalone("localhost:6379").build()?;
+//!
+//! let id = 7;
+//! let user: User = cache.try_cached_async(opts!("get_user", id), || load_user(id)).await?;
+//! # assert_eq!(user.name, "Ada");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new()?.block_on(run())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`CacheHouseBuilder`] has all options with their defaults and bounds. What it makes, a [`CacheHandle`], is one type whatever is
+//! behind it, and cheap to clone.
+//!
+//! # Options and keys
+//!
+//! [`opts!`] makes [`CacheOptions`] of a name, arguments and keyword arguments; on them a call overrides what the handle has by default.
+//!
+//! ```
+//! use cache_house::{CacheHouse, opts};
+//! use std::time::Duration;
+//!
+//! let cache = CacheHouse::builder().memory().build()?;
+//! let options = opts!("list_users", 3, lang = "no").namespace("users").expire(Duration::from_secs(60));
+//! assert!(cache.key(&options)?.starts_with("cachehouse:users:"));
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! A key is `{prefix}:{namespace}:{sha1}`, over the module, the name and the arguments: the same in every process and build.
+//! A [`KeyBuilder`] of your own replaces that, and a [`Codec`] the JSON that values are stored as.
+//!
+//! # The attribute
+//!
+//! [`#[cached]`][attribute] does the same for a function where it's written, sync or `async`. `get_user_options` and `get_user_uncached`
+//! come with it.
+//!
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! use cache_house::{CacheHouse, cached};
+//!
+//! #[cached(namespace = "users", expire = "5m")]
+//! fn get_user(id: u64) -> String {
+//!     format!("user {id}")
+//! }
+//!
+//! let cache = CacheHouse::builder().memory().build()?;
+//! CacheHouse::install(cache.clone()); // the handle of functions that name none
+//!
+//! assert_eq!((get_user(7), get_user(7)), ("user 7".into(), "user 7".into()));
+//! assert_eq!(cache.stats().runs, 1);
+//! assert!(cache.remove(get_user_options(7))?);
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+#![cfg_attr(feature = "macros", doc = "[attribute]: macro@cached")]
+#![cfg_attr(not(feature = "macros"), doc = "[attribute]: #features")]
+//! # Errors and invalidation
+//!
+//! Trouble with the cache never reaches a cached call: it's logged and counted, and the work runs. Direct use does return it.
+//!
+//! ```
+//! use cache_house::{CacheHouse, opts};
+//!
+//! let cache = CacheHouse::builder().memory().build()?;
+//! let ada = || opts!("get_user", 7).namespace("users");
+//!
+//! cache.insert(ada(), &"Ada".to_string())?;
+//! assert_eq!(cache.get::<String>(ada()).as_deref(), Some("Ada"));
+//! assert!(cache.remove(ada())?);
+//! assert_eq!(cache.clear_namespace("users")?, 0);
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! Each has an async twin: [`get_async`](CacheHandle::get_async), [`insert_async`](CacheHandle::insert_async),
+//! [`remove_async`](CacheHandle::remove_async) and so on.
+//!
+//! # In an outage
+//!
+//! The server may go away at any time, or be away from the beginning. Memory serves what it has, the work brings the rest, and what is
+//! invalidated meanwhile is journalled and done on the server before it's read from again.
+//!
+//! ```
+//! use cache_house::{CacheHouse, opts};
+//!
+//! let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+//!
+//! assert_eq!(cache.cached(opts!("answer"), || 42), 42);
+//! assert_eq!(cache.cached(opts!("answer"), || 43), 42); // from memory
+//!
+//! let error = cache.remove(opts!("answer")).unwrap_err();
+//! assert!(error.is_unavailable()); // done here and noted for the server: there is nothing to retry
+//! assert_eq!(cache.cached(opts!("answer"), || 44), 44);
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! [`health`](CacheHandle::health) tells how it's doing, [`watch_health`](CacheHandle::watch_health) of each change, and
+//! [`stats`](CacheHandle::stats) what has been done. What each kind of outage costs a call, and what isn't promised, is in
+//! `docs/resilience.md`.
+//!
+//! # Configuration from a file
+//!
+//! [`CacheHouse::load`] takes `cachehouse.toml` and the variables `CACHEHOUSE_*`, [`CacheHouse::from_file`] a file by its path. What is set
+//! in code wins.
+//!
+//! ```
+//! use cache_house::CacheHouse;
+//!
+//! let cache = CacheHouse::from_file("examples/cachehouse.toml").namespace("shop").build()?;
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! # A cluster
+//!
+//! ```
+//! use cache_house::CacheHouse;
+//!
+//! // Two nodes to begin with; one that answers is enough, and tells of the others.
+//! let cache = CacheHouse::builder().cluster("10.0.0.1:7000").node("10.0.0.2:7000").build()?;
+//!
+//! // A server or a cluster: found out at each connect.
+//! let cache = CacheHouse::builder().autodetect("localhost:6379").build()?;
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! Calls are the same. Each shard is given up on and used again by itself: while one is away, memory serves its keys alone.
+//!
+//! # In tests
+//!
+//! Tests use [`memory`](CacheHouseBuilder::memory), and a [`ManualClock`] where time matters:
+//!
+//! ```
+//! use cache_house::{CacheHouse, ManualClock, opts};
+//! use std::time::Duration;
+//!
+//! let clock = ManualClock::new();
+//! let cache = CacheHouse::builder().memory().expire(Duration::from_secs(60)).clock(clock.clone()).build()?;
+//!
+//! assert_eq!(cache.cached(opts!("n"), || 1), 1);
+//! clock.advance(Duration::from_secs(60));
+//! assert_eq!(cache.cached(opts!("n"), || 2), 2);
+//! # Ok::<(), cache_house::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! | --- | --- | --- |
+//! | `macros` | on | the attribute `cached` |
+//! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
+//! | `tls` | on | `rediss://` endpoints and [`Tls`], by rustls with the ring provider and the system's root certificates |
+//!
+//! Without any, memory, servers and clusters over plain TCP or Unix sockets, JSON and configuration from files are there.
+//!
+//! Recipes are in `docs/cookbook.md`, and what users of the Python library cache-house find where in `docs/from-python.md`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
@@ -64,3 +231,12 @@ pub use telemetry::Stats;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the guides. Those of `docs/attribute.md` are run where it's shown.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook.md")]
+struct Cookbook;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-python.md")]
+struct FromPython;

@@ -10,7 +10,7 @@ mod words;
 
 use proc_macro::TokenStream;
 
-// Described in docs/macro.md of cache-house, where the examples can run.
+// Described in docs/attribute.md of cache-house, where the examples can run.
 #[expect(missing_docs, reason = "the re-export has the documentation, and would show both")]
 #[proc_macro_attribute]
 pub fn cached(arguments: TokenStream, function: TokenStream) -> TokenStream {
