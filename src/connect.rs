@@ -82,6 +82,17 @@ impl CacheHouse {
     }
 
     /// The process-wide default, if one is installed.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let answer = || match CacheHouse::installed() {
+    ///     Some(cache) => cache.cached(opts!("answer"), || 42),
+    ///     None => 42,
+    /// };
+    /// assert_eq!(answer(), 42);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[must_use]
     pub fn installed() -> Option<CacheHandle> {
         default_handle().read().clone()
@@ -103,6 +114,17 @@ impl<S> CacheHouseBuilder<S> {
     ///
     /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each
     /// other, or a certificate file that can't be used. That a server is away is no error.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there, which is fine
+    /// assert_eq!(cache.cached(opts!("answer"), || 42), 42);
+    ///
+    /// let error = CacheHouse::builder().standalone("localhost:port").build().unwrap_err();
+    /// assert!(error.is_config());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn build(self) -> Result<CacheHandle, Error>
     where
         S: Buildable,

@@ -6,6 +6,21 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 /// Whether calls are served by the server or from memory, and why.
+///
+/// ```
+/// use cache_house::{CacheHouse, Health};
+///
+/// fn advice(health: &Health) -> String {
+///     match health {
+///         Health::Degraded { reason, .. } => format!("look at the server: {reason}"),
+///         health => format!("nothing to do: {health}"),
+///     }
+/// }
+///
+/// let cache = CacheHouse::builder().memory().build()?;
+/// assert_eq!(advice(&cache.health()), "nothing to do: memory only");
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {

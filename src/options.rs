@@ -54,6 +54,14 @@ struct Rare {
 
 impl CacheOptions {
     /// Options of the call `name`, without arguments.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, CacheOptions};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert_eq!(cache.cached(CacheOptions::new("answer"), || 42), 42);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn new(name: impl AsRef<str>) -> Self {
         let call = Text::from(name.as_ref().as_bytes());
@@ -69,6 +77,15 @@ impl CacheOptions {
     }
 
     /// Encodes this call's value with `codec`, whatever the handle's is.
+    ///
+    /// ```
+    /// use cache_house::codec::Json;
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert_eq!(cache.cached(opts!("answer").codec(Json), || 42), 42);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn codec(mut self, codec: impl Codec) -> Self {
         self.codec = Inherited(Some(SharedCodec::new(codec)));
         self
@@ -101,6 +118,24 @@ impl CacheOptions {
 
 impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
     /// Decodes what the encoder wrote. An error counts as a miss, and the next fill overwrites the entry.
+    ///
+    /// ```
+    /// use cache_house::codec::ValueCodec;
+    /// use cache_house::{CacheHouse, CacheOptions, opts};
+    /// use std::convert::Infallible;
+    ///
+    /// /// Text as it is, without JSON's quotes.
+    /// fn motd() -> CacheOptions<impl ValueCodec<String>> {
+    ///     opts!("motd")
+    ///         .encoder(|text: &String| Ok::<_, Infallible>(text.clone().into_bytes()))
+    ///         .decoder(|bytes: &[u8]| String::from_utf8(bytes.to_vec()))
+    /// }
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.insert(motd(), &"Hei".to_string())?;
+    /// assert_eq!(cache.get(motd()).as_deref(), Some("Hei"));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn decoder<D, G>(self, decoder: G) -> CacheOptions<EncoderDecoder<T, F, E, G, D>>
     where
         G: Fn(&[u8]) -> Result<T, D>,
@@ -112,6 +147,15 @@ impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
 
 impl<C> CacheOptions<C> {
     /// The module of the call, part of its key: two modules may have calls of one name.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, CacheOptions};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let rate = |module: &'static str| CacheOptions::new("rate").module(module);
+    /// assert_ne!(cache.key(&rate("taxes"))?, cache.key(&rate("currencies"))?);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn module(mut self, module: impl Into<Cow<'static, str>>) -> Self {
         self.module = Some(module.into());
@@ -123,6 +167,20 @@ impl<C> CacheOptions<C> {
     /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
     /// so hand over a sorted one. Where `Serialize` fails, or a float isn't finite, the call runs uncached,
     /// with one warning.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, CacheOptions};
+    /// use std::collections::HashMap;
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let one = CacheOptions::new("total").arg(HashMap::from([("apples", 3), ("pears", 2)]));
+    /// let two = CacheOptions::new("total").arg(HashMap::from([("pears", 2), ("apples", 3)]));
+    /// assert_eq!(cache.key(&one)?, cache.key(&two)?);
+    ///
+    /// let none = CacheOptions::new("total").arg(f64::NAN);
+    /// assert!(cache.key(&none).unwrap_err().is_key());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         let before = self.call.len();
@@ -139,6 +197,16 @@ impl<C> CacheOptions<C> {
 
     /// Adds a keyword argument to the key; the order of keyword arguments doesn't matter, and of two with
     /// one name the last counts.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, CacheOptions};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let one = CacheOptions::new("list").kwarg("page", 3).kwarg("lang", "no");
+    /// let two = CacheOptions::new("list").kwarg("lang", "no").kwarg("page", 3);
+    /// assert_eq!(cache.key(&one)?, cache.key(&two)?);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         let mut text = Text::new();
@@ -154,6 +222,15 @@ impl<C> CacheOptions<C> {
     }
 
     /// The namespace of this call, in place of the handle's.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// assert!(cache.key(&opts!("name", 7).namespace("users"))?.starts_with("cachehouse:users:"));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
         self.rare().namespace = Some(namespace.as_ref().into());
@@ -161,6 +238,15 @@ impl<C> CacheOptions<C> {
     }
 
     /// The key prefix of this call, in place of the handle's.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// assert!(cache.key(&opts!("name", 7).key_prefix("shop"))?.starts_with("shop:main:"));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn key_prefix(mut self, key_prefix: impl AsRef<str>) -> Self {
         self.rare().key_prefix = Some(key_prefix.as_ref().into());
@@ -169,6 +255,18 @@ impl<C> CacheOptions<C> {
 
     /// How long the value lives, in place of the handle's `expire`: millisecond precision, anything above zero
     /// counts as at least one; zero means "don't store".
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.cached(opts!("rate").expire(Duration::from_secs(5)), || 1);
+    /// cache.cached(opts!("secret").expire(Duration::ZERO), || 2);
+    /// assert!(cache.contains(opts!("rate")));
+    /// assert!(!cache.contains(opts!("secret")));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[inline]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.expire = Some(expire);
@@ -176,6 +274,15 @@ impl<C> CacheOptions<C> {
     }
 
     /// Makes this call's key, in place of the handle's key builder.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, KeyContext, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let options = opts!("page", 3).key_builder(|cx: &KeyContext<'_>| cx.scoped(&format!("page:{}", cx.args()[0])));
+    /// assert_eq!(cache.key(&options)?, "cachehouse:main:page:3");
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.rare().key_builder = Some(Arc::new(key_builder));
         self

@@ -8,6 +8,17 @@ use crate::error::BoxError;
 
 /// MessagePack with field names: smaller than JSON and faster to decode, and fields may be added or
 /// reordered between releases of a program.
+///
+/// ```
+/// use cache_house::codec::MessagePack;
+/// use cache_house::{CacheHouse, NamespaceOptions, opts};
+///
+/// // For one namespace, say; `.codec(MessagePack)` is for all, and on options for one call.
+/// let pages = NamespaceOptions::default().codec(MessagePack);
+/// let cache = CacheHouse::builder().namespace_options("pages", pages).memory().build()?;
+/// assert_eq!(cache.cached(opts!("page", 1).namespace("pages"), || vec![1, 2, 3]), [1, 2, 3]);
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MessagePack;
 

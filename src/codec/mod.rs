@@ -95,6 +95,15 @@ pub enum BuiltIn {
 }
 
 /// JSON text, the default: readable by any client in any language.
+///
+/// ```
+/// use cache_house::codec::Json;
+/// use cache_house::{CacheHouse, opts};
+///
+/// let cache = CacheHouse::builder().codec(Json).memory().build()?;
+/// assert_eq!(cache.cached(opts!("numbers"), || vec![1, 2, 3]), [1, 2, 3]);
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;
 

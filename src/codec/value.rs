@@ -13,6 +13,20 @@ use crate::error::{Error, Kind};
 ///
 /// Sealed: the states of `CacheOptions` are its only implementors. Name it as a bound to write a function
 /// that takes any options for a type.
+///
+/// ```
+/// use cache_house::codec::ValueCodec;
+/// use cache_house::{CacheHandle, CacheHouse, CacheOptions, opts};
+///
+/// fn length(cache: &CacheHandle, options: CacheOptions<impl ValueCodec<String>>) -> Option<usize> {
+///     cache.get(options).map(|text| text.len())
+/// }
+///
+/// let cache = CacheHouse::builder().memory().build()?;
+/// cache.insert(opts!("motd"), &"Hei".to_string())?;
+/// assert_eq!(length(&cache, opts!("motd")), Some(3));
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "these options can't store a `{T}`",
     label = "needs a way to encode and to decode `{T}`",

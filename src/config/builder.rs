@@ -170,6 +170,15 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// The embedded cache, with no server: entries live in this process alone.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// assert_eq!(cache.cached(opts!("answer"), || 42), 42);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn memory(self) -> CacheHouseBuilder<Memory>
     where
         S: OwesTopology,
@@ -179,6 +188,26 @@ impl<S> CacheHouseBuilder<S> {
 }
 
 /// Options that every topology has.
+///
+/// ```
+/// use cache_house::codec::Json;
+/// use cache_house::{CacheHouse, opts};
+/// use std::time::Duration;
+///
+/// let cache = CacheHouse::builder()
+///     .key_prefix("shop")
+///     .namespace("v2")
+///     .expire(Duration::from_secs(60))
+///     .codec(Json)
+///     .fallback_to_memory(true)
+///     .memory_max_entries(1_000)
+///     .memory_max_bytes(8 * 1024 * 1024)
+///     .max_value_bytes(1024 * 1024)
+///     .memory()
+///     .build()?;
+/// assert!(cache.key(&opts!("price", 7))?.starts_with("shop:v2:"));
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 impl<S> CacheHouseBuilder<S> {
     /// The namespace of calls that name none: `main`. Any text of at least one character.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
@@ -224,6 +253,15 @@ impl<S> CacheHouseBuilder<S> {
 
     /// Makes the keys of calls that bring no key builder of their own, in place of the SHA-1 over module, name and
     /// arguments.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, KeyContext, opts};
+    ///
+    /// let by_name = |cx: &KeyContext<'_>| cx.scoped(cx.name());
+    /// let cache = CacheHouse::builder().key_builder(by_name).memory().build()?;
+    /// assert_eq!(cache.key(&opts!("settings"))?, "cachehouse:main:settings");
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.common.key_builder = Some(Builder(Arc::new(key_builder)));
         self
@@ -267,6 +305,14 @@ impl<S> CacheHouseBuilder<S> {
 /// Options of a standalone server.
 impl<S> CacheHouseBuilder<S> {
     /// The number of the database: 0. An error of `build()` where the endpoint's URL names one too.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// CacheHouse::builder().standalone("localhost").database(2).build()?;
+    /// assert!(CacheHouse::builder().standalone("redis://localhost/1").database(2).build().unwrap_err().is_config());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn database(mut self, database: u8) -> Self
     where
         S: TakesDatabase,
@@ -293,6 +339,13 @@ impl<S> CacheHouseBuilder<S> {
     /// Whether values are read from replicas too, and from replicas alone while their primary is away: off. A replica is behind its
     /// primary, by little while all is well: until it has caught up, what another process has just invalidated may be read again. What this
     /// one has invalidated within ten seconds is read from primaries.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// let cache = CacheHouse::builder().cluster("10.0.0.1:7000").read_from_replicas(true).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn read_from_replicas(mut self, on: bool) -> Self
     where
         S: ReadsFromReplicas,
@@ -303,6 +356,26 @@ impl<S> CacheHouseBuilder<S> {
 }
 
 /// Connection options.
+///
+/// ```
+/// use cache_house::{CacheHouse, Reconnect};
+/// use std::time::Duration;
+///
+/// let cache = CacheHouse::builder()
+///     .autodetect("localhost:6379")
+///     .username("app")
+///     .password("s3cret")
+///     .connect_timeout(Duration::from_secs(2))
+///     .command_timeout(Duration::from_millis(100))
+///     .pool_size(2)
+///     .max_in_flight(1_000)
+///     .reconnect(Reconnect::default().max_delay(Duration::from_secs(10)))
+///     .build()?;
+///
+/// let error = CacheHouse::builder().standalone("localhost").pool_size(100).build().unwrap_err();
+/// assert_eq!(error.to_string(), "pool_size: is 100; accepts 1 to 64");
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 impl<S> CacheHouseBuilder<S> {
     /// The user to log in as; needs a password.
     pub fn username(mut self, username: impl Into<String>) -> Self

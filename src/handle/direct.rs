@@ -42,6 +42,19 @@ impl CacheHandle {
     }
 
     /// Whether there is a value for a call.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert!(!cache.contains_async(opts!("answer")).await);
+    /// cache.insert_async(opts!("answer"), &42).await?;
+    /// assert!(cache.contains_async(opts!("answer")).await);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn contains_async<C>(&self, options: CacheOptions<C>) -> bool {
         let Ok(key) = self.open_key(&options) else { return false };
         let tiers = &self.core.tiers;
@@ -61,6 +74,18 @@ impl CacheHandle {
     /// [`is_codec`](Error::is_codec), [`is_too_large`](Error::is_too_large): not stored.
     /// [`is_refused`](Error::is_refused): not stored on the server. The old value goes all the same, but for a key that holds another
     /// type, which is somebody else's. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.insert_async(opts!("answer"), &42).await?;
+    /// assert_eq!(cache.cached_async(opts!("answer"), || async { 0 }).await, 42); // doesn't run
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn insert_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<(), Error>
     where
         T: Clone + Send + Sync + 'static,
@@ -113,6 +138,19 @@ impl CacheHandle {
     ///
     /// [`is_unavailable`](Error::is_unavailable): removed from memory and journalled. [`is_refused`](Error::is_refused): the same,
     /// but the server has to be told to allow it. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.cached_async(opts!("get_user", 7), || async { "Ada".to_string() }).await;
+    /// assert!(cache.remove_async(opts!("get_user", 7)).await?);
+    /// assert!(!cache.remove_async(opts!("get_user", 7)).await?); // there was none
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn remove_async<C>(&self, options: CacheOptions<C>) -> Result<bool, Error> {
         self.remove_key(&self.open_key(&options)?).await
     }
@@ -167,6 +205,22 @@ impl CacheHandle {
     /// # Errors
     ///
     /// As [`remove_async`](Self::remove_async). An empty prefix is refused, with [`is_config`](Error::is_config).
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.insert_async(opts!("name", 1).namespace("users"), &1).await?;
+    /// cache.insert_async(opts!("name", 1).namespace("users2"), &1).await?;
+    /// cache.insert_async(opts!("name", 1).key_prefix("other"), &1).await?;
+    /// assert_eq!(cache.clear_keys_async("cachehouse:users").await?, 1);
+    /// assert_eq!(cache.clear_keys_async("cachehouse").await?, 1);
+    /// assert_eq!(cache.clear_keys_async("other").await?, 1);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn clear_keys_async(&self, prefix: impl AsRef<str>) -> Result<u64, Error> {
         self.clear(KeyPrefix::new(prefix.as_ref())?).await
     }
@@ -236,6 +290,17 @@ impl CacheHandle {
 /// The sync twins.
 impl CacheHandle {
     /// [`get_async`](Self::get_async) for sync code, wherever it runs.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.insert(opts!("answer"), &42)?;
+    /// assert_eq!(cache.get(opts!("answer")), Some(42));
+    /// assert_eq!(cache.get::<String>(opts!("question")), None);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn get<T>(&self, options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
     where
         T: Clone + Send + Sync + 'static,
@@ -244,6 +309,16 @@ impl CacheHandle {
     }
 
     /// [`contains_async`](Self::contains_async) for sync code, wherever it runs.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.insert(opts!("answer"), &42)?;
+    /// assert!(cache.contains(opts!("answer")));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn contains<C>(&self, options: CacheOptions<C>) -> bool {
         blocking::drive(self.contains_async(options))
     }
@@ -253,6 +328,16 @@ impl CacheHandle {
     /// # Errors
     ///
     /// The same.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    ///
+    /// let cache = CacheHouse::builder().memory().max_value_bytes(100).build()?;
+    /// cache.insert(opts!("answer"), &42)?;
+    /// assert!(cache.insert(opts!("text"), &"x".repeat(200)).unwrap_err().is_too_large());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn insert<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<(), Error>
     where
         T: Clone + Send + Sync + 'static,
@@ -265,6 +350,19 @@ impl CacheHandle {
     /// # Errors
     ///
     /// The same.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+    /// cache.cached(opts!("get_user", 7), || "Ada".to_string());
+    ///
+    /// let error = cache.remove(opts!("get_user", 7)).unwrap_err();
+    /// assert!(error.is_unavailable()); // gone here, and on the server before it's read from
+    /// assert!(!cache.contains(opts!("get_user", 7)));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<bool, Error> {
         blocking::drive(self.remove_async(options))
     }
@@ -274,6 +372,16 @@ impl CacheHandle {
     /// # Errors
     ///
     /// The same.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.cached(opts!("get_user", 7).namespace("users"), || "Ada".to_string());
+    /// assert_eq!(cache.clear_namespace("users")?, 1);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn clear_namespace(&self, namespace: impl AsRef<str>) -> Result<u64, Error> {
         blocking::drive(self.clear_namespace_async(namespace))
     }
@@ -283,6 +391,17 @@ impl CacheHandle {
     /// # Errors
     ///
     /// The same.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.cached(opts!("get_user", 7).namespace("a:b"), || "Ada".to_string());
+    /// assert_eq!(cache.clear_keys("cachehouse:a")?, 0);
+    /// assert_eq!(cache.clear_keys("cachehouse:a%3Ab")?, 1);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn clear_keys(&self, prefix: impl AsRef<str>) -> Result<u64, Error> {
         blocking::drive(self.clear_keys_async(prefix))
     }

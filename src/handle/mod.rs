@@ -223,18 +223,54 @@ impl CacheHandle {
     }
 
     /// How the cache is doing, now.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, Health};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert_eq!(cache.health(), Health::Memory);
+    /// println!("the cache: {}", cache.health()); // the cache: memory only
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[must_use]
     pub fn health(&self) -> Health {
         self.core.health.read()
     }
 
     /// Follows the health: the receiver is told of each change.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, Health};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let mut health = cache.watch_health();
+    /// cache.close_async().await;
+    ///
+    /// health.changed().await.expect("the handle is still there");
+    /// assert_eq!(*health.borrow_and_update(), Health::Closed);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     #[must_use]
     pub fn watch_health(&self) -> watch::Receiver<Health> {
         self.core.health.watch()
     }
 
     /// What the cache has done since it was built, and what it holds.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.cached(opts!("answer"), || 42);
+    /// cache.cached(opts!("answer"), || 42);
+    /// let stats = cache.stats();
+    /// assert_eq!((stats.runs, stats.memory_hits, stats.memory_entries), (1, 1, 1));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.tiers.stats()
@@ -244,6 +280,19 @@ impl CacheHandle {
     /// is there, memory serves. Without a server it returns at once.
     ///
     /// Needs Tokio's timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+    /// let health = cache.ready(Duration::from_millis(20)).await;
+    /// assert!(!health.is_connected());
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn ready(&self, timeout: Duration) -> Health {
         // What comes of the wait is read from the board, whichever way it ended.
         let _ = tokio::time::timeout(timeout, self.settled()).await;
@@ -251,6 +300,15 @@ impl CacheHandle {
     }
 
     /// The same for sync programs.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, Health};
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert_eq!(cache.ready_blocking(Duration::from_secs(2)), Health::Memory);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn ready_blocking(&self, timeout: Duration) -> Health {
         // A wait too long for the clock is one without an end.
         let _ = blocking::drive_until(self.settled(), Instant::now().checked_add(timeout));
@@ -290,6 +348,20 @@ impl CacheHandle {
 
     /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are
     /// tried once more. From then on calls just run their work, also those of all clones.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.cached_async(opts!("answer"), || async { 42 }).await;
+    ///
+    /// cache.close_async().await;
+    /// assert_eq!(cache.cached_async(opts!("answer"), || async { 43 }).await, 43);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
     pub async fn close_async(&self) {
         self.core.closed.store(true, Ordering::Release);
         if let Some(server) = &self.core.tiers.server {
@@ -302,6 +374,17 @@ impl CacheHandle {
     }
 
     /// The same for sync code.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, Health, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.close();
+    /// assert_eq!(cache.health(), Health::Closed);
+    /// assert!(cache.remove(opts!("answer")).unwrap_err().is_closed());
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     pub fn close(&self) {
         blocking::drive(self.close_async());
     }

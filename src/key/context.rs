@@ -44,6 +44,20 @@ where
 }
 
 /// The call that a [`KeyBuilder`] makes a key for.
+///
+/// ```
+/// use cache_house::{CacheHouse, CacheOptions, KeyContext};
+///
+/// let cache = CacheHouse::builder().memory().build()?;
+/// let options = CacheOptions::new("page").module("shop").arg(3).kwarg("lang", "no").namespace("a:b");
+/// let options = options.key_builder(|cx: &KeyContext<'_>| {
+///     assert_eq!((cx.module(), cx.name(), cx.prefix(), cx.namespace()), ("shop", "page", "cachehouse", "a:b"));
+///     assert_eq!(cx.args()[0], 3);
+///     cx.scoped(&format!("{}:{}", cx.name(), cx.kwargs()["lang"]))
+/// });
+/// assert_eq!(cache.key(&options)?, r#"cachehouse:a%3Ab:page:"no""#);
+/// # Ok::<(), cache_house::Error>(())
+/// ```
 pub struct KeyContext<'a> {
     scope: &'a Scope,
     parts: &'a CallParts<'a>,

@@ -113,6 +113,16 @@ impl Config {
     }
 
     /// What is in effect, in the order of the table of keys. Keys without a default that nobody gave aren't here.
+    ///
+    /// ```
+    /// use cache_house::Config;
+    ///
+    /// let config = Config::from_file("examples/cachehouse.toml")?;
+    /// for setting in config.settings() {
+    ///     println!("{} = {} ({})", setting.key(), setting.value(), setting.source());
+    /// }
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
