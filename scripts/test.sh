@@ -136,6 +136,19 @@ run cargo test --manifest-path tests/feature_unification/Cargo.toml
 heading "Documentation"
 RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --all-features --no-deps
 
+heading "Packages"
+# Both at once: the library is built from its own package and that of the macros, which needs no registry to have them.
+run cargo package --workspace --allow-dirty
+for package in cache-house cache-house-macros; do
+    cargo package -p "$package" --allow-dirty --list >"$scratch/$package.list"
+    needed=(Cargo.toml README.md LICENSE-MIT LICENSE-APACHE)
+    # What only the documentation's tests include isn't missed by the build.
+    if [ "$package" = cache-house ]; then needed+=(CHANGELOG.md docs/*.md examples/cachehouse.toml); fi
+    for file in "${needed[@]}"; do
+        grep -qxF -- "$file" "$scratch/$package.list" || fail "the package $package lacks $file"
+    done
+done
+
 heading "Examples and benches build"
 run cargo build --all-features --examples --benches
 
