@@ -64,7 +64,9 @@ fn commands(role: Role, core: &Core, key: &impl Fn() -> Value) -> Vec<(&'static 
         // A connection that there never is.
         ("client|kill", "CLIENT", ["KILL", "ID", "9223372036854775807"].map(Value::from).to_vec()),
     ];
-    if role != Role::Standalone {
+    if role == Role::Standalone {
+        commands.push(("mget", "MGET", vec![key()]));
+    } else {
         commands.extend([
             ("cluster|slots", "CLUSTER", vec!["SLOTS".into()]),
             ("cluster|nodes", "CLUSTER", vec!["NODES".into()]),

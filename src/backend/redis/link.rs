@@ -221,7 +221,7 @@ impl Connector {
         // Subscribed before the attempt begins, so that its outcome can't be missed.
         let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
         let task = client.connect();
-        let reads = Batcher::start(client.clone());
+        let reads = Batcher::start(client.clone(), self.role == Role::Standalone);
         let lane = Lane { client: client.clone(), reads, task: task.abort_handle(), identity: None };
         let outcome = match early {
             Poll::Ready(outcome) => outcome,
@@ -304,7 +304,7 @@ impl Link {
 
     /// Asks for `key` together with those who ask for others.
     pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
-        self.lanes[self.lane_of(key)].reads.send("GET", vec![key.clone().into()])
+        self.lanes[self.lane_of(key)].reads.get(key.clone())
     }
 
     /// Sends a command that concerns `key` to the node that is taking the key's slot over.
