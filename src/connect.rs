@@ -7,12 +7,14 @@ use figment::Provider;
 use parking_lot::RwLock;
 
 use crate::backend::fallback::Tiers;
+use crate::backend::journal::Journal;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
 use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, Loaded, Topology};
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core, Defaults};
 use crate::health::{Health, HealthBoard};
+use crate::telemetry::metrics;
 
 /// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
 /// process's own.
@@ -136,21 +138,23 @@ impl<S> CacheHouseBuilder<S> {
 }
 
 fn connect(config: Checked) -> Result<CacheHandle, Error> {
+    metrics::describe();
     let counters = Arc::default();
-    let journal = Arc::default();
     let limits = MemoryLimits {
         max_entries: config.memory_max_entries,
         max_bytes: config.memory_max_bytes,
         max_value_bytes: config.max_value_bytes,
     };
     let memory = || Memory::new(limits, config.clock.clone());
-    let (health, memory, server) = match &config.topology {
-        Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Some(memory()), None),
+    let (health, journal, memory, server) = match &config.topology {
+        Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
         Topology::Server(connection) => {
-            let health = Arc::new(HealthBoard::new(Health::Connecting, connection.seeds[0].to_string()));
-            let (journal, counters) = (Arc::clone(&journal), Arc::clone(&counters));
-            let server = Redis::start(connection, &config.scope, journal, counters, Arc::clone(&health))?;
-            (health, config.fallback_to_memory.then(memory), Some(server))
+            let endpoint = connection.seeds[0].to_string();
+            let journal = Arc::new(Journal::of(&endpoint));
+            let health = Arc::new(HealthBoard::new(Health::Connecting, endpoint));
+            let (written, counters) = (Arc::clone(&journal), Arc::clone(&counters));
+            let server = Redis::start(connection, &config.scope, written, counters, Arc::clone(&health))?;
+            (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes: config.max_value_bytes };

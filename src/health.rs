@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::telemetry::metrics::{self, Circuit};
+
 /// Whether calls are served by the server or from memory, and why.
 ///
 /// ```
@@ -96,6 +98,18 @@ impl Health {
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected { .. })
     }
+
+    /// What is told of the circuit. Of a closed handle nothing: another may have taken its place.
+    fn circuit(&self) -> Option<Circuit> {
+        match self {
+            Self::Connected { topology: Topology::Cluster { shards, served } } if served < shards => {
+                Some(Circuit::PartlyOpen)
+            }
+            Self::Connected { .. } => Some(Circuit::Closed),
+            Self::Connecting | Self::Degraded { .. } => Some(Circuit::Open),
+            Self::Memory | Self::Closed => None,
+        }
+    }
 }
 
 impl Topology {
@@ -171,7 +185,9 @@ pub(crate) struct HealthBoard {
 
 impl HealthBoard {
     pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
-        Self { posted: watch::Sender::new(first), endpoint: endpoint.into() }
+        let board = Self { posted: watch::Sender::new(first), endpoint: endpoint.into() };
+        board.tell_circuit(board.read().circuit());
+        board
     }
 
     pub(crate) fn read(&self) -> Health {
@@ -220,7 +236,7 @@ impl HealthBoard {
 
     /// The health before, if it was another; nothing follows on `Closed`.
     fn change(&self, next: Health) -> Option<Health> {
-        let mut before = None;
+        let (mut before, circuit) = (None, next.circuit());
         self.posted.send_if_modified(|now| {
             let changes = *now != next && *now != Health::Closed;
             if changes {
@@ -228,6 +244,32 @@ impl HealthBoard {
             }
             changes
         });
+        if before.is_some() {
+            self.tell_circuit(circuit);
+        }
         before
+    }
+
+    fn tell_circuit(&self, circuit: Option<Circuit>) {
+        if let Some(circuit) = circuit {
+            metrics::set_circuit(&self.endpoint, circuit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_circuit_of_a_cluster_is_partly_open_while_a_shard_is_away() {
+        let connected = |topology| Health::Connected { topology }.circuit();
+        assert_eq!(connected(Topology::Standalone), Some(Circuit::Closed));
+        assert_eq!(connected(Topology::Cluster { shards: 3, served: 3 }), Some(Circuit::Closed));
+        assert_eq!(connected(Topology::Cluster { shards: 3, served: 2 }), Some(Circuit::PartlyOpen));
+        let reason = Reason::new(ReasonKind::TimedOut, "");
+        assert_eq!(Health::Degraded { since: Instant::now(), reason }.circuit(), Some(Circuit::Open));
+        assert_eq!(Health::Connecting.circuit(), Some(Circuit::Open));
+        assert_eq!((Health::Memory.circuit(), Health::Closed.circuit()), (None, None));
     }
 }

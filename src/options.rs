@@ -293,6 +293,7 @@ impl<C> CacheOptions<C> {
     }
 
     /// The namespace that the call names, if it names one.
+    #[inline]
     pub(crate) fn own_namespace(&self) -> Option<&str> {
         self.rare.as_ref()?.namespace.as_deref()
     }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use super::journal::{Full, Journal};
 use super::memory::{Content, Entry, Evicted, Memory};
-use super::{Life, Server, ServerError};
+use super::{Life, Server, ServerError, outcome};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};
+use crate::telemetry::metrics::{self, Operation, Timer};
 use crate::telemetry::{Counters, Stats};
 
 /// The memory tier and the server, either of which may be missing, but not both.
@@ -99,10 +100,12 @@ impl<S: Server> Tiers<S> {
         let server_key = known_key.unwrap_or_else(|| request.key.server_key());
         // What remains of its life is asked for only where a copy is to be made, or is due to be checked.
         let asks_life = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_life_uncertain(now)));
+        let timer = Timer::start();
         let reply = match asks_life {
             true => server.get_with_life(&server_key).await,
             false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
         };
+        timer.served(Operation::Get, outcome(&reply));
         match reply {
             Ok(Some((bytes, life))) => {
                 let life = match life {
@@ -164,7 +167,9 @@ impl<S: Server> Tiers<S> {
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
         let Some(_storing) = fence.begin_store() else { return Ok(()) };
+        let timer = Timer::start();
         let stored = server.set(server_key, encoded, request.life).await;
+        timer.served(Operation::Set, outcome(&stored));
         if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
             self.counters.failed_writes.add_one();
         }
@@ -220,7 +225,12 @@ impl<S: Server> Tiers<S> {
     fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], request: &Request<'_, C>) -> Option<T> {
         let value = request.codec.decode_value(request.inherited, bytes);
         // The error may quote the value, so it's counted and not shown.
-        value.inspect_err(|_| self.counters.decode_failures.add_one()).ok()
+        value.inspect_err(|_| self.tell_undecodable()).ok()
+    }
+
+    fn tell_undecodable(&self) {
+        self.counters.decode_failures.add_one();
+        metrics::decode_failed();
     }
 
     /// The value of bytes that memory holds too: cloned if it has been decoded before, by the same codec.

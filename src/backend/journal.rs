@@ -7,7 +7,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::slots::{SlotSet, slot_of};
 use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
+use crate::telemetry::metrics::Length;
 
 /// Keys of one namespace before they become "clear that namespace".
 const MAX_KEYS_A_SCOPE: usize = 10_000;
@@ -28,7 +29,7 @@ const BATCH: usize = 500;
 #[derive(Default)]
 pub(crate) struct Journal {
     /// How many items wait; read without the lock by every call that goes to the server.
-    len: AtomicUsize,
+    len: Length,
     items: Mutex<Items>,
     added: Notify,
 }
@@ -68,6 +69,11 @@ pub(crate) trait Invalidate {
 pub(crate) struct Full;
 
 impl Journal {
+    /// A journal for the server at `endpoint`.
+    pub(crate) fn of(endpoint: &str) -> Self {
+        Self { len: Length::of(endpoint), ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }

@@ -1,7 +1,7 @@
 //! Where values are kept: in memory, on a server, and the policy between the two.
 
 pub(crate) mod fallback;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod memory;
 pub(crate) mod redis;
 mod slots;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
+use crate::telemetry::metrics::Outcome;
 
 /// A server that keeps bytes under keys.
 ///
@@ -107,6 +108,20 @@ impl Unavailable {
             Self::Shed => "too many operations in flight",
             Self::NotReady => "the server isn't ready",
         }
+    }
+}
+
+/// What is told of an operation.
+pub(crate) fn outcome<T>(result: &Result<T, ServerError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Answered,
+        Err(ServerError::Refused { .. }) => Outcome::Refused,
+        Err(ServerError::WrongType) => Outcome::WrongType,
+        Err(ServerError::Unavailable(Unavailable::NotConnected)) => Outcome::NotConnected,
+        Err(ServerError::Unavailable(Unavailable::TimedOut)) => Outcome::TimedOut,
+        Err(ServerError::Unavailable(Unavailable::ConnectionLost)) => Outcome::ConnectionLost,
+        Err(ServerError::Unavailable(Unavailable::Shed)) => Outcome::Shed,
+        Err(ServerError::Unavailable(Unavailable::NotReady)) => Outcome::NotReady,
     }
 }
 

@@ -7,11 +7,12 @@ use super::blocking;
 use super::flight::{Caller, Join};
 use crate::backend::fallback::{Fence, Read, Route};
 use crate::backend::memory::Evicted;
-use crate::backend::{Server, ServerError, Unavailable};
+use crate::backend::{Server, ServerError, Unavailable, outcome};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};
 use crate::options::CacheOptions;
+use crate::telemetry::metrics::{Answer, Operation, Timer};
 
 /// Direct use, each with a sync twin without the suffix.
 ///
@@ -34,11 +35,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
     {
         let key = self.open_key(&options).ok()?;
-        let value = self.find(&key, &options).await;
-        if value.is_none() {
-            self.core.tiers.counters.misses.add_one();
-        }
-        value
+        self.find(&key, &options).await
     }
 
     /// Whether there is a value for a call.
@@ -58,10 +55,13 @@ impl CacheHandle {
     pub async fn contains_async<C>(&self, options: CacheOptions<C>) -> bool {
         let Ok(key) = self.open_key(&options) else { return false };
         let tiers = &self.core.tiers;
-        if let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server)
-            && let Ok(contained) = server.contains(&key.server_key()).await
-        {
-            return contained;
+        if let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server) {
+            let timer = Timer::start();
+            let contained = server.contains(&key.server_key()).await;
+            timer.served(Operation::Contains, outcome(&contained));
+            if let Ok(contained) = contained {
+                return contained;
+            }
         }
         tiers.memory.as_ref().is_some_and(|memory| memory.find(&key).is_some())
     }
@@ -107,17 +107,22 @@ impl CacheHandle {
         }
         let to_server = match (&tiers.server, tiers.route(&key)) {
             (None, _) => Ok(false),
-            (Some(server), Route::Server) => match server.check_type(&key.server_key()).await {
-                Ok(()) => Ok(true),
-                // Somebody else's: there is nothing of ours that would have to go.
-                Err(ServerError::WrongType) => {
-                    pending.confirm();
-                    return Err(ServerError::WrongType.into());
+            (Some(server), Route::Server) => {
+                let timer = Timer::start();
+                let checked = server.check_type(&key.server_key()).await;
+                timer.served(Operation::CheckType, outcome(&checked));
+                match checked {
+                    Ok(()) => Ok(true),
+                    // Somebody else's: there is nothing of ours that would have to go.
+                    Err(ServerError::WrongType) => {
+                        pending.confirm();
+                        return Err(ServerError::WrongType.into());
+                    }
+                    // Setting it is allowed all the same; `set` finds out.
+                    Err(ServerError::Refused { .. }) => Ok(true),
+                    Err(error) => Err(error.into()),
                 }
-                // Setting it is allowed all the same; `set` finds out.
-                Err(ServerError::Refused { .. }) => Ok(true),
-                Err(error) => Err(error.into()),
-            },
+            }
             (Some(_), _) => Err(ServerError::Unavailable(Unavailable::NotConnected).into()),
         };
         let stored = tiers.store(&request, &lead, value, matches!(to_server, Ok(true))).await;
@@ -167,7 +172,10 @@ impl CacheHandle {
             pending.confirm();
             return Ok(in_memory);
         };
-        match server.remove(&key.server_key()).await {
+        let timer = Timer::start();
+        let removed = server.remove(&key.server_key()).await;
+        timer.served(Operation::Remove, outcome(&removed));
+        match removed {
             Ok(on_server) => {
                 pending.confirm();
                 Ok(on_server || in_memory)
@@ -240,7 +248,10 @@ impl CacheHandle {
             pending.confirm();
             return Ok(in_memory);
         };
-        match server.clear(&prefix).await {
+        let timer = Timer::start();
+        let cleared = server.clear(&prefix).await;
+        timer.served(Operation::Clear, outcome(&cleared));
+        match cleared {
             Ok(on_server) => {
                 pending.confirm();
                 Ok(on_server)
@@ -257,7 +268,7 @@ impl CacheHandle {
         let tiers = &self.core.tiers;
         let request = self.request(key, options);
         let (Route::Server, Some(server)) = (tiers.route(key), &tiers.server) else {
-            return self.found_in_memory(&request);
+            return self.ask_memory(&request, options);
         };
         let lead = match self.core.flights.join(key, Caller::new(true)) {
             Join::Lead(lead) => Some(lead),
@@ -270,14 +281,17 @@ impl CacheHandle {
         };
         match read {
             Read::Hit(value) => {
-                tiers.counters.server_hits.add_one();
+                self.answered(options, Answer::ServerHit);
                 if let Some(lead) = lead {
                     lead.finish(&value);
                 }
                 Some(value)
             }
-            Read::Miss | Read::Foreign => None,
-            Read::Unavailable => self.found_in_memory(&request),
+            Read::Miss | Read::Foreign => {
+                self.answered(options, Answer::ServerMiss);
+                None
+            }
+            Read::Unavailable => self.ask_memory(&request, options),
         }
     }
 

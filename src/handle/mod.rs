@@ -23,6 +23,7 @@ use crate::health::{Health, HealthBoard};
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
+use crate::telemetry::metrics::{Requests, Series};
 use flight::Flights;
 
 /// A cache, shared by all who call it.
@@ -50,6 +51,8 @@ pub struct CacheHandle {
     core: Arc<Core>,
     /// Key prefix and namespace of calls that name none.
     scope: Scope,
+    /// What those calls are counted under.
+    series: Series,
 }
 
 /// What all clones of a handle share.
@@ -60,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
     pub(crate) hasher: foldhash::quality::RandomState,
     flights: Flights,
+    requests: Requests,
     closed: AtomicBool,
 }
 
@@ -200,7 +204,8 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn scoped(&self, namespace: impl AsRef<str>) -> Self {
-        Self { core: Arc::clone(&self.core), scope: self.scope.with_namespace(namespace.as_ref()) }
+        let series = self.core.requests.series(namespace.as_ref());
+        Self { core: Arc::clone(&self.core), scope: self.scope.with_namespace(namespace.as_ref()), series }
     }
 
     /// The key of a call on the server, for looking at it with other tools.
@@ -390,7 +395,8 @@ impl CacheHandle {
     }
 
     pub(crate) fn new(core: Core, scope: Scope) -> Self {
-        Self { core: Arc::new(core), scope }
+        let series = core.requests.series(scope.namespace());
+        Self { core: Arc::new(core), scope, series }
     }
 
     fn is_closed(&self) -> bool {
@@ -423,6 +429,7 @@ impl Core {
             key_builder,
             hasher: foldhash::quality::RandomState::default(),
             flights: Flights::new(),
+            requests: Requests::default(),
             closed: AtomicBool::new(false),
         }
     }

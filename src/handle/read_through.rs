@@ -12,6 +12,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::telemetry::metrics::{self, Answer, Timer};
 
 /// How a call goes on after its first look.
 enum Looked<T> {
@@ -44,7 +45,12 @@ impl CacheHandle {
     {
         match self.look(&options) {
             Looked::Found(value) => Ok(value),
-            Looked::Uncached => self.run_alone(work),
+            Looked::Uncached => {
+                let timer = self.runs_alone(&options);
+                let result = work();
+                timer.worked();
+                result
+            }
             Looked::Go(key) => {
                 let caller = Caller::new(false);
                 blocking::drive(self.go(&key, &options, caller, || async { work() }))
@@ -64,7 +70,12 @@ impl CacheHandle {
     {
         match self.look(&options) {
             Looked::Found(value) => Ok(value),
-            Looked::Uncached => self.run_alone(work).await,
+            Looked::Uncached => {
+                let timer = self.runs_alone(&options);
+                let result = work().await;
+                timer.worked();
+                result
+            }
             Looked::Go(key) => self.go(&key, &options, Caller::new(true), work).await,
         }
     }
@@ -87,7 +98,7 @@ impl CacheHandle {
             }
         };
         if self.core.tiers.route(&key) == Route::Memory
-            && let Some(value) = self.found_in_memory(&self.request(&key, options))
+            && let Some(value) = self.found_in_memory(&self.request(&key, options), options)
         {
             return Looked::Found(value);
         }
@@ -107,24 +118,37 @@ impl CacheHandle {
         Fut: Future<Output = Result<T, E>>,
     {
         let (lead, look_again) = match self.take_turn(key, caller).await {
-            (Turn::Have(value), _) => return Ok(value),
-            (Turn::Alone, _) => return self.run_alone(work).await,
+            (Turn::Have(value), _) => {
+                self.answered(options, Answer::Coalesced);
+                tracing::debug!(target: "cache_house", ?key, "coalesced");
+                return Ok(value);
+            }
+            (Turn::Alone, _) => {
+                let timer = self.runs_alone(options);
+                let result = work().await;
+                timer.worked();
+                return result;
+            }
             (Turn::Lead(lead), look_again) => (lead, look_again),
         };
         let request = self.request(key, options);
         // Whether the server may be given the value.
         let mut to_server = self.core.tiers.route(key) == Route::Server;
         if look_again {
-            let (found, storable) = self.look_up(&request, &lead).await;
+            let (found, storable) = self.look_up(&request, options, &lead).await;
             if let Some(value) = found {
                 lead.finish(&value);
                 return Ok(value);
             }
             to_server = storable;
-            self.core.tiers.counters.misses.add_one();
+        } else {
+            self.answered(options, Answer::Uncached);
         }
         self.core.tiers.counters.runs.add_one();
-        let value = match lead.run(work()).await {
+        let timer = Timer::start();
+        let result = lead.run(work()).await;
+        timer.worked();
+        let value = match result {
             Ok(value) => value,
             Err(error) => {
                 lead.fail();
@@ -154,8 +178,6 @@ impl CacheHandle {
                 Outcome::Landed(value) => {
                     let value = value.downcast_ref::<T>().cloned();
                     let Some(value) = value else { return (Turn::Alone, false) };
-                    self.core.tiers.counters.coalesced.add_one();
-                    tracing::debug!(target: "cache_house", ?key, "coalesced");
                     return (Turn::Have(value), false);
                 }
                 // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
@@ -171,7 +193,12 @@ impl CacheHandle {
     }
 
     /// The value from whoever is asked now, and whether the server may be given one if there is none.
-    async fn look_up<T, C>(&self, request: &Request<'_, C>, lead: &Lead<'_>) -> (Option<T>, bool)
+    async fn look_up<T, C>(
+        &self,
+        request: &Request<'_, C>,
+        options: &CacheOptions<C>,
+        lead: &Lead<'_>,
+    ) -> (Option<T>, bool)
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -180,25 +207,41 @@ impl CacheHandle {
         if let (Route::Server, Some(server)) = (tiers.route(request.key), &tiers.server) {
             match tiers.read_server(server, request, lead).await {
                 Read::Hit(value) => {
-                    tiers.counters.server_hits.add_one();
+                    self.answered(options, Answer::ServerHit);
                     tracing::debug!(target: "cache_house", key = ?request.key, "hit on the server");
                     return (Some(value), true);
                 }
-                Read::Miss => return (None, true),
-                Read::Foreign => return (None, false),
+                read @ (Read::Miss | Read::Foreign) => {
+                    self.answered(options, Answer::ServerMiss);
+                    return (None, matches!(read, Read::Miss));
+                }
                 Read::Unavailable => {}
             }
         }
-        (self.found_in_memory(request), false)
+        (self.ask_memory(request, options), false)
     }
 
-    pub(super) fn found_in_memory<T, C>(&self, request: &Request<'_, C>) -> Option<T>
+    /// What memory has, which is the last to be asked.
+    pub(super) fn ask_memory<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let found = self.found_in_memory(request, options);
+        if found.is_none() {
+            let has_memory = self.core.tiers.memory.is_some();
+            self.answered(options, if has_memory { Answer::MemoryMiss } else { Answer::NowhereMiss });
+        }
+        found
+    }
+
+    fn found_in_memory<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
         let value = self.core.tiers.read_memory(request)?;
-        self.core.tiers.counters.memory_hits.add_one();
+        self.answered(options, Answer::MemoryHit);
         tracing::debug!(target: "cache_house", key = ?request.key, "hit in memory");
         Some(value)
     }
@@ -215,9 +258,28 @@ impl CacheHandle {
         Request { key, codec: &options.codec, inherited, life: options.expiry().unwrap_or(life) }
     }
 
-    fn run_alone<R>(&self, work: impl FnOnce() -> R) -> R {
+    /// Tells how a call was answered; each call is told of once.
+    #[inline]
+    pub(super) fn answered<C>(&self, options: &CacheOptions<C>, answer: Answer) {
+        let counters = &self.core.tiers.counters;
+        match answer {
+            Answer::MemoryHit => counters.memory_hits.add_one(),
+            Answer::ServerHit => counters.server_hits.add_one(),
+            Answer::MemoryMiss | Answer::ServerMiss | Answer::NowhereMiss => counters.misses.add_one(),
+            Answer::Coalesced => {
+                counters.coalesced.add_one();
+                metrics::coalesced();
+            }
+            Answer::Uncached => {}
+        }
+        self.core.requests.count(&self.series, options.own_namespace(), answer);
+    }
+
+    /// The work runs and nobody is asked; the timer is for the work.
+    fn runs_alone<C>(&self, options: &CacheOptions<C>) -> Timer {
+        self.answered(options, Answer::Uncached);
         self.core.tiers.counters.runs.add_one();
-        work()
+        Timer::start()
     }
 
     fn warn_unkeyable<C>(&self, options: &CacheOptions<C>, error: &Error) {

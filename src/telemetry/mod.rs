@@ -1,4 +1,6 @@
-//! What the cache tells of itself: counters, and warnings that are given once.
+//! What the cache tells of itself: counters, metrics, and warnings that are given once.
+
+pub(crate) mod metrics;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
