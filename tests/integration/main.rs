@@ -8,6 +8,8 @@ mod faults;
 mod leaks;
 #[cfg(feature = "macros")]
 mod macros;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outage;
 mod standalone;
 mod support;

@@ -3,6 +3,8 @@
 pub(crate) mod cluster;
 pub(crate) mod logs;
 pub(crate) mod proxy;
+#[cfg(feature = "metrics")]
+pub(crate) mod recorder;
 pub(crate) mod resp;
 pub(crate) mod server;
 
