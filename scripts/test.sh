@@ -10,6 +10,7 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
 scratch=$(mktemp -d)
 redis_pids=""
+service_pid=""
 not_done=()
 
 # Starts a server on port $1, with further options.
@@ -32,6 +33,7 @@ stop_redis() {
 }
 clean_up() {
     stop_redis
+    if [ -n "$service_pid" ]; then kill "$service_pid" 2>/dev/null || true; fi
     rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -112,7 +114,8 @@ heading "Lint: everything, with all features"
 run cargo clippy --workspace --all-features --all-targets -- -D warnings
 
 for features in "--no-default-features" "--no-default-features --features macros" \
-    "--no-default-features --features messagepack" "--no-default-features --features tls" ""; do
+    "--no-default-features --features messagepack" "--no-default-features --features metrics" \
+    "--no-default-features --features tls" ""; do
     heading "Lint and build: the library ${features:-with default features}"
     # Without its dev-dependencies, whose features would hide what is missing.
     # shellcheck disable=SC2086 # words
@@ -179,6 +182,36 @@ example "all is well" config_check "$scratch/memory.toml"
 mistake "wrong.toml:3" "$scratch/wrong.toml"
 if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
 CACHEHOUSE_NAMESPCE=app mistake "the nearest known one is CACHEHOUSE_NAMESPACE" "$scratch/memory.toml"
+
+# Asks the service at port $1 for the path $2; its answer has to hold $3.
+ask() {
+    printf '$ GET %s\n' "$2"
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
+    printf 'GET %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n' "$2" >&3
+    cat <&3 >"$scratch/output"
+    exec 3>&-
+    grep -F -- "$3" "$scratch/output" || { cat "$scratch/output"; fail "the service didn't answer: $3"; }
+}
+
+heading "The example service"
+LISTEN=127.0.0.1:0 "$CARGO_TARGET_DIR/debug/examples/axum_service" >"$scratch/service.log" 2>&1 &
+service_pid=$!
+for _ in $(seq 100); do
+    if grep -q "listening on" "$scratch/service.log"; then break; fi
+    kill -0 "$service_pid" 2>/dev/null || { cat "$scratch/service.log"; fail "the service didn't start"; }
+    sleep 0.1
+done
+service_port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$scratch/service.log")
+ask "$service_port" /products/1 '"name":"lamp"'
+ask "$service_port" /products/1 '"name":"lamp"'
+ask "$service_port" /health '"status":'
+ask "$service_port" /metrics 'cachehouse_requests_total{namespace="products",result="hit"'
+kill -TERM "$service_pid"
+status=0
+wait "$service_pid" || status=$?
+service_pid=""
+[ "$status" = 0 ] || fail "the service ended with $status, not with 0, when it was told to stop"
+grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good order"
 
 if port_is_free 6379; then
     heading "Examples without a server"

@@ -11,6 +11,8 @@ mod macros;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod outage;
+#[cfg(all(unix, feature = "macros", feature = "metrics"))]
+mod service;
 mod standalone;
 mod support;
 mod sync_anywhere;
