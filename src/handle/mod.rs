@@ -429,7 +429,7 @@ impl Core {
             key_builder,
             hasher: foldhash::quality::RandomState::default(),
             flights: Flights::new(),
-            requests: Requests::default(),
+            requests: Requests::new(),
             closed: AtomicBool::new(false),
         }
     }
