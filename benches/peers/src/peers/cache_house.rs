@@ -1,0 +1,28 @@
+//! This crate.
+
+use std::time::Duration;
+
+use cache_house::{CacheHandle, CacheHouse, opts};
+
+use super::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, EXPIRE};
+use crate::origin::load;
+use crate::peer::{Failure, Peer};
+use crate::user::User;
+
+pub(super) fn in_memory() -> CacheHandle {
+    CacheHouse::builder().expire(EXPIRE).memory().build().expect("a sound configuration")
+}
+
+pub(super) async fn over_server(port: u16) -> CacheHandle {
+    let builder = CacheHouse::builder().expire(EXPIRE).standalone(("127.0.0.1", port));
+    let builder = builder.command_timeout(COMMAND_TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+    let cache = builder.build().expect("a sound configuration");
+    assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+    cache
+}
+
+impl Peer for CacheHandle {
+    async fn get(&self, id: u64) -> Result<User, Failure> {
+        Ok(self.cached_async(opts!("get_user", id), || load(id)).await)
+    }
+}

@@ -1,0 +1,31 @@
+//! Hits in memory, by one task.
+
+use super::KEYS;
+use crate::server::Server;
+use crate::table::{Better, Figures, Table, nanos};
+use crate::{origin, peers};
+
+const ROUNDS: usize = 15;
+const CALLS: u64 = 100 * KEYS;
+
+pub(crate) async fn measure(table: &mut Table) {
+    let server = Server::start();
+    let line = peers::from_memory(server.port).await;
+    for peer in line.iter().flatten() {
+        peer.nanos(KEYS).await;
+    }
+    let mut figures = Figures::default();
+    let runs = origin::runs();
+    for round in 0..=ROUNDS {
+        for (peer, figures) in line.iter().zip(&mut figures) {
+            let Some(peer) = peer.clone() else { continue };
+            // On a worker, as in a program; `block_on` has a thread of its own.
+            let nanos = tokio::spawn(async move { peer.nanos(CALLS).await }).await.expect("no call panics");
+            if round > 0 {
+                figures.push(nanos);
+            }
+        }
+    }
+    assert_eq!(origin::runs(), runs, "each measured call was a hit");
+    table.ratios("hit in memory", &figures, Better::Less, nanos);
+}
