@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::outage::{ROUNDS, Report, calls, warm_up};
 use crate::origin;
 use crate::peer::Shared;
-use crate::peers::{NAMES, over_server};
+use crate::peers::over_server;
 use crate::server::Server;
 use crate::table::{Better, Figures, Table, time};
 
@@ -22,7 +22,7 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(5);
 pub(crate) async fn measure(table: &mut Table) {
     let (mut report, mut recovery) = (Report::default(), Figures::default());
     for _ in 0..ROUNDS {
-        for column in 0..NAMES.len() {
+        for (column, recovery) in recovery.iter_mut().enumerate() {
             let mut server = Server::start();
             let Some(other) = over_server(server.port, column).await else { continue };
             store(&other).await;
@@ -33,7 +33,7 @@ pub(crate) async fn measure(table: &mut Table) {
             server.kill();
             let calls = calls(&peer).await;
             server.restart();
-            recovery[column].push(until_a_hit(&peer).await);
+            recovery.push(until_a_hit(&peer).await);
             report.add(column, calls, MOST).await;
         }
     }
