@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::outage::{ROUNDS, Report, calls, warm_up};
+use super::outage::{ROUNDS, Report, calls, length, warm_up};
 use crate::origin;
 use crate::peer::Shared;
 use crate::peers::over_server;
@@ -21,7 +21,7 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(5);
 
 pub(crate) async fn measure(table: &mut Table) {
     let (mut report, mut recovery) = (Report::default(), Figures::default());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         for (column, recovery) in recovery.iter_mut().enumerate() {
             let mut server = Server::start();
             let Some(other) = over_server(server.port, column).await else { continue };
@@ -31,7 +31,7 @@ pub(crate) async fn measure(table: &mut Table) {
             let peer = over_server(server.port, column).await.expect("there was one before");
             warm_up(&peer).await;
             server.kill();
-            let calls = calls(&peer).await;
+            let calls = calls(&peer, length(round)).await;
             server.restart();
             recovery.push(until_a_hit(&peer).await);
             report.add(column, calls, MOST).await;

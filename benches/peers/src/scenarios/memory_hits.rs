@@ -6,7 +6,7 @@ use crate::table::{Better, Figures, Table, nanos};
 use crate::{origin, peers};
 
 const ROUNDS: usize = 15;
-const CALLS: u64 = 100 * KEYS;
+const CALLS: u64 = 50 * KEYS;
 
 pub(crate) async fn measure(table: &mut Table) {
     let server = Server::start();

@@ -10,14 +10,17 @@ use crate::peer::Shared;
 use crate::table::{Better, Figures, Table, percent, time};
 
 pub(super) const ROUNDS: u64 = 3;
-/// How long the server is away.
-pub(super) const OUTAGE: Duration = Duration::from_secs(2);
 const BETWEEN_CALLS: Duration = Duration::from_millis(2);
 /// Ids that were called before the outage.
 const WARM: u64 = 512;
 /// One call in so many is of an id that was never called.
 const COLD_EACH: u64 = 4;
 const COLD: u64 = 2_000_000;
+
+/// How long the server is away. Each round differs, since peers try again at fixed times of which one may just fit.
+pub(super) fn length(round: u64) -> Duration {
+    Duration::from_millis(1500 + 400 * round)
+}
 
 pub(super) async fn warm_up(peer: &Shared) {
     for id in 0..WARM {
@@ -37,11 +40,11 @@ pub(super) struct Calls {
 }
 
 /// Starts a call every two milliseconds, whatever comes of those before, until the outage is over.
-pub(super) async fn calls(peer: &Shared) -> Calls {
+pub(super) async fn calls(peer: &Shared, outage: Duration) -> Calls {
     let mut ticks = interval(BETWEEN_CALLS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut started = Vec::new();
-    for call in 0..OUTAGE.as_millis() as u64 / BETWEEN_CALLS.as_millis() as u64 {
+    for call in 0..outage.as_millis() as u64 / BETWEEN_CALLS.as_millis() as u64 {
         ticks.tick().await;
         let id = if call % COLD_EACH == 0 { COLD + call } else { call % WARM };
         let (peer, start) = (Arc::clone(peer), Instant::now());

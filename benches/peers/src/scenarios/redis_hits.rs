@@ -37,7 +37,7 @@ pub(crate) async fn measure(table: &mut Table) {
         let all = figures.iter().flatten().sum::<f64>() * ROUND.as_secs_f64();
         // On a starved machine a command may time out.
         assert!((runs as f64) < all / 1000.0, "{runs} of {all:.0} measured calls weren't hits");
-        table.ratios(format!("hit from Redis, {tasks} tasks"), &figures, Better::More, calls);
+        table.ratios(format!("hit from Redis, tasks: {tasks}"), &figures, Better::More, calls);
     }
 }
 
