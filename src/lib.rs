@@ -188,6 +188,7 @@
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
 //! | `macros` | on | the attribute `cached` |
+//! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
 //! | `tls` | on | `rediss://` endpoints and [`Tls`], by rustls with the ring provider and the system's root certificates |
 //!
