@@ -324,3 +324,45 @@ fn the_futures_of_calls_are_small() {
     assert!(size_of_val(&cache.insert_async(call(), &1)) <= 4096);
     assert!(size_of_val(&cache.remove_async(call())) <= 4096);
 }
+
+#[test]
+fn many_callers_at_once_get_what_each_asked_for() {
+    const CALLERS: u64 = 64;
+    let server = Server::start();
+    let all = ["ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", "+@all"];
+    let less = [&all[..], &["-mget"]].concat();
+    // With one command for all of them, and with one each.
+    for (rules, multi_get) in [(&all[..], true), (&less[..], false)] {
+        assert_eq!(server.command(rules), Reply::Simple("OK".into()));
+        server.command(&["FLUSHALL"]);
+        let runtime = crate::support::multi_thread(2);
+        let _inside = runtime.enter();
+        let builder = standalone(server.endpoint()).username("app").password("pw").fallback_to_memory(false);
+        let cache = connect(builder);
+        let numbered = |n: u64| call("numbered").arg(n);
+        (0..CALLERS).filter(|n| n % 4 != 0).for_each(|n| assert_eq!(cache.cached(numbered(n), || n), n));
+        let foreign = cache.key(&numbered(4)).expect("it has a key");
+        server.command(&["RPUSH", &foreign, "theirs"]);
+        let before = server.calls("mget");
+        for round in 0..20 {
+            let tasks: Vec<_> = (0..CALLERS)
+                .map(|n| {
+                    let cache = cache.clone();
+                    // What isn't there, or is somebody else's, is computed; only what may be is stored.
+                    let fresh = move || async move { n + 1_000 * (n % 4 == 0) as u64 };
+                    runtime.spawn(async move { (n, cache.cached_async(call("numbered").arg(n), fresh).await) })
+                })
+                .collect();
+            for task in tasks {
+                let (n, value) = runtime.block_on(task).expect("no caller panics");
+                assert_eq!(value, if n % 4 == 0 { n + 1_000 } else { n }, "round {round}");
+            }
+        }
+        assert_eq!(server.command(&["LLEN", &foreign]), Reply::Integer(1), "it's neither read nor overwritten");
+        assert_eq!(cache.stats().runs, CALLERS - 1 + 20, "{:?}", cache.stats());
+        let multi_gets = server.calls("mget") - before;
+        assert_eq!(multi_gets > 0, multi_get, "{multi_gets}");
+        assert_eq!(cache.stats().circuit_openings, 0);
+        cache.close();
+    }
+}
