@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, Health, Topology, opts};
-use common::{KEYS, ROUND, RedisServer, User, beside_raw, median, options, user};
+use common::{KEYS, RedisServer, User, beside_raw, median, options, raw_calls, user};
 use fred::prelude::{Client, ClientLike, Config, Expiration, Key, KeysInterface, ServerConfig};
 use fred::types::scan::Scanner;
 use futures::{StreamExt, TryStreamExt};
@@ -47,16 +46,6 @@ async fn hits(cache: &CacheHandle, fred: &Client) {
     println!("Hit in a cluster of {PRIMARIES}: calls a second, cache-house over fred's clustered GET and serde_json");
     beside_raw(&[1, 64, 512], cache, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start)).await;
     assert_eq!(cache.stats().runs, KEYS, "each measured call was a hit");
-}
-
-async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, start: Instant) -> u64 {
-    let mut done = 0;
-    while start.elapsed() < ROUND {
-        let data: Bytes = fred.get(keys[((task * 7 + done) % KEYS) as usize].as_str()).await.unwrap();
-        black_box(serde_json::from_slice::<User>(&data).unwrap());
-        done += 1;
-    }
-    done
 }
 
 /// Half of 200,000 keys, by us and by fred's grouped scan and unlink, in turn.

@@ -11,11 +11,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cache_house::{CacheHandle, CacheHouse, opts};
-use common::{KEYS, ROUND, ROUNDS, RedisServer, User, beside_raw, median, options, user};
+use common::{KEYS, ROUNDS, RedisServer, User, beside_raw, median, options, raw_calls, user};
 use criterion::Criterion;
-use fred::prelude::{Client, ClientLike, Config, KeysInterface, ServerConfig};
+use fred::prelude::{Client, ClientLike, Config, ServerConfig};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -52,17 +51,6 @@ fn redis_pairs(runtime: &Runtime, server: &RedisServer) {
         assert_eq!(cache.stats().runs, KEYS, "each measured call was a hit");
         cache.close_async().await;
     });
-}
-
-/// The same by fred's own `get`, which it sends in company; a custom command has a packet to itself.
-async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, start: Instant) -> u64 {
-    let mut done = 0;
-    while start.elapsed() < ROUND {
-        let data: Bytes = fred.get(keys[((task * 7 + done) % KEYS) as usize].as_str()).await.unwrap();
-        black_box(serde_json::from_slice::<User>(&data).unwrap());
-        done += 1;
-    }
-    done
 }
 
 /// A memory hit while the circuit is open, beside the same hit where there is no server.
