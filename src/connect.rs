@@ -10,7 +10,7 @@ use crate::backend::fallback::Tiers;
 use crate::backend::journal::Journal;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
-use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, Loaded, Topology};
+use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, DEFAULT_COMMAND_TIMEOUT, Loaded, Topology};
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core, Defaults};
 use crate::health::{Health, HealthBoard};
@@ -146,9 +146,11 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
         max_value_bytes: config.max_value_bytes,
     };
     let memory = || Memory::new(limits, config.clock.clone());
+    let mut patience = DEFAULT_COMMAND_TIMEOUT;
     let (health, journal, memory, server) = match &config.topology {
         Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
         Topology::Server(connection) => {
+            patience = connection.command_timeout;
             let endpoint = connection.seeds[0].to_string();
             let journal = Arc::new(Journal::of(&endpoint));
             let health = Arc::new(HealthBoard::new(Health::Connecting, endpoint));
@@ -160,5 +162,5 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes: config.max_value_bytes };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
-    Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder), config.scope))
+    Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder, patience), config.scope))
 }

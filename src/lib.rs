@@ -202,6 +202,7 @@ mod clock;
 pub mod codec;
 pub mod config;
 mod connect;
+mod deadline;
 mod error;
 #[cfg(test)]
 #[path = "../tests/golden/golden.rs"]

@@ -46,13 +46,16 @@ pub(crate) struct Request<'a, C> {
 
 /// What keeps a value that was invalidated meanwhile from being stored.
 pub(crate) trait Fence {
+    /// Says that a store is under way, for as long as it's kept.
+    type Storing: Send + 'static;
+
     /// Runs `keep` unless the key has been invalidated since this caller got its turn. An invalidation waits for
     /// `keep` to end, so it's short and never waits itself.
     fn commit(&self, keep: impl FnOnce() -> Evicted);
 
     /// While this is held, whoever invalidates the key waits before going to the server; `None` if it has
     /// been invalidated already.
-    fn begin_store(&self) -> Option<impl Send>;
+    fn begin_store(&self) -> Option<Self::Storing>;
 }
 
 /// What the server said to a read.
@@ -166,9 +169,9 @@ impl<S: Server> Tiers<S> {
             fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
-        let Some(_storing) = fence.begin_store() else { return Ok(()) };
+        let Some(storing) = fence.begin_store() else { return Ok(()) };
         let timer = Timer::start();
-        let stored = server.set(server_key, encoded, request.life).await;
+        let stored = server.set(server_key, encoded, request.life, storing).await;
         timer.served(Operation::Set, outcome(&stored));
         if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
             self.counters.failed_writes.add_one();

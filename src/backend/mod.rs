@@ -37,12 +37,19 @@ pub(crate) trait Server: Send + Sync + 'static {
     fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
 
     /// Keeps `value` for `life`, which is at least a millisecond, whatever was there.
+    ///
+    /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
+    /// the server has answered, or nothing more of it is sent.
     fn set(
         &self,
         key: &ServerKey,
         value: Bytes,
         life: Duration,
+        under_way: impl Send + 'static,
     ) -> impl Future<Output = Result<(), ServerError>> + Send;
+
+    /// How long an operation may take at most, redirects included.
+    fn patience(&self) -> Duration;
 
     /// The value under `key` that was set last has replaced an older one, which must not come back.
     fn replaced(&self, key: &ServerKey);

@@ -10,6 +10,8 @@ pub(super) const MIB: u64 = 1 << 20;
 pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::MAX;
 pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 pub(super) const COMMAND_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(60);
+/// Also how long a sync caller on a worker of a runtime waits for another's work, with a server or without.
+pub(crate) const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 pub(super) const RECONNECT_DELAY: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 
 pub(super) const DATABASE: RangeInclusive<u64> = 0..=255;

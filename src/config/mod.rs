@@ -22,6 +22,7 @@ use crate::key::{KeyBuilder, Scope};
 pub use builder::CacheHouseBuilder;
 pub(crate) use endpoint::Address;
 pub use endpoint::Endpoint;
+pub(crate) use limits::DEFAULT_COMMAND_TIMEOUT;
 pub(crate) use load::Sources;
 pub use load::{Config, Setting};
 pub use namespace::NamespaceOptions;

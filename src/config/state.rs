@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
+use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
 use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology};
 use crate::error::Error;
 
@@ -296,7 +296,7 @@ impl ConnectionOptions {
         let second = Duration::from_secs(1);
         let connect_timeout = self.connect_timeout.unwrap_or(5 * second);
         let connect_timeout = within("connect_timeout", connect_timeout, &CONNECT_TIMEOUT).map_err(&mut keep);
-        let command_timeout = self.command_timeout.unwrap_or(second / 4);
+        let command_timeout = self.command_timeout.unwrap_or(DEFAULT_COMMAND_TIMEOUT);
         let command_timeout = within("command_timeout", command_timeout, &COMMAND_TIMEOUT).map_err(&mut keep);
         let pool_size = in_range("pool_size", self.pool_size.unwrap_or(1) as u64, &POOL_SIZE).map_err(&mut keep);
         let max_in_flight = self.max_in_flight.unwrap_or(4096) as u64;

@@ -1,12 +1,13 @@
 //! Direct use: reading, writing and invalidating without any work to run.
 
 use std::any::Any;
+use std::time::Instant;
 
 use super::CacheHandle;
 use super::blocking;
-use super::flight::{Caller, Join};
-use crate::backend::fallback::{Fence, Read, Route};
-use crate::backend::memory::Evicted;
+use super::caller::Caller;
+use super::flight::Stores;
+use crate::backend::fallback::{Read, Route};
 use crate::backend::{Server, ServerError, Unavailable, outcome};
 use crate::codec::ValueCodec;
 use crate::error::Error;
@@ -97,14 +98,14 @@ impl CacheHandle {
             // Not to be stored, and what it would have replaced is out of date.
             return self.remove_key(&key).await.map(|_| ());
         }
-        let (lead, storing) = self.core.flights.take_over(&key, Caller::new(true));
+        let (lead, stores) = self.core.flights.take_over(&key, Caller::new(true));
         // Until the new value is confirmed the old one has to go. The new one stays in memory either way.
-        let pending = Pending::new(self, What::Key(&key), false);
+        let pending = Pending::new(self, What::Key(&key), stores, false);
         // Not what a later writer may have put there since.
         tiers.forget_within(&lead, &key);
-        if let Some(storing) = storing {
-            storing.stored().await;
-        }
+        // Who waits needn't wait for the server.
+        lead.publish(value, true);
+        let in_order = pending.stores_end().await;
         let to_server = match (&tiers.server, tiers.route(&key)) {
             (None, _) => Ok(false),
             (Some(server), Route::Server) => {
@@ -127,11 +128,16 @@ impl CacheHandle {
         };
         let stored = tiers.store(&request, &lead, value, matches!(to_server, Ok(true))).await;
         let result = to_server.and(stored);
-        if result.is_ok() {
-            if let Some(server) = &tiers.server {
-                server.replaced(&key.server_key());
-            }
-            pending.confirm();
+        if result.is_ok()
+            && let Some(server) = &tiers.server
+        {
+            server.replaced(&key.server_key());
+        }
+        // The journal first: once the flight is over, others read from the server what it doesn't name.
+        if result.is_ok() && in_order {
+            pending.confirm()
+        } else {
+            drop(pending)
         }
         lead.finish(value);
         result
@@ -162,12 +168,9 @@ impl CacheHandle {
 
     async fn remove_key(&self, key: &CallKey) -> Result<bool, Error> {
         let tiers = &self.core.tiers;
-        let pending = Pending::new(self, What::Key(key), true);
-        let storing = self.core.flights.invalidate(key);
+        let pending = Pending::new(self, What::Key(key), self.core.flights.invalidate(key), true);
         let in_memory = tiers.forget(key);
-        if let Some(storing) = storing {
-            storing.stored().await;
-        }
+        let in_order = pending.stores_end().await;
         let Some(server) = &tiers.server else {
             pending.confirm();
             return Ok(in_memory);
@@ -176,10 +179,11 @@ impl CacheHandle {
         let removed = server.remove(&key.server_key()).await;
         timer.served(Operation::Remove, outcome(&removed));
         match removed {
-            Ok(on_server) => {
+            Ok(on_server) if in_order => {
                 pending.confirm();
                 Ok(on_server || in_memory)
             }
+            Ok(_) => Err(pending.give_up(ServerError::Unavailable(Unavailable::TimedOut))),
             Err(error) => Err(pending.give_up(error)),
         }
     }
@@ -238,12 +242,10 @@ impl CacheHandle {
             return Err(Error::closed());
         }
         let tiers = &self.core.tiers;
-        let pending = Pending::new(self, What::Matching(&prefix), true);
-        let storing = self.core.flights.invalidate_matching(&prefix);
+        let stores = self.core.flights.invalidate_matching(&prefix);
+        let pending = Pending::new(self, What::Matching(&prefix), stores, true);
         let in_memory = tiers.forget_matching(&prefix);
-        for storing in storing {
-            storing.stored().await;
-        }
+        let in_order = pending.stores_end().await;
         let Some(server) = &tiers.server else {
             pending.confirm();
             return Ok(in_memory);
@@ -252,10 +254,11 @@ impl CacheHandle {
         let cleared = server.clear(&prefix).await;
         timer.served(Operation::Clear, outcome(&cleared));
         match cleared {
-            Ok(on_server) => {
+            Ok(on_server) if in_order => {
                 pending.confirm();
                 Ok(on_server)
             }
+            Ok(_) => Err(pending.give_up(ServerError::Unavailable(Unavailable::TimedOut))),
             Err(error) => Err(pending.give_up(error)),
         }
     }
@@ -270,21 +273,11 @@ impl CacheHandle {
         let (Route::Server, Some(server)) = (tiers.route(key), &tiers.server) else {
             return self.ask_memory(&request, options);
         };
-        let lead = match self.core.flights.join(key, Caller::new(true)) {
-            Join::Lead(lead) => Some(lead),
-            // Somebody computes it: not waited for, and what the server says meanwhile isn't kept.
-            Join::Wait(_) => None,
-        };
-        let read = match &lead {
-            Some(lead) => tiers.read_server(server, &request, lead).await,
-            None => tiers.read_server(server, &request, &Unkept).await,
-        };
-        match read {
+        // A read of its own, whoever computes the value: no call is kept waiting by one that brings no work.
+        let observer = self.core.flights.observe(key, Caller::new(true));
+        match tiers.read_server(server, &request, &observer).await {
             Read::Hit(value) => {
                 self.answered(options, Answer::ServerHit);
-                if let Some(lead) = lead {
-                    lead.finish(&value);
-                }
                 Some(value)
             }
             Read::Miss | Read::Foreign => {
@@ -427,6 +420,8 @@ impl CacheHandle {
 struct Pending<'a> {
     handle: &'a CacheHandle,
     what: What<'a>,
+    /// Stores that were on their way to the server when it began.
+    stores: Stores,
     /// Whether memory is to hold nothing in the end. What read the old value from the server meanwhile may have kept it.
     forget_again: bool,
     confirmed: bool,
@@ -439,10 +434,17 @@ enum What<'a> {
 }
 
 impl<'a> Pending<'a> {
-    fn new(handle: &'a CacheHandle, what: What<'a>, forget_again: bool) -> Self {
+    fn new(handle: &'a CacheHandle, what: What<'a>, stores: Stores, forget_again: bool) -> Self {
         // Without a server, memory is all there is to invalidate.
         let confirmed = handle.core.tiers.server.is_none();
-        Self { handle, what, forget_again, confirmed }
+        Self { handle, what, stores, forget_again, confirmed }
+    }
+
+    /// Waits for the stores, so that what the server is told next comes after them. Whether it does: they may take too long for a
+    /// sync caller, where the program keeps the I/O from running.
+    async fn stores_end(&self) -> bool {
+        let Some(server) = &self.handle.core.tiers.server else { return true };
+        self.stores.ended(Instant::now() + server.patience()).await
     }
 
     /// The server has done it.
@@ -457,6 +459,8 @@ impl<'a> Pending<'a> {
     }
 
     fn journal(&self) -> Result<(), Error> {
+        // What they bring after the journal has been replayed has to go too.
+        self.stores.overtake();
         let tiers = &self.handle.core.tiers;
         match self.what {
             What::Key(key) => tiers.journal_key(key),
@@ -490,16 +494,5 @@ impl Drop for Pending<'_> {
                 core.tiers.forget_matching(prefix);
             }
         }
-    }
-}
-
-/// The fence of a caller that isn't the key's leader: it keeps nothing.
-struct Unkept;
-
-impl Fence for Unkept {
-    fn commit(&self, _: impl FnOnce() -> Evicted) {}
-
-    fn begin_store(&self) -> Option<impl Send> {
-        None::<()>
     }
 }

@@ -4,25 +4,37 @@
 //! nobody joins it any more and nothing that it found is stored.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::thread::{self, ThreadId};
+use std::task::Poll;
+use std::time::Instant;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
-use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
+use super::caller::{Caller, Led, Pulse};
 use crate::backend::fallback::Fence;
+use crate::backend::journal::Journal;
 use crate::backend::memory::Evicted;
+use crate::deadline;
 use crate::key::{CallKey, KeyPrefix};
 
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
-    shards: Box<[Mutex<HashTable<Arc<Flight>>>]>,
+    shards: Box<[Mutex<Shard>]>,
+    /// Takes the keys whose store ended after an invalidation that couldn't wait for it.
+    journal: Arc<Journal>,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// The flight of a key that callers join.
+    current: HashTable<Arc<Flight>>,
+    /// What callers don't join and invalidations have to know of: stores that are under way, and reads by who has no work. A key
+    /// may have several.
+    apart: HashTable<Arc<Flight>>,
 }
 
 /// A power of two, so that the top bits of a hash choose one.
@@ -31,113 +43,174 @@ const SHARDS: usize = 64;
 pub(crate) struct Flight {
     key: CallKey,
     leader: Caller,
+    pulse: Pulse,
     state: Mutex<State>,
-    /// Told when the flight ends and when a store ends.
+    /// Notified when the flight ends and when its store ends.
     changed: Notify,
 }
 
 struct State {
     phase: Phase,
+    /// Callers that have joined.
+    waiters: usize,
     /// The key was invalidated after the flight began.
     invalidated: bool,
     /// The value is on its way to the server.
     storing: bool,
+    /// An invalidation has ended before the store did: once that ends, the key is journalled.
+    overtaken: bool,
 }
 
 enum Phase {
     Running,
     Landed(Arc<dyn Any + Send + Sync>),
     /// The leader's work returned an error.
-    Failed,
+    Failed(Storable),
     /// The leader was dropped, panicked, or found nothing: a waiter takes over.
     Abandoned,
 }
 
-/// Who calls, as far as it decides who may wait for whom.
+/// Whether the server may be given a value that is computed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) is_async: bool,
-    pub(crate) task: Option<tokio::task::Id>,
-    pub(crate) thread: ThreadId,
+pub(crate) enum Storable {
+    Yes,
+    /// The server can't be asked.
+    Unavailable,
+    /// The key holds another type: it's somebody else's.
+    Foreign,
 }
 
 /// What a caller is to its key's flight.
-pub(crate) enum Join<'a> {
-    Lead(Lead<'a>),
+pub(crate) enum Join {
+    Lead(Lead),
     Wait(Arc<Flight>),
 }
 
 /// What a waiter gets.
 pub(crate) enum Outcome {
     Landed(Arc<dyn Any + Send + Sync>),
-    Failed,
+    Failed(Storable),
     Abandoned,
 }
 
 /// The leader's hold on a flight; dropped before it ended, it hands over to a waiter.
-pub(crate) struct Lead<'a> {
-    flights: &'a Flights,
+pub(crate) struct Lead {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    /// Callers don't join any more.
+    left: bool,
+}
+
+/// A read that callers don't wait for. What it finds is kept unless the key is invalidated meanwhile.
+pub(crate) struct Observer {
+    flights: Arc<Flights>,
     flight: Arc<Flight>,
 }
 
+/// Stores that an invalidation waits for.
+#[derive(Default)]
+pub(crate) struct Stores(Vec<Arc<Flight>>);
+
 impl Flights {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect() }
+    pub(crate) fn new(journal: Arc<Journal>) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), journal }
     }
 
     /// Leads the flight of `key`, or waits for the one there is.
-    pub(crate) fn join(&self, key: &CallKey, caller: Caller) -> Join<'_> {
+    pub(crate) fn join(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Join {
         let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.find(key.hash(), |flight| flight.is_of(key)) {
+        if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)) {
+            // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
+            flight.state.lock().waiters += 1;
             return Join::Wait(Arc::clone(flight));
         }
         let flight = Flight::new(key, caller);
-        shard.insert_unique(key.hash(), Arc::clone(&flight), |flight| flight.key.hash());
-        Join::Lead(Lead { flights: self, flight })
+        shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
+        drop(shard);
+        Join::Lead(Lead { flights: Arc::clone(self), flight, left: false })
+    }
+
+    /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.
+    pub(crate) fn observe(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Observer {
+        let flight = Flight::new(key, caller);
+        let mut shard = self.shard(key).lock();
+        let is_led = shard.current.find(key.hash(), |flight| flight.is_of(key)).is_some();
+        flight.state.lock().invalidated = is_led;
+        shard.apart.insert_unique(key.hash(), Arc::clone(&flight), hash);
+        drop(shard);
+        Observer { flights: Arc::clone(self), flight }
     }
 
     /// Leads the flight of `key` for a value that comes from outside: what was under way is invalidated. Returns the stores
     /// to wait for, too.
-    pub(crate) fn take_over(&self, key: &CallKey, caller: Caller) -> (Lead<'_>, Option<Arc<Flight>>) {
+    pub(crate) fn take_over(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Lead, Stores) {
         let flight = Flight::new(key, caller);
         let mut shard = self.shard(key).lock();
-        let before = remove(&mut shard, key);
-        shard.insert_unique(key.hash(), Arc::clone(&flight), |flight| flight.key.hash());
+        let before = shard.take(key);
+        shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        (Lead { flights: self, flight }, before.filter(|before| before.invalidate()))
+        (Lead { flights: Arc::clone(self), flight, left: false }, Stores::invalidated(before))
     }
 
-    /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the store to wait for, if one is on its
-    /// way to the server.
-    pub(crate) fn invalidate(&self, key: &CallKey) -> Option<Arc<Flight>> {
-        let flight = remove(&mut self.shard(key).lock(), key);
-        flight.filter(|flight| flight.invalidate())
+    /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the stores that are on their way to the
+    /// server.
+    pub(crate) fn invalidate(&self, key: &CallKey) -> Stores {
+        let before = self.shard(key).lock().take(key);
+        Stores::invalidated(before)
     }
 
     /// The same for all keys that `prefix` names.
-    pub(crate) fn invalidate_matching(&self, prefix: &KeyPrefix) -> Vec<Arc<Flight>> {
-        let mut out = Vec::new();
-        for shard in &self.shards {
-            out.extend(shard.lock().extract_if(|flight| prefix.matches_key(&flight.key)));
-        }
-        out.retain(|flight| flight.invalidate());
-        out
+    pub(crate) fn invalidate_matching(&self, prefix: &KeyPrefix) -> Stores {
+        self.invalidate_where(|key| prefix.matches_key(key))
     }
 
-    fn shard(&self, key: &CallKey) -> &Mutex<HashTable<Arc<Flight>>> {
+    /// The same for all keys.
+    pub(crate) fn invalidate_all(&self) -> Stores {
+        self.invalidate_where(|_| true)
+    }
+
+    fn invalidate_where(&self, matches: impl Fn(&CallKey) -> bool) -> Stores {
+        let mut before = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            before.extend(shard.apart.iter().filter(|flight| matches(&flight.key)).cloned());
+            before.extend(shard.current.extract_if(|flight| matches(&flight.key)));
+        }
+        Stores::invalidated(before)
+    }
+
+    fn shard(&self, key: &CallKey) -> &Mutex<Shard> {
         &self.shards[(key.hash() >> 48) as usize % SHARDS]
     }
 }
 
-fn remove(shard: &mut HashTable<Arc<Flight>>, key: &CallKey) -> Option<Arc<Flight>> {
-    let entry = shard.find_entry(key.hash(), |flight| flight.is_of(key)).ok()?;
-    Some(entry.remove().0)
+impl Shard {
+    /// All that is under way for `key`, which from here on nobody joins.
+    fn take(&mut self, key: &CallKey) -> Vec<Arc<Flight>> {
+        let mut taken = Vec::new();
+        if let Ok(entry) = self.current.find_entry(key.hash(), |flight| flight.is_of(key)) {
+            taken.push(entry.remove().0);
+        }
+        taken.extend(self.apart.iter_hash(key.hash()).filter(|flight| flight.is_of(key)).cloned());
+        taken
+    }
+}
+
+fn hash(flight: &Arc<Flight>) -> u64 {
+    flight.key.hash()
+}
+
+fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
+    if let Ok(entry) = table.find_entry(flight.key.hash(), |other| Arc::ptr_eq(other, flight)) {
+        entry.remove();
+    }
 }
 
 impl Flight {
     fn new(key: &CallKey, leader: Caller) -> Arc<Self> {
-        let state = State { phase: Phase::Running, invalidated: false, storing: false };
-        Arc::new(Self { key: key.clone(), leader, state: Mutex::new(state), changed: Notify::new() })
+        let state = State { phase: Phase::Running, waiters: 0, invalidated: false, storing: false, overtaken: false };
+        let pulse = Pulse::new(leader);
+        Arc::new(Self { key: key.clone(), leader, pulse, state: Mutex::new(state), changed: Notify::new() })
     }
 
     fn is_of(&self, key: &CallKey) -> bool {
@@ -148,9 +221,8 @@ impl Flight {
         self.leader
     }
 
-    /// Whether the code that asks runs inside this flight's work, and so would wait for itself.
-    pub(crate) fn is_led_here(self: &Arc<Self>) -> bool {
-        LED.with_borrow(|led| led.contains(&(Arc::as_ptr(self) as usize)))
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// How the flight ends.
@@ -160,15 +232,15 @@ impl Flight {
             match &self.state.lock().phase {
                 Phase::Running => {}
                 Phase::Landed(value) => return Outcome::Landed(Arc::clone(value)),
-                Phase::Failed => return Outcome::Failed,
+                Phase::Failed(storable) => return Outcome::Failed(*storable),
                 Phase::Abandoned => return Outcome::Abandoned,
             }
             changed.await;
         }
     }
 
-    /// Waits until nothing is on its way to the server; bounded by the deadline of that operation.
-    pub(crate) async fn stored(&self) {
+    /// Waits until nothing is on its way to the server.
+    async fn stored(&self) {
         loop {
             let changed = self.changed.notified();
             if !self.state.lock().storing {
@@ -178,140 +250,169 @@ impl Flight {
         }
     }
 
-    /// Whether a store has to be waited for.
-    fn invalidate(&self) -> bool {
-        let mut state = self.state.lock();
-        state.invalidated = true;
-        state.storing
-    }
-
     fn end(&self, phase: Phase) {
         self.state.lock().phase = phase;
         self.changed.notify_waiters();
     }
+
+    /// Runs `keep` unless the key has been invalidated since the flight began.
+    fn commit(&self, keep: impl FnOnce() -> Evicted) {
+        let state = self.state.lock();
+        let evicted = if state.invalidated { Evicted::default() } else { keep() };
+        drop(state);
+        drop(evicted);
+    }
 }
 
-impl Lead<'_> {
-    /// Gives those who wait already the value before it's stored; they needn't wait for that.
-    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T) {
-        // The table's hold and this one; whoever else holds the flight waits for it.
-        if Arc::strong_count(&self.flight) > 2 {
+impl Stores {
+    /// Invalidates the flights; those that have a store under way are left.
+    fn invalidated(mut flights: Vec<Arc<Flight>>) -> Self {
+        flights.retain(|flight| {
+            let mut state = flight.state.lock();
+            state.invalidated = true;
+            state.storing
+        });
+        Self(flights)
+    }
+
+    /// Waits until all have ended, which the I/O side sees to. A sync caller waits no longer than until `deadline`, by its own
+    /// clock. Whether all have.
+    pub(crate) async fn ended(&self, deadline: Instant) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let mut all = pin!(async {
+            for flight in &self.0 {
+                flight.stored().await;
+            }
+        });
+        poll_fn(|cx| {
+            if all.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if deadline::is_blocking() && Instant::now() >= deadline {
+                return Poll::Ready(false);
+            }
+            deadline::note(deadline);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The invalidation ends before those that are still under way.
+    pub(crate) fn overtake(&self) {
+        for flight in &self.0 {
+            let mut state = flight.state.lock();
+            state.overtaken |= state.storing;
+        }
+    }
+}
+
+impl Lead {
+    /// Gives those who wait the value before it's stored; they needn't wait for that. With `to_all`, also those who come later.
+    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, to_all: bool) {
+        if to_all || self.flight.state.lock().waiters > 0 {
             self.flight.end(Phase::Landed(Arc::new(value.clone())));
         }
     }
 
     /// The flight has its value.
-    pub(crate) fn finish<T: Clone + Any + Send + Sync>(self, value: &T) {
-        self.leave();
-        // Nobody can join any more, so a single hold means that nobody waits.
-        if Arc::strong_count(&self.flight) > 1 && self.is_running() {
+    pub(crate) fn finish<T: Clone + Any + Send + Sync>(mut self, value: &T) {
+        if self.leave() {
             self.flight.end(Phase::Landed(Arc::new(value.clone())));
         }
     }
 
     /// The leader's work returned an error.
-    pub(crate) fn fail(self) {
+    pub(crate) fn fail(mut self, storable: Storable) {
         self.leave();
-        self.flight.end(Phase::Failed);
+        self.flight.end(Phase::Failed(storable));
     }
 
-    /// Runs the leader's own work, so that a call of the same key in it is known for what it is.
-    pub(crate) fn run<F: Future>(&self, work: F) -> Led<F> {
-        Led { work, flight: Arc::as_ptr(&self.flight) as usize }
+    /// Runs all that the leader does, so that a call of the same key in it is known for what it is.
+    pub(crate) fn run<F: Future>(&self, whole: F) -> Led<'_, F> {
+        self.flight.pulse.run(whole)
     }
 
-    fn is_running(&self) -> bool {
-        matches!(self.flight.state.lock().phase, Phase::Running)
-    }
-
-    fn leave(&self) {
-        let key = &self.flight.key;
-        let mut shard = self.flights.shard(key).lock();
+    /// Callers don't join from here on. Whether one waits.
+    fn leave(&mut self) -> bool {
+        self.left = true;
         // An invalidation may have taken it out, and another may lead the key's next flight.
-        if let Ok(entry) = shard.find_entry(key.hash(), |flight| Arc::ptr_eq(flight, &self.flight)) {
-            entry.remove();
-        }
+        remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
+        let state = self.flight.state.lock();
+        state.waiters > 0 && matches!(state.phase, Phase::Running)
     }
 }
 
-impl Fence for Lead<'_> {
+impl Fence for Lead {
+    type Storing = Storing;
+
     fn commit(&self, keep: impl FnOnce() -> Evicted) {
-        let state = self.flight.state.lock();
-        let evicted = if state.invalidated { Evicted::default() } else { keep() };
-        drop(state);
-        drop(evicted);
+        self.flight.commit(keep);
     }
 
-    fn begin_store(&self) -> Option<impl Send> {
+    fn begin_store(&self) -> Option<Storing> {
+        let key = &self.flight.key;
+        let mut shard = self.flights.shard(key).lock();
         let mut state = self.flight.state.lock();
         if state.invalidated {
             return None;
         }
         state.storing = true;
-        Some(Storing(Arc::clone(&self.flight)))
+        // The leader may leave, or be dropped, before its store ends.
+        shard.apart.insert_unique(key.hash(), Arc::clone(&self.flight), hash);
+        drop((state, shard));
+        Some(Storing { flights: Arc::clone(&self.flights), flight: Arc::clone(&self.flight) })
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Lead {
     fn drop(&mut self) {
-        self.leave();
-        if Arc::strong_count(&self.flight) > 1 && self.is_running() {
+        if !self.left && self.leave() {
             self.flight.end(Phase::Abandoned);
         }
+        self.flight.pulse.stop();
     }
 }
 
-/// A store on its way to the server.
-struct Storing(Arc<Flight>);
+impl Fence for Observer {
+    type Storing = Storing;
+
+    fn commit(&self, keep: impl FnOnce() -> Evicted) {
+        self.flight.commit(keep);
+    }
+
+    /// It has nothing to store.
+    fn begin_store(&self) -> Option<Storing> {
+        None
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        remove(&mut self.flights.shard(&self.flight.key).lock().apart, &self.flight);
+    }
+}
+
+/// A store on its way to the server, held by whatever sends it.
+pub(crate) struct Storing {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+}
 
 impl Drop for Storing {
     fn drop(&mut self) {
-        self.0.state.lock().storing = false;
-        self.0.changed.notify_waiters();
-    }
-}
-
-impl Caller {
-    pub(crate) fn new(is_async: bool) -> Self {
-        Self { is_async, task: tokio::task::try_id(), thread: thread::current().id() }
-    }
-
-    /// Whether the two run in one task, so that one can't go on while the other blocks.
-    pub(crate) fn shares_task_with(&self, other: &Self) -> bool {
-        self.task == other.task && (self.task.is_some() || self.thread == other.thread)
-    }
-}
-
-thread_local! {
-    /// The addresses of the flights whose work this thread is running now, outermost first; never followed.
-    static LED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-pin_project! {
-    /// A leader's work, which knows while it runs whose work it is.
-    pub(crate) struct Led<F> {
-        #[pin]
-        work: F,
-        flight: usize,
-    }
-}
-
-impl<F: Future> Future for Led<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Leave;
-
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                LED.with_borrow_mut(Vec::pop);
-            }
+        let key = &self.flight.key;
+        remove(&mut self.flights.shard(key).lock().apart, &self.flight);
+        let overtaken = {
+            let mut state = self.flight.state.lock();
+            state.storing = false;
+            state.overtaken
+        };
+        if overtaken && self.flights.journal.add_key(key).is_err() {
+            tracing::warn!(target: "cache_house", ?key, "an invalidation is lost");
         }
-
-        let this = self.project();
-        LED.with_borrow_mut(|led| led.push(*this.flight));
-        let _leave = Leave;
-        this.work.poll(cx)
+        self.flight.changed.notify_waiters();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle that programs share, and its calls.
 
 mod blocking;
+mod caller;
 mod direct;
 mod flight;
 mod read_through;
@@ -62,7 +63,9 @@ pub(crate) struct Core {
     pub(crate) defaults: Defaults,
     pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
     pub(crate) hasher: foldhash::quality::RandomState,
-    flights: Flights,
+    flights: Arc<Flights>,
+    /// How long a sync caller on a worker of a runtime waits for another's work.
+    patience: Duration,
     requests: Requests,
     closed: AtomicBool,
 }
@@ -75,6 +78,9 @@ pub(crate) struct Defaults {
     /// Over the others, for calls of a namespace.
     pub(crate) namespaces: Namespaces,
 }
+
+/// How long [`CacheHandle::close`] waits for tasks of a runtime that the program may keep from running.
+const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// Calls that cache the result of work.
 impl CacheHandle {
@@ -373,6 +379,8 @@ impl CacheHandle {
             server.close().await;
         }
         self.core.health.closed();
+        // What is being computed isn't kept any more.
+        let _ = self.core.flights.invalidate_all();
         if let Some(memory) = &self.core.tiers.memory {
             memory.clear();
         }
@@ -391,7 +399,10 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn close(&self) {
-        blocking::drive(self.close_async());
+        let deadline = Instant::now() + LONGEST_CLOSE;
+        if blocking::drive_until(self.close_async(), Some(deadline)).is_none() {
+            tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
+        }
     }
 
     pub(crate) fn new(core: Core, scope: Scope) -> Self {
@@ -421,14 +432,17 @@ impl Core {
         health: Arc<HealthBoard>,
         defaults: Defaults,
         key_builder: Option<Arc<dyn KeyBuilder>>,
+        patience: Duration,
     ) -> Self {
+        let flights = Arc::new(Flights::new(Arc::clone(&tiers.journal)));
         Self {
             tiers,
             health,
             defaults,
             key_builder,
             hasher: foldhash::quality::RandomState::default(),
-            flights: Flights::new(),
+            flights,
+            patience,
             requests: Requests::new(),
             closed: AtomicBool::new(false),
         }

@@ -6,7 +6,8 @@ use std::future::Future;
 
 use super::CacheHandle;
 use super::blocking;
-use super::flight::{Caller, Join, Lead, Outcome};
+use super::caller::Caller;
+use super::flight::{Join, Lead, Outcome, Storable};
 use crate::backend::fallback::{Read, Request, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
@@ -24,13 +25,27 @@ enum Looked<T> {
 }
 
 /// What a call is to the others of its key.
-enum Turn<'a, T> {
+enum Turn<T> {
     /// Another call has brought the value.
     Have(T),
     /// This call looks the value up or computes it, for all who come meanwhile.
-    Lead(Lead<'a>),
+    Lead(Lead, Start),
     /// This call can't wait for the leader and isn't one: it runs its work, and keeps nothing.
     Alone,
+}
+
+/// How a leader begins.
+enum Start {
+    /// By looking whether the value is there.
+    Look,
+    /// By its work: the leader before has looked, and its work failed.
+    Run(Storable),
+}
+
+/// What a leader's look has come to.
+enum Found<T> {
+    Value(T),
+    Nothing(Storable),
 }
 
 impl CacheHandle {
@@ -45,16 +60,20 @@ impl CacheHandle {
     {
         match self.look(&options) {
             Looked::Found(value) => Ok(value),
-            Looked::Uncached => {
-                let timer = self.runs_alone(&options);
-                let result = work();
-                timer.worked();
-                result
-            }
-            Looked::Go(key) => {
-                let caller = Caller::new(false);
-                blocking::drive(self.go(&key, &options, caller, || async { work() }))
-            }
+            // The work runs in the same surroundings, whatever the cache has to wait for before.
+            looked => blocking::in_place(|| match looked {
+                Looked::Found(value) => Ok(value),
+                Looked::Uncached => {
+                    let timer = self.runs_alone(&options);
+                    let result = work();
+                    timer.worked();
+                    result
+                }
+                Looked::Go(key) => {
+                    let caller = Caller::new(false);
+                    blocking::drive(self.go(&key, &options, caller, || async { work() }))
+                }
+            }),
         }
     }
 
@@ -117,74 +136,98 @@ impl CacheHandle {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let (lead, look_again) = match self.take_turn(key, caller).await {
-            (Turn::Have(value), _) => {
+        let (lead, start) = match self.take_turn(key, caller).await {
+            Turn::Have(value) => {
                 self.answered(options, Answer::Coalesced);
                 tracing::debug!(target: "cache_house", ?key, "coalesced");
                 return Ok(value);
             }
-            (Turn::Alone, _) => {
+            Turn::Alone => {
                 let timer = self.runs_alone(options);
                 let result = work().await;
                 timer.worked();
                 return result;
             }
-            (Turn::Lead(lead), look_again) => (lead, look_again),
+            Turn::Lead(lead, start) => (lead, start),
         };
         let request = self.request(key, options);
-        // Whether the server may be given the value.
-        let mut to_server = self.core.tiers.route(key) == Route::Server;
-        if look_again {
-            let (found, storable) = self.look_up(&request, options, &lead).await;
-            if let Some(value) = found {
+        match lead.run(self.look_up_or_run(&request, options, &lead, start, work)).await {
+            Ok(value) => {
                 lead.finish(&value);
-                return Ok(value);
+                Ok(value)
             }
-            to_server = storable;
-        } else {
-            self.answered(options, Answer::Uncached);
+            Err((error, storable)) => {
+                lead.fail(storable);
+                Err(error)
+            }
         }
-        self.core.tiers.counters.runs.add_one();
-        let timer = Timer::start();
-        let result = lead.run(work()).await;
-        timer.worked();
-        let value = match result {
-            Ok(value) => value,
-            Err(error) => {
-                lead.fail();
-                return Err(error);
+    }
+
+    /// What a leader does. An error of the work comes with whether the server might have been given its value.
+    async fn look_up_or_run<T, E, C, Fut>(
+        &self,
+        request: &Request<'_, C>,
+        options: &CacheOptions<C>,
+        lead: &Lead,
+        start: Start,
+        work: impl FnOnce() -> Fut,
+    ) -> Result<T, (E, Storable)>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let storable = match start {
+            Start::Look => match self.look_up(request, options, lead).await {
+                Found::Value(value) => return Ok(value),
+                Found::Nothing(storable) => storable,
+            },
+            Start::Run(storable) => {
+                self.answered(options, Answer::Uncached);
+                storable
             }
         };
-        lead.publish(&value);
-        if let Err(error) = self.core.tiers.store(&request, &lead, &value, to_server).await {
+        self.core.tiers.counters.runs.add_one();
+        let timer = Timer::start();
+        let result = work().await;
+        timer.worked();
+        let value = result.map_err(|error| (error, storable))?;
+        let to_server = storable == Storable::Yes && self.core.tiers.route(request.key) == Route::Server;
+        lead.publish(&value, to_server);
+        if let Err(error) = self.core.tiers.store(request, lead, &value, to_server).await {
             self.tell_not_stored(options, &error);
         }
-        lead.finish(&value);
         Ok(value)
     }
 
-    /// Waits until it's this call's turn, or another has brought the value. The flag says whether the value may be there already.
-    async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> (Turn<'_, T>, bool) {
+    /// Waits until it's this call's turn, or another has brought the value.
+    async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
         loop {
             let flight = match self.core.flights.join(key, caller) {
-                Join::Lead(lead) => return (Turn::Lead(lead), true),
+                Join::Lead(lead) => return Turn::Lead(lead, Start::Look),
                 Join::Wait(flight) => flight,
             };
-            let may_wait = caller.is_async || blocking::may_wait_for(&caller, &flight);
-            if flight.is_led_here() || !may_wait {
-                return (Turn::Alone, false);
+            if flight.pulse().is_here() {
+                return Turn::Alone;
             }
-            match flight.ended().await {
+            let outcome = if caller.is_async {
+                flight.ended().await
+            } else {
+                let patience = blocking::may_wait_for(&caller, &flight, self.core.patience);
+                let Some(patience) = patience else { return Turn::Alone };
+                let Some(outcome) = blocking::ended(&flight, patience).await else { return Turn::Alone };
+                outcome
+            };
+            match outcome {
                 Outcome::Landed(value) => {
                     let value = value.downcast_ref::<T>().cloned();
-                    let Some(value) = value else { return (Turn::Alone, false) };
-                    return (Turn::Have(value), false);
+                    return value.map_or(Turn::Alone, Turn::Have);
                 }
                 // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
-                Outcome::Failed => {
+                Outcome::Failed(storable) => {
                     return match self.core.flights.join(key, caller) {
-                        Join::Lead(lead) => (Turn::Lead(lead), false),
-                        Join::Wait(_) => (Turn::Alone, false),
+                        Join::Lead(lead) => Turn::Lead(lead, Start::Run(storable)),
+                        Join::Wait(_) => Turn::Alone,
                     };
                 }
                 Outcome::Abandoned => {}
@@ -192,13 +235,8 @@ impl CacheHandle {
         }
     }
 
-    /// The value from whoever is asked now, and whether the server may be given one if there is none.
-    async fn look_up<T, C>(
-        &self,
-        request: &Request<'_, C>,
-        options: &CacheOptions<C>,
-        lead: &Lead<'_>,
-    ) -> (Option<T>, bool)
+    /// The value from whoever is asked now, or whether the server may be given one.
+    async fn look_up<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Lead) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -209,16 +247,20 @@ impl CacheHandle {
                 Read::Hit(value) => {
                     self.answered(options, Answer::ServerHit);
                     tracing::debug!(target: "cache_house", key = ?request.key, "hit on the server");
-                    return (Some(value), true);
+                    return Found::Value(value);
                 }
-                read @ (Read::Miss | Read::Foreign) => {
+                Read::Miss => {
                     self.answered(options, Answer::ServerMiss);
-                    return (None, matches!(read, Read::Miss));
+                    return Found::Nothing(Storable::Yes);
+                }
+                Read::Foreign => {
+                    self.answered(options, Answer::ServerMiss);
+                    return Found::Nothing(Storable::Foreign);
                 }
                 Read::Unavailable => {}
             }
         }
-        (self.ask_memory(request, options), false)
+        self.ask_memory(request, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
     }
 
     /// What memory has, which is the last to be asked.

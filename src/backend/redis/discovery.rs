@@ -20,9 +20,10 @@ use super::super::slots::SlotSet;
 use super::cluster;
 use super::layout::{Layout, Map, Shard};
 use super::link::{Connector, Mode, Role};
-use super::node::{Node, Stage};
+use super::node::Node;
 use super::reply::{self, SlotRange};
 use super::roster::Parts;
+use super::stage::Stage;
 use super::supervisor::{Backoff, Driver};
 use super::{Core, Wishes};
 use crate::config::{Address, Expected};
@@ -45,6 +46,8 @@ pub(super) struct Discovery {
     core: Arc<Core>,
     /// Whether it runs on a thread of its own, not in a runtime of the program's.
     has_thread: bool,
+    /// Another one has taken over once the generation is another.
+    generation: u64,
 }
 
 /// What was found.
@@ -58,7 +61,8 @@ impl Discovery {
     /// Starts where I/O runs best: in the multi-thread runtime that `build()` was called in, else on a thread of its own, because a
     /// current-thread runtime may be blocked by the very caller that waits.
     pub(super) fn start(core: Arc<Core>) -> std::io::Result<()> {
-        let discovery = Self { core, has_thread: false };
+        let generation = core.home.generation();
+        let discovery = Self { core, has_thread: false, generation };
         match Handle::try_current() {
             Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
                 handle.spawn(discovery.run());
@@ -66,6 +70,11 @@ impl Discovery {
             }
             _ => discovery.start_on_thread(),
         }
+    }
+
+    /// Starts on a thread of its own, in place of the one that runs.
+    pub(super) fn start_anew(core: Arc<Core>, generation: u64) -> std::io::Result<()> {
+        Self { core, has_thread: true, generation }.start_on_thread()
     }
 
     fn start_on_thread(mut self) -> std::io::Result<()> {
@@ -80,18 +89,24 @@ impl Discovery {
     }
 
     async fn run(self) {
-        let (core, has_thread) = (Arc::clone(&self.core), self.has_thread);
+        let (core, has_thread, generation) = (Arc::clone(&self.core), self.has_thread, self.generation);
+        if !core.home.settle(generation, has_thread) {
+            return;
+        }
         let _guard = Guard(Some(self));
         let (drivers, running, wished) = (JoinSet::new(), HashMap::new(), HashMap::new());
-        let mut nodes = Nodes { core: &core, has_thread, drivers, running, wished };
+        let mut nodes = Nodes { core: &core, has_thread, generation, drivers, running, wished };
         tokio::select! {
             biased;
+            () = core.home.left(generation) => {}
             () = nodes.discover() => {}
             () = core.waiting.sweep(|_| ()) => {}
             () = cluster::replay_journal(&core) => {}
         }
         nodes.close().await;
-        core.advance(Stage::Closed);
+        if core.home.generation() == generation {
+            core.advance(Stage::Closed);
+        }
     }
 }
 
@@ -99,6 +114,7 @@ impl Discovery {
 struct Nodes<'a> {
     core: &'a Arc<Core>,
     has_thread: bool,
+    generation: u64,
     drivers: JoinSet<()>,
     /// By the id of its driver's task.
     running: HashMap<tokio::task::Id, Arc<Node>>,
@@ -206,7 +222,8 @@ impl Nodes<'_> {
 
     fn drive(&mut self, node: &Arc<Node>, delay: Duration) {
         let connector = Connector::new(&self.core.recipe, &node.address, node.role, node.probe_key.clone());
-        let driver = Driver { node: Arc::clone(node), connector, reconnect: self.core.reconnect };
+        let gone = self.core.home.left_at(&node.address);
+        let driver = Driver { node: Arc::clone(node), connector, reconnect: self.core.reconnect, gone };
         let task = self.drivers.spawn(async move {
             if !delay.is_zero() {
                 sleep(delay).await;
@@ -268,7 +285,10 @@ impl Nodes<'_> {
             }
         };
         let stays: HashSet<_> = layout.nodes().iter().map(|node| node.id).collect();
-        self.core.layout.store(Arc::new(layout));
+        let layout = Arc::new(layout);
+        if !self.core.home.while_at(self.generation, || self.core.layout.store(layout)) {
+            return;
+        }
         for node in before.nodes() {
             if !stays.contains(&node.id) {
                 node.advance(Stage::Closing);
@@ -372,6 +392,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let Some(discovery) = self.0.take() else { return };
         let core = Arc::clone(&discovery.core);
+        if core.home.generation() != discovery.generation {
+            return;
+        }
         if core.stage() != Stage::Running {
             core.advance(Stage::Closed);
             return;

@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
+use crate::deadline;
+
 pub(crate) struct InFlight {
     slots: Box<[Slot]>,
     free: Mutex<Vec<u32>>,
@@ -53,6 +55,9 @@ const LOST: u64 = 1;
 pub(crate) enum Unanswered {
     /// It wasn't answered in time.
     Overdue,
+    /// Nor has the sweeper come: the program keeps the runtime of the I/O from running, which says nothing about the server. Only
+    /// for callers that block their thread and look at the clock themselves.
+    Starved,
     /// Its connection is over.
     Lost,
 }
@@ -220,9 +225,24 @@ impl<F: Future> Future for Watched<'_, F> {
         match slot.deadline.load(Ordering::SeqCst) {
             OVERDUE => Poll::Ready(Err(Unanswered::Overdue)),
             LOST => Poll::Ready(Err(Unanswered::Lost)),
+            due if deadline::is_blocking() && is_watched(due) => {
+                let in_flight = this.permit.in_flight;
+                let starved = in_flight.start + Duration::from_nanos(due) + patience_with_sweeper(in_flight.timeout);
+                if Instant::now() >= starved {
+                    return Poll::Ready(Err(Unanswered::Starved));
+                }
+                deadline::note(starved);
+                Poll::Pending
+            }
             _ => Poll::Pending,
         }
     }
+}
+
+/// By how much the sweeper may be late before a caller gives up by itself: as long as it takes on a machine that is merely busy,
+/// and the grace that it gives.
+pub(super) fn patience_with_sweeper(timeout: Duration) -> Duration {
+    timeout / 4 + 2 * TIMER_SLACK
 }
 
 fn is_watched(deadline: u64) -> bool {

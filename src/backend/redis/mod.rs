@@ -7,6 +7,7 @@
 mod batch;
 mod cluster;
 mod discovery;
+mod home;
 mod in_flight;
 mod inspect;
 mod layout;
@@ -16,30 +17,38 @@ mod recent;
 mod reply;
 mod roster;
 mod scan;
+mod stage;
+mod starvation;
 mod supervisor;
 mod tls;
 
 use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fred::types::{Resp3Frame as Frame, Value};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot};
 
 use self::discovery::Discovery;
+use self::home::Home;
 use self::in_flight::InFlight;
 use self::layout::Layout;
 use self::link::Recipe;
-use self::node::{Failed, Node, Shared, Stage};
+use self::node::{Failed, Node, Shared};
 use self::recent::{Invalidated, Recent};
 use self::roster::Roster;
+use self::stage::{Stage, Stages};
 use super::journal::Journal;
 use super::slots::{SLOTS, SlotSet, slot_of};
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
+use crate::deadline;
 use crate::error::Error;
 use crate::health::HealthBoard;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
@@ -65,7 +74,8 @@ struct Core {
     recent: Recent,
     /// Those who wait for a node that they have been redirected to.
     waiting: InFlight,
-    stage: watch::Sender<Stage>,
+    home: Home,
+    stages: Stages,
 }
 
 /// What callers want the discovery to do.
@@ -97,13 +107,21 @@ impl Redis {
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,
-            shared: Shared { max_in_flight, command_timeout, journal, counters, roster: Arc::clone(&roster) },
+            shared: Shared {
+                max_in_flight,
+                command_timeout,
+                journal,
+                counters,
+                roster: Arc::clone(&roster),
+                starvation: Arc::default(),
+            },
             roster,
             layout: ArcSwap::from_pointee(Layout::Unknown),
             wishes: Wishes::default(),
             recent: Recent::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
-            stage: watch::Sender::new(Stage::Running),
+            home: Home::default(),
+            stages: Stages::new(),
         });
         let started = Discovery::start(Arc::clone(&core));
         started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
@@ -138,10 +156,9 @@ impl Redis {
         inspect::servers(&self.core).await
     }
 
-    /// Sends one command about `key` to whoever has it.
     async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
-        let node = self.core.writer(key)?;
-        self.core.send_to(&node, key, command, args).await
+        self.core.leave_starved_runtime();
+        self.core.send(key, command, args).await
     }
 }
 
@@ -153,6 +170,7 @@ impl Drop for Redis {
 
 impl Server for Redis {
     fn is_available(&self, key: &CallKey) -> bool {
+        self.core.leave_starved_runtime();
         match &**self.core.layout.load() {
             Layout::Unknown => false,
             Layout::Single(node) => node.is_available(),
@@ -209,9 +227,37 @@ impl Server for Redis {
         Ok(reply::number(&self.send(key, "EXISTS", vec![named(key)]).await?)? > 0)
     }
 
-    async fn set(&self, key: &ServerKey, value: Bytes, life: Duration) -> Result<(), ServerError> {
-        let args = vec![named(key), Value::Bytes(value), "PX".into(), millis(life).into()];
-        self.send(key, "SET", args).await.map(|_| ())
+    /// A task of the I/O's own sends it: the caller's may be dropped, or never polled again, between two redirects of a cluster.
+    async fn set(
+        &self,
+        key: &ServerKey,
+        value: Bytes,
+        life: Duration,
+        under_way: impl Send + 'static,
+    ) -> Result<(), ServerError> {
+        let (answer, answered) = oneshot::channel();
+        let (core, key) = (Arc::clone(&self.core), key.clone());
+        self.core.home.spawn(async move {
+            let args = vec![named(&key), Value::Bytes(value), "PX".into(), millis(life).into()];
+            let stored = core.send(&key, "SET", args).await.map(|_| ());
+            drop((under_way, core));
+            // A caller that was dropped doesn't listen.
+            let _ = answer.send(stored);
+        });
+        let lost = Err(ServerError::Unavailable(Unavailable::ConnectionLost));
+        match until(Instant::now() + self.patience(), answered).await {
+            Some(answered) => answered.unwrap_or(lost),
+            None => {
+                self.core.shared.starvation.note();
+                Err(ServerError::Unavailable(Unavailable::TimedOut))
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let timeout = self.core.shared.command_timeout;
+        // No redirect is followed once the first timeout has passed, and the last may take one more.
+        2 * timeout + in_flight::patience_with_sweeper(timeout)
     }
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
@@ -241,19 +287,19 @@ impl Server for Redis {
 
 impl Core {
     fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        self.stages.now()
     }
 
     /// Goes on to `stage`, never back.
     fn advance(&self, stage: Stage) {
-        node::advance(&self.stage, stage);
+        self.stages.advance(stage);
         if stage >= Stage::Closing {
             self.layout.store(Arc::new(Layout::Unknown));
         }
     }
 
     async fn reached(&self, stage: Stage) {
-        node::reached(&self.stage, stage).await;
+        self.stages.reached(stage).await;
     }
 
     /// A key to probe a node with that has these slots: one of them, so that a slot which nobody has isn't taken for a
@@ -297,6 +343,12 @@ impl Core {
         }
     }
 
+    /// Sends one command about `key` to whoever has it.
+    async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
+        let node = self.writer(key)?;
+        self.send_to(&node, key, command, args).await
+    }
+
     /// Sends one command about `key` to `node`, and from there to wherever it's redirected.
     async fn send_to(
         &self,
@@ -312,6 +364,21 @@ impl Core {
             (reply, _) => Ok(reply?),
         }
     }
+}
+
+/// Waits for `operation`; a caller that blocks its thread waits until `deadline` at most.
+async fn until<F: Future + Unpin>(deadline: Instant, mut operation: F) -> Option<F::Output> {
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = Pin::new(&mut operation).poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if deadline::is_blocking() && Instant::now() >= deadline {
+            return Poll::Ready(None);
+        }
+        deadline::note(deadline);
+        Poll::Pending
+    })
+    .await
 }
 
 /// A key as an argument.

@@ -10,7 +10,7 @@ use fred::error::Error as FredError;
 use fred::types::{Resp3Frame as Frame, Value};
 use futures_util::future::Either;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::super::journal::Journal;
 use super::super::{ServerError, Unavailable};
@@ -18,6 +18,8 @@ use super::in_flight::{InFlight, Permit, Swept, Unanswered};
 use super::link::{Link, Role};
 use super::reply::{ErrorReply, Redirect};
 use super::roster::{NodeId, Roster};
+use super::stage::{Stage, Stages};
+use super::starvation::Starvation;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};
 use crate::telemetry::Counters;
@@ -45,7 +47,8 @@ pub(crate) struct Node {
     pub(super) counters: Arc<Counters>,
     pub(super) roster: Arc<Roster>,
     pub(super) command_timeout: Duration,
-    stage: watch::Sender<Stage>,
+    pub(super) starvation: Arc<Starvation>,
+    stages: Stages,
 }
 
 /// What all nodes of a handle have in common.
@@ -55,6 +58,7 @@ pub(super) struct Shared {
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) roster: Arc<Roster>,
+    pub(super) starvation: Arc<Starvation>,
 }
 
 /// Why a node didn't do what it was asked.
@@ -78,14 +82,6 @@ impl From<ServerError> for Failed {
     fn from(error: ServerError) -> Self {
         Self::Server(error)
     }
-}
-
-/// How far the end of a node has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    Running,
-    Closing,
-    Closed,
 }
 
 /// The commands that a cache can't do without.
@@ -112,7 +108,8 @@ impl Node {
             counters: Arc::clone(&shared.counters),
             roster: Arc::clone(&shared.roster),
             command_timeout: shared.command_timeout,
-            stage: watch::Sender::new(Stage::Running),
+            starvation: Arc::clone(&shared.starvation),
+            stages: Stages::new(),
         }
     }
 
@@ -203,6 +200,11 @@ impl Node {
             Err(Unanswered::Lost) => {
                 self.counters.server_errors.add_one();
                 unavailable(Unavailable::ConnectionLost)
+            }
+            Err(Unanswered::Starved) => {
+                self.counters.server_timeouts.add_one();
+                self.starvation.note();
+                unavailable(Unavailable::TimedOut)
             }
             // The sweeper has counted it towards the circuit, unless the program itself was the reason.
             Err(Unanswered::Overdue) => {
@@ -325,34 +327,20 @@ impl Node {
 /// How a node ends.
 impl Node {
     pub(super) fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        self.stages.now()
     }
 
     /// Goes on to `stage`, never back.
     pub(super) fn advance(&self, stage: Stage) {
-        advance(&self.stage, stage);
+        self.stages.advance(stage);
         if stage >= Stage::Closing {
             self.link.store(None);
         }
     }
 
     pub(super) async fn reached(&self, stage: Stage) {
-        reached(&self.stage, stage).await;
+        self.stages.reached(stage).await;
     }
-}
-
-/// Goes on to `stage`, never back.
-pub(super) fn advance(stages: &watch::Sender<Stage>, stage: Stage) {
-    stages.send_if_modified(|now| {
-        let later = stage > *now;
-        *now = (*now).max(stage);
-        later
-    });
-}
-
-pub(super) async fn reached(stages: &watch::Sender<Stage>, stage: Stage) {
-    // Fails only when the sender is gone, and that is borrowed here.
-    let _ = stages.subscribe().wait_for(|now| *now >= stage).await;
 }
 
 impl Drop for Node {

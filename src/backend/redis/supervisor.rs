@@ -10,8 +10,9 @@ use rand::Rng;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::link::{Connector, Ended, Identity, Link, Role};
-use super::node::{Node, Stage};
+use super::node::Node;
 use super::scan;
+use super::stage::Stage;
 use crate::config::Reconnect;
 use crate::health::{Reason, ReasonKind};
 
@@ -20,6 +21,8 @@ pub(super) struct Driver {
     pub(super) node: Arc<Node>,
     pub(super) connector: Connector,
     pub(super) reconnect: Reconnect,
+    /// Connections from before that the server may still read from.
+    pub(super) gone: Vec<Identity>,
 }
 
 /// How often an idle connection is asked whether it's alive.
@@ -46,7 +49,7 @@ impl Driver {
     /// Until the node is told to close; then no connection is left.
     async fn supervise(&self) {
         let mut backoff = Backoff::new(self.reconnect);
-        let mut gone = Vec::new();
+        let mut gone = self.gone.clone();
         while self.node.stage() == Stage::Running {
             let Some(attempt) = self.unless_closing(self.connector.connect()).await else { return };
             match attempt {
@@ -208,6 +211,7 @@ impl Driver {
     }
 
     async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+        self.node.starvation.relieve();
         match self.probe(link, ended).await {
             Probe::Answered => self.replay_while_closed(link).await,
             Probe::NotReady(reason) => {

@@ -12,21 +12,25 @@ fn key(namespace: &str, name: &str) -> CallKey {
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 
-fn lead<'a>(flights: &'a Flights, key: &CallKey) -> Lead<'a> {
+fn flights() -> Arc<Flights> {
+    Arc::new(Flights::new(Arc::default()))
+}
+
+fn lead(flights: &Arc<Flights>, key: &CallKey) -> Lead {
     match flights.join(key, Caller::new(true)) {
         Join::Lead(lead) => lead,
         Join::Wait(_) => panic!("another leads"),
     }
 }
 
-fn wait(flights: &Flights, key: &CallKey) -> Arc<Flight> {
+fn wait(flights: &Arc<Flights>, key: &CallKey) -> Arc<Flight> {
     match flights.join(key, Caller::new(true)) {
         Join::Lead(_) => panic!("nobody leads"),
         Join::Wait(flight) => flight,
     }
 }
 
-fn keeps(lead: &Lead<'_>) -> bool {
+fn keeps(lead: &Lead) -> bool {
     let mut kept = false;
     lead.commit(|| {
         kept = true;
@@ -38,13 +42,13 @@ fn keeps(lead: &Lead<'_>) -> bool {
 fn landed(outcome: Outcome) -> Option<u32> {
     match outcome {
         Outcome::Landed(value) => value.downcast_ref().copied(),
-        Outcome::Failed | Outcome::Abandoned => None,
+        Outcome::Failed(_) | Outcome::Abandoned => None,
     }
 }
 
 #[tokio::test]
 async fn those_who_wait_get_the_leaders_value() {
-    let flights = Flights::new();
+    let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
     let mut early = pin!(flight.ended());
@@ -57,23 +61,23 @@ async fn those_who_wait_get_the_leaders_value() {
 
 #[tokio::test]
 async fn a_leader_that_is_dropped_or_fails_says_so() {
-    let flights = Flights::new();
+    let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
     drop(leader);
     assert!(matches!(flight.ended().await, Outcome::Abandoned));
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
-    leader.fail();
-    assert!(matches!(flight.ended().await, Outcome::Failed));
+    leader.fail(Storable::Foreign);
+    assert!(matches!(flight.ended().await, Outcome::Failed(Storable::Foreign)));
 }
 
 #[test]
 fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
-    let flights = Flights::new();
+    let flights = flights();
     let (one, other) = (lead(&flights, &key("n", "a")), lead(&flights, &key("m", "a")));
     assert!(keeps(&one) && keeps(&other));
-    assert!(flights.invalidate(&key("n", "a")).is_none());
+    assert!(flights.invalidate(&key("n", "a")).0.is_empty());
     assert!(!keeps(&one) && one.begin_store().is_none());
     let fresh = lead(&flights, &key("n", "a"));
     one.finish(&1_u32);
@@ -83,24 +87,95 @@ fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
     assert!(!keeps(&other) && keeps(&fresh));
 }
 
+/// Far more than it takes; only a blocked thread would look at it.
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Whether nothing has to be waited for.
+fn is_settled(stores: &Stores) -> bool {
+    let mut ended = pin!(stores.ended(far()));
+    futures::FutureExt::now_or_never(ended.as_mut()).is_some()
+}
+
 #[tokio::test]
-async fn who_invalidates_waits_for_a_store_that_is_under_way() {
-    let flights = Flights::new();
+async fn an_invalidation_waits_for_a_store_that_is_under_way() {
+    let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
-    let flight = flights.invalidate(&key("n", "a")).expect("a store is under way");
-    let mut stored = pin!(flight.stored());
-    assert!(futures::poll!(stored.as_mut()).is_pending());
+    let stores = flights.invalidate(&key("n", "a"));
+    let mut ended = pin!(stores.ended(far()));
+    assert!(futures::poll!(ended.as_mut()).is_pending());
     drop(storing);
-    tokio::time::timeout(Duration::from_secs(5), stored).await.expect("the store has ended");
+    assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the store has ended"));
+}
+
+#[test]
+fn each_invalidation_sees_a_store_until_it_ends() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let storing = leader.begin_store().expect("nothing was invalidated");
+    // Invalidated more than once, by key and by prefix, also once its leader has gone.
+    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
+    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
+    drop(leader);
+    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
+    assert!(!is_settled(&flights.invalidate_matching(&KeyPrefix::of_scope("p:n:"))));
+    assert!(!is_settled(&flights.take_over(&key("n", "a"), Caller::new(true)).1));
+    assert!(is_settled(&flights.invalidate(&key("m", "a"))));
+    drop(storing);
+    assert!(is_settled(&flights.invalidate(&key("n", "a"))));
+    assert!(flights.shards.iter().all(|shard| shard.lock().apart.is_empty()));
+}
+
+#[test]
+fn a_store_that_ends_after_its_invalidation_is_journalled() {
+    let journal = Arc::new(Journal::default());
+    let flights = Arc::new(Flights::new(Arc::clone(&journal)));
+    let leader = lead(&flights, &key("n", "a"));
+    let storing = leader.begin_store().expect("nothing was invalidated");
+    let stores = flights.invalidate(&key("n", "a"));
+    // A thread that blocks gives up by its own clock.
+    let past = Instant::now();
+    let (given_up, _) = deadline::observe(|| futures::FutureExt::now_or_never(stores.ended(past)));
+    assert_eq!(given_up, Some(false));
+    stores.overtake();
+    assert!(!journal.blocks(&key("n", "a")));
+    drop(storing);
+    assert!(journal.blocks(&key("n", "a")));
+}
+
+#[test]
+fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
+    let flights = flights();
+    let observer = flights.observe(&key("n", "a"), Caller::new(true));
+    drop(lead(&flights, &key("n", "a")));
+    let keeps = || {
+        let mut kept = false;
+        observer.commit(|| {
+            kept = true;
+            Evicted::default()
+        });
+        kept
+    };
+    assert!(keeps());
+    flights.invalidate(&key("n", "a"));
+    assert!(!keeps());
+    drop(observer);
+    // Nor anything while another leads, an insert perhaps.
+    let leader = lead(&flights, &key("n", "a"));
+    let observer = flights.observe(&key("n", "a"), Caller::new(true));
+    observer.commit(|| unreachable!("the leader may know better"));
+    drop((leader, observer));
+    assert!(flights.shards.iter().all(|shard| shard.lock().apart.is_empty()));
 }
 
 #[test]
 fn a_value_from_outside_takes_the_key_over() {
-    let flights = Flights::new();
+    let flights = flights();
     let computing = lead(&flights, &key("n", "a"));
-    let (inserting, storing) = flights.take_over(&key("n", "a"), Caller::new(false));
-    assert!(storing.is_none() && !keeps(&computing) && keeps(&inserting));
+    let (inserting, stores) = flights.take_over(&key("n", "a"), Caller::new(false));
+    assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);
     inserting.finish(&5_u32);
@@ -109,13 +184,13 @@ fn a_value_from_outside_takes_the_key_over() {
 
 #[test]
 fn work_knows_its_own_flight_while_it_runs_and_only_then() {
-    let flights = Flights::new();
+    let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
-    assert!(!flight.is_led_here());
-    futures::executor::block_on(leader.run(async { assert!(flight.is_led_here()) }));
-    assert!(!flight.is_led_here());
+    assert!(!flight.pulse().is_here());
+    futures::executor::block_on(leader.run(async { assert!(flight.pulse().is_here()) }));
+    assert!(!flight.pulse().is_here());
     let panics = leader.run(async { panic!("the user's own") });
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| futures::executor::block_on(panics)));
-    assert!(caught.is_err() && !flight.is_led_here());
+    assert!(caught.is_err() && !flight.pulse().is_here());
 }
