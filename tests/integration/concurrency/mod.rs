@@ -3,6 +3,8 @@
 mod coalescing;
 mod failures;
 mod fences;
+mod liveness;
+mod places;
 mod user_code;
 
 use std::sync::Arc;
