@@ -212,6 +212,7 @@ mod health;
 mod key;
 mod options;
 mod telemetry;
+mod watchdog;
 
 pub use backend::ServerReport;
 #[cfg(feature = "macros")]

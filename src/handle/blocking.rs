@@ -21,10 +21,7 @@ use crate::deadline;
 /// How long a parked thread takes no look at what it waits for, should nothing wake it and no deadline be noted.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// How often a sync caller makes sure that the leader it waits for gets to run.
-const PULSE: Duration = Duration::from_secs(1);
-
-/// How long a sync caller waits for a sync leader, whose pulse can't be felt: two whose works wait for each other end that way.
+/// How long a sync caller waits for another's work: two whose works wait for each other end that way.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs `operation` to its end on this thread. Needs no runtime, and may be called inside any.
@@ -83,41 +80,22 @@ pub(super) fn may_wait_for(caller: &Caller, flight: &Flight, patience: Duration)
         // A task of another runtime may wait for this one, and that of a `LocalSet` ran here too.
         Place::Worker => Some(patience),
         Place::CurrentThread => None,
-        Place::Free => (!is_here).then_some(Duration::MAX),
+        Place::Free => (!is_here).then_some(LONGEST_WAIT),
     }
 }
 
-/// How `flight` ends, for a sync caller that waits for `patience` at most; `None` if it hasn't ended then, or its leader doesn't get
-/// to run.
+/// How `flight` ends, for a sync caller that waits for `patience` at most; `None` if it hasn't ended then.
 pub(super) async fn ended(flight: &Flight, patience: Duration) -> Option<Outcome> {
-    let begun = Instant::now();
+    let deadline = Instant::now() + patience;
     let mut ended = pin!(flight.ended());
-    let mut look = begun + PULSE;
-    let mut beats = None;
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = ended.as_mut().poll(cx) {
             return Poll::Ready(Some(outcome));
         }
-        let now = Instant::now();
-        if now.duration_since(begun) >= patience {
+        if Instant::now() >= deadline {
             return Poll::Ready(None);
         }
-        if flight.leader().is_async && now >= look {
-            let seen = flight.pulse().beats();
-            if beats == Some(seen) {
-                // Asked to go on, it hasn't been polled for a whole second.
-                return Poll::Ready(None);
-            }
-            beats = Some(seen);
-            flight.pulse().ask();
-            look = now + PULSE;
-        }
-        if let Some(end) = begun.checked_add(patience) {
-            deadline::note(end);
-        }
-        if flight.leader().is_async {
-            deadline::note(look);
-        }
+        deadline::note(deadline);
         Poll::Pending
     })
     .await

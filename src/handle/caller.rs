@@ -26,9 +26,13 @@ pub(crate) struct Pulse {
     /// The thread on which it was polled last.
     thread: AtomicU64,
     polls: AtomicU64,
+    /// How often it had been when it was asked to go on; [`NEVER`] before.
+    asked: AtomicU64,
     /// Has it polled again.
     waker: AtomicWaker,
 }
+
+const NEVER: u64 = u64::MAX;
 
 thread_local! {
     static THREAD: Cell<u64> = const { Cell::new(0) };
@@ -59,7 +63,12 @@ impl ThreadNumber {
 
 impl Pulse {
     pub(crate) fn new(leader: Caller) -> Self {
-        Self { thread: AtomicU64::new(leader.thread.0), polls: AtomicU64::new(0), waker: AtomicWaker::new() }
+        Self {
+            thread: AtomicU64::new(leader.thread.0),
+            polls: AtomicU64::new(0),
+            asked: AtomicU64::new(NEVER),
+            waker: AtomicWaker::new(),
+        }
     }
 
     /// Whether this very thread ran the leader last.
@@ -73,14 +82,14 @@ impl Pulse {
         LED.try_with(|led| led.borrow().contains(&self.address())).unwrap_or(false)
     }
 
-    /// How often the leader has been polled. One that is asked to go on by [`ask`](Self::ask) and isn't polled then doesn't get to
-    /// run.
-    pub(crate) fn beats(&self) -> u64 {
-        self.polls.load(Ordering::Relaxed)
+    /// Whether the leader hasn't been polled since it was [asked](Self::ask) to go on.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
     }
 
     /// Has the leader polled again.
-    pub(crate) fn ask(&self) {
+    pub(super) fn ask(&self) {
+        self.asked.store(self.polls.load(Ordering::Relaxed), Ordering::Relaxed);
         self.waker.wake();
     }
 

@@ -6,9 +6,9 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -20,12 +20,16 @@ use crate::backend::journal::Journal;
 use crate::backend::memory::Evicted;
 use crate::deadline;
 use crate::key::{CallKey, KeyPrefix};
+use crate::watchdog::{self, Attention, Watched};
 
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
     /// Takes the keys whose store ended after an invalidation that couldn't wait for it.
     journal: Arc<Journal>,
+    /// The watchdog makes sure that leaders that are waited for get to run.
+    attention: Attention,
+    me: Weak<Self>,
 }
 
 #[derive(Default)]
@@ -36,6 +40,9 @@ struct Shard {
     /// may have several.
     apart: HashTable<Arc<Flight>>,
 }
+
+/// How often leaders that are waited for are asked to go on.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// A power of two, so that the top bits of a hash choose one.
 const SHARDS: usize = 64;
@@ -112,8 +119,9 @@ pub(crate) struct Observer {
 pub(crate) struct Stores(Vec<Arc<Flight>>);
 
 impl Flights {
-    pub(crate) fn new(journal: Arc<Journal>) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), journal }
+    pub(crate) fn new(journal: Arc<Journal>) -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Arc::new_cyclic(|me| Self { shards, journal, attention: Attention::none(), me: Weak::clone(me) })
     }
 
     /// Leads the flight of `key`, or waits for the one there is.
@@ -122,7 +130,10 @@ impl Flights {
         if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)) {
             // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
             flight.state.lock().waiters += 1;
-            return Join::Wait(Arc::clone(flight));
+            let flight = Arc::clone(flight);
+            drop(shard);
+            self.attention.ask(|| Weak::clone(&self.me) as _);
+            return Join::Wait(flight);
         }
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
@@ -181,6 +192,47 @@ impl Flights {
 
     fn shard(&self, key: &CallKey) -> &Mutex<Shard> {
         &self.shards[(key.hash() >> 48) as usize % SHARDS]
+    }
+}
+
+impl Watched for Flights {
+    /// Asks each leader that is waited for to go on. One that hasn't since it was asked the last time doesn't get to run: its
+    /// task is busy or blocked, or its future isn't polled any more. Somebody else takes over, and what it finds isn't kept.
+    fn look(&self, now: Instant) -> Option<Instant> {
+        let waited_for = |flight: &&Arc<Flight>| {
+            let state = flight.state.lock();
+            state.waiters > 0 && matches!(state.phase, Phase::Running)
+        };
+        let (mut stuck, mut asked) = (Vec::new(), Vec::new());
+        for shard in &self.shards {
+            for flight in shard.lock().current.iter().filter(waited_for) {
+                // A sync leader is on its thread, whatever it does there.
+                let list = if flight.leader.is_async && flight.pulse.is_stuck() { &mut stuck } else { &mut asked };
+                list.push(Arc::clone(flight));
+            }
+        }
+        let waits = !asked.is_empty();
+        // Wakers are the user's code.
+        for flight in asked {
+            flight.pulse.ask();
+        }
+        for flight in stuck {
+            remove(&mut self.shard(&flight.key).lock().current, &flight);
+            let mut state = flight.state.lock();
+            state.invalidated = true;
+            if matches!(state.phase, Phase::Running) {
+                state.phase = Phase::Abandoned;
+            }
+            drop(state);
+            flight.changed.notify_waiters();
+        }
+        let next = now + PULSE;
+        if waits {
+            return Some(next);
+        }
+        let one_waits =
+            || self.shards.iter().any(|shard| shard.lock().current.iter().any(|flight| waited_for(&flight)));
+        self.attention.end(|| one_waits().then_some(next))
     }
 }
 
@@ -275,8 +327,7 @@ impl Stores {
         Self(flights)
     }
 
-    /// Waits until all have ended, which the I/O side sees to. A sync caller waits no longer than until `deadline`, by its own
-    /// clock. Whether all have.
+    /// Waits until all have ended, which the I/O side sees to, but not past `deadline`. Whether all have.
     pub(crate) async fn ended(&self, deadline: Instant) -> bool {
         if self.0.is_empty() {
             return true;
@@ -286,15 +337,13 @@ impl Stores {
                 flight.stored().await;
             }
         });
+        let mut late = pin!(watchdog::sleep_until(deadline));
         poll_fn(|cx| {
             if all.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            if deadline::is_blocking() && Instant::now() >= deadline {
-                return Poll::Ready(false);
-            }
             deadline::note(deadline);
-            Poll::Pending
+            late.as_mut().poll(cx).map(|()| false)
         })
         .await
     }

@@ -434,7 +434,7 @@ impl Core {
         key_builder: Option<Arc<dyn KeyBuilder>>,
         patience: Duration,
     ) -> Self {
-        let flights = Arc::new(Flights::new(Arc::clone(&tiers.journal)));
+        let flights = Flights::new(Arc::clone(&tiers.journal));
         Self {
             tiers,
             health,

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
 use crate::deadline;
+use crate::watchdog::{Attention, Watched};
 
 pub(crate) struct InFlight {
     slots: Box<[Slot]>,
@@ -24,11 +26,15 @@ pub(crate) struct InFlight {
     /// Set while the sweeper sleeps until there is something to watch.
     asleep: AtomicBool,
     started: Notify,
+    /// The watchdog ends what the sweeper doesn't, where the program keeps that from running.
+    attention: Attention,
+    me: Weak<Self>,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// When to give up, in nanoseconds since the start; [`FREE`], [`OVERDUE`] or [`LOST`].
+    /// When to give up, in nanoseconds since the start; [`FREE`], [`OVERDUE`], [`LOST`] or
+    /// [`STARVED_OUT`].
     deadline: AtomicU64,
     waker: AtomicWaker,
 }
@@ -49,14 +55,14 @@ const CROWD: usize = 8;
 const FREE: u64 = u64::MAX;
 const OVERDUE: u64 = 0;
 const LOST: u64 = 1;
+const STARVED_OUT: u64 = 2;
 
 /// Why an operation was given up on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unanswered {
     /// It wasn't answered in time.
     Overdue,
-    /// Nor has the sweeper come: the program keeps the runtime of the I/O from running, which says nothing about the server. Only
-    /// for callers that block their thread and look at the clock themselves.
+    /// Nor has the sweeper come: the program keeps the runtime of the I/O from running, which says nothing about the server.
     Starved,
     /// Its connection is over.
     Lost,
@@ -79,18 +85,20 @@ pub(crate) struct Swept {
 }
 
 impl InFlight {
-    pub(crate) fn new(capacity: usize, timeout: Duration) -> Self {
+    pub(crate) fn new(capacity: usize, timeout: Duration) -> Arc<Self> {
         let slot = |_| Slot { deadline: AtomicU64::new(FREE), waker: AtomicWaker::new() };
         // `max_in_flight` is at most 2^20.
         let free = (0..capacity as u32).rev().collect();
-        Self {
+        Arc::new_cyclic(|me| Self {
             slots: (0..capacity).map(slot).collect(),
             free: Mutex::new(free),
             timeout,
             start: Instant::now(),
             asleep: AtomicBool::new(false),
             started: Notify::new(),
-        }
+            attention: Attention::none(),
+            me: Weak::clone(me),
+        })
     }
 
     /// `None` while as many are in flight as may be.
@@ -104,6 +112,7 @@ impl InFlight {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.started.notify_one();
         }
+        self.attention.ask(|| Weak::clone(&self.me) as _);
         Some(permit)
     }
 
@@ -178,6 +187,16 @@ impl InFlight {
     }
 }
 
+impl Watched for InFlight {
+    fn look(&self, now: Instant) -> Option<Instant> {
+        let patience = patience_with_sweeper(self.timeout);
+        let since = nanos(now.saturating_duration_since(self.start)).saturating_sub(nanos(patience));
+        self.wake(&self.mark(since, STARVED_OUT));
+        let next = || self.next_deadline().map(|next| self.start + Duration::from_nanos(next) + patience);
+        next().or_else(|| self.attention.end(next))
+    }
+}
+
 impl<'a> Permit<'a> {
     /// Whether many others were in flight when it was given.
     pub(crate) fn is_in_a_crowd(&self) -> bool {
@@ -185,8 +204,8 @@ impl<'a> Permit<'a> {
     }
 
     /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.
-    pub(crate) fn run<F: Future>(self, operation: F) -> Watched<'a, F> {
-        Watched { operation, permit: self }
+    pub(crate) fn run<F: Future>(self, operation: F) -> Timed<'a, F> {
+        Timed { operation, permit: self }
     }
 
     fn slot(&self) -> &'a Slot {
@@ -205,14 +224,14 @@ impl Drop for Permit<'_> {
 
 pin_project! {
     /// An operation that is given up on when it's overdue.
-    pub(crate) struct Watched<'a, F> {
+    pub(crate) struct Timed<'a, F> {
         #[pin]
         operation: F,
         permit: Permit<'a>,
     }
 }
 
-impl<F: Future> Future for Watched<'_, F> {
+impl<F: Future> Future for Timed<'_, F> {
     type Output = Result<F::Output, Unanswered>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -225,6 +244,7 @@ impl<F: Future> Future for Watched<'_, F> {
         match slot.deadline.load(Ordering::SeqCst) {
             OVERDUE => Poll::Ready(Err(Unanswered::Overdue)),
             LOST => Poll::Ready(Err(Unanswered::Lost)),
+            STARVED_OUT => Poll::Ready(Err(Unanswered::Starved)),
             due if deadline::is_blocking() && is_watched(due) => {
                 let in_flight = this.permit.in_flight;
                 let starved = in_flight.start + Duration::from_nanos(due) + patience_with_sweeper(in_flight.timeout);
@@ -246,7 +266,7 @@ pub(super) fn patience_with_sweeper(timeout: Duration) -> Duration {
 }
 
 fn is_watched(deadline: u64) -> bool {
-    !matches!(deadline, FREE | OVERDUE | LOST)
+    !matches!(deadline, FREE | OVERDUE | LOST | STARVED_OUT)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -23,11 +23,8 @@ mod supervisor;
 mod tls;
 
 use std::collections::HashSet;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -48,7 +45,6 @@ use super::journal::Journal;
 use super::slots::{SLOTS, SlotSet, slot_of};
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
-use crate::deadline;
 use crate::error::Error;
 use crate::health::HealthBoard;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
@@ -73,7 +69,9 @@ struct Core {
     wishes: Wishes,
     recent: Recent,
     /// Those who wait for a node that they have been redirected to.
-    waiting: InFlight,
+    waiting: Arc<InFlight>,
+    /// Those who wait for a store, which a task of the I/O sends.
+    stores: Arc<InFlight>,
     home: Home,
     stages: Stages,
 }
@@ -86,6 +84,9 @@ struct Wishes {
     /// Connect to these, which redirects have named.
     addresses: Mutex<HashSet<Address>>,
 }
+
+/// No redirect is followed once a command's first timeout has passed, and the last may take one more.
+const STORE_TIMEOUTS: u32 = 2;
 
 /// Addresses that redirects may name before they are looked into.
 const MAX_WISHES: usize = 64;
@@ -120,6 +121,7 @@ impl Redis {
             wishes: Wishes::default(),
             recent: Recent::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
+            stores: InFlight::new(max_in_flight, STORE_TIMEOUTS * command_timeout),
             home: Home::default(),
             stages: Stages::new(),
         });
@@ -235,6 +237,9 @@ impl Server for Redis {
         life: Duration,
         under_way: impl Send + 'static,
     ) -> Result<(), ServerError> {
+        let Some(permit) = self.core.stores.enter() else {
+            return Err(ServerError::Unavailable(Unavailable::Shed));
+        };
         let (answer, answered) = oneshot::channel();
         let (core, key) = (Arc::clone(&self.core), key.clone());
         self.core.home.spawn(async move {
@@ -244,10 +249,10 @@ impl Server for Redis {
             // A caller that was dropped doesn't listen.
             let _ = answer.send(stored);
         });
-        let lost = Err(ServerError::Unavailable(Unavailable::ConnectionLost));
-        match until(Instant::now() + self.patience(), answered).await {
-            Some(answered) => answered.unwrap_or(lost),
-            None => {
+        match permit.run(answered).await {
+            Ok(answered) => answered.unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost))),
+            // The task doesn't get to run.
+            Err(_) => {
                 self.core.shared.starvation.note();
                 Err(ServerError::Unavailable(Unavailable::TimedOut))
             }
@@ -255,9 +260,8 @@ impl Server for Redis {
     }
 
     fn patience(&self) -> Duration {
-        let timeout = self.core.shared.command_timeout;
-        // No redirect is followed once the first timeout has passed, and the last may take one more.
-        2 * timeout + in_flight::patience_with_sweeper(timeout)
+        let timeout = STORE_TIMEOUTS * self.core.shared.command_timeout;
+        timeout + in_flight::patience_with_sweeper(timeout)
     }
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
@@ -364,21 +368,6 @@ impl Core {
             (reply, _) => Ok(reply?),
         }
     }
-}
-
-/// Waits for `operation`; a caller that blocks its thread waits until `deadline` at most.
-async fn until<F: Future + Unpin>(deadline: Instant, mut operation: F) -> Option<F::Output> {
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = Pin::new(&mut operation).poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        if deadline::is_blocking() && Instant::now() >= deadline {
-            return Poll::Ready(None);
-        }
-        deadline::note(deadline);
-        Poll::Pending
-    })
-    .await
 }
 
 /// A key as an argument.

@@ -35,7 +35,7 @@ pub(crate) struct Node {
     standing: ArcSwapOption<Link>,
     /// Some while the circuit is closed: calls may go to the server.
     link: ArcSwapOption<Link>,
-    in_flight: InFlight,
+    in_flight: Arc<InFlight>,
     /// Timeouts and connection errors since the last answer.
     failures: AtomicU32,
     /// Tells the driver that the circuit has been opened under it, and why.

@@ -13,7 +13,7 @@ fn key(namespace: &str, name: &str) -> CallKey {
 }
 
 fn flights() -> Arc<Flights> {
-    Arc::new(Flights::new(Arc::default()))
+    Flights::new(Arc::default())
 }
 
 fn lead(flights: &Arc<Flights>, key: &CallKey) -> Lead {
@@ -131,7 +131,7 @@ fn each_invalidation_sees_a_store_until_it_ends() {
 #[test]
 fn a_store_that_ends_after_its_invalidation_is_journalled() {
     let journal = Arc::new(Journal::default());
-    let flights = Arc::new(Flights::new(Arc::clone(&journal)));
+    let flights = Flights::new(Arc::clone(&journal));
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
     let stores = flights.invalidate(&key("n", "a"));

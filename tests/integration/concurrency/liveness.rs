@@ -104,16 +104,20 @@ fn a_handler_of_select_may_invalidate_what_another_branch_fills() {
         let server = Server::start();
         let cache = connected(&server);
         current_thread().block_on(async {
-            for _ in 0..50 {
+            for round in 0..200 {
                 let mut fill = pin!(cache.cached_async(call("f"), async || 1));
                 for polls in 0.. {
                     tokio::select! {
                         biased;
                         _ = fill.as_mut() => break,
-                        () = tokio::task::yield_now(), if polls > 0 => {}
+                        () = tokio::time::sleep(Duration::from_micros(20)) => {}
                     }
-                    cache.remove_async(call("f")).await.expect("the server is there");
+                    // Once, while it looks, or stores, or after.
+                    if polls == round % 20 {
+                        cache.remove_async(call("f")).await.expect("the server is there");
+                    }
                 }
+                cache.remove_async(call("f")).await.expect("the server is there");
             }
         });
     });
@@ -201,6 +205,33 @@ fn a_full_blocking_pool_and_blocked_workers_end_by_their_own_clocks() {
 }
 
 #[test]
+fn async_calls_elsewhere_end_while_all_workers_of_the_handles_runtime_are_blocked() {
+    finishes("async calls of another executor", || {
+        let server = Server::start();
+        let runtime = multi_thread(1);
+        let cache = {
+            let _inside = runtime.enter();
+            let quick = Duration::from_millis(100);
+            standalone(server.endpoint()).command_timeout(quick).build().expect("the builder is right")
+        };
+        until_connected(&cache);
+        let (free, freed) = mpsc::channel::<()>();
+        let blocked = runtime.spawn(async move { freed.recv() });
+        thread::sleep(Duration::from_millis(20));
+        futures::executor::block_on(async {
+            for n in 0..8 {
+                assert_eq!(cache.cached_async(call("f").arg(n), async || n).await, n);
+                // Confirmed by a thread of the handle's own, or journalled.
+                let _ = cache.remove_async(call("f").arg(n)).await;
+                assert_eq!(cache.get_async::<i32>(call("f").arg(n)).await, None);
+            }
+        });
+        drop(free);
+        assert!(runtime.block_on(blocked).expect("it doesn't panic").is_err());
+    });
+}
+
+#[test]
 fn sync_calls_use_the_server_while_all_workers_of_the_handles_runtime_are_blocked() {
     finishes("sync calls while all workers are blocked", || {
         let server = Server::start();
@@ -227,6 +258,10 @@ fn sync_calls_use_the_server_while_all_workers_of_the_handles_runtime_are_blocke
             cache.stats().server_hits > before.server_hits + 10
         });
         assert_eq!(cache.stats().circuit_openings, before.circuit_openings, "the server was never at fault");
+        futures::executor::block_on(async {
+            assert_eq!(cache.cached_async(call("async"), async || 1).await, 1);
+            assert_eq!(cache.get_async::<i32>(call("async")).await, Some(1));
+        });
         cache.insert(call("f"), &2).expect("the server is there");
         assert!(cache.remove(call("f")).expect("the server is there"));
         drop(free);
@@ -282,6 +317,42 @@ fn a_sync_caller_doesnt_wait_for_a_leader_whose_runtime_has_stopped() {
             let elsewhere = cache.clone();
             let value = thread::spawn(move || elsewhere.cached(call("f"), || 2)).join().expect("it doesn't panic");
             assert_eq!(value, 2, "on another thread, once the leader is seen not to run");
+        });
+    }
+}
+
+#[test]
+fn an_async_caller_takes_over_from_a_leader_that_isnt_polled_any_more() {
+    for cache in [in_memory(), connected(&Server::start())] {
+        finishes("calls beside a leader that isn't polled", move || {
+            let lead = async |name: &'static str| {
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                let leading = cache.clone();
+                let mut leader = Box::pin(async move {
+                    let work = async || {
+                        begun.send(()).expect("the test waits for it");
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        1
+                    };
+                    leading.cached_async(call(name), work).await
+                });
+                tokio::select! {
+                    _ = leader.as_mut() => unreachable!("its work has hardly begun"),
+                    begun = begins => begun.expect("the work begins"),
+                }
+                leader
+            };
+            current_thread().block_on(async {
+                let leader = lead("awaited").await;
+                assert_eq!(cache.cached_async(call("awaited"), async || 2).await, 2);
+                assert_eq!(cache.cached_async(call("awaited"), async || 3).await, 2, "what it brings is kept");
+                assert_eq!(leader.await, 1, "and the late one has its own");
+                assert_eq!(cache.cached_async(call("awaited"), async || 4).await, 2);
+            });
+            let leader = current_thread().block_on(lead("without a runtime"));
+            let waits = cache.cached_async(call("without a runtime"), async || 2);
+            assert_eq!(futures::executor::block_on(waits), 2);
+            drop(leader);
         });
     }
 }

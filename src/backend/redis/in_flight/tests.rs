@@ -26,7 +26,7 @@ async fn no_more_are_in_flight_than_may_be() {
 
 #[tokio::test]
 async fn what_is_answered_is_passed_on_and_frees_its_place() {
-    let in_flight = Arc::new(InFlight::new(1, TIMEOUT));
+    let in_flight = InFlight::new(1, TIMEOUT);
     let told = swept(&in_flight);
     for number in 0..100 {
         let permit = in_flight.enter().expect("the one before is done");
@@ -37,7 +37,7 @@ async fn what_is_answered_is_passed_on_and_frees_its_place() {
 
 #[tokio::test]
 async fn what_is_not_answered_ends_once_it_is_overdue_and_not_before() {
-    let in_flight = Arc::new(InFlight::new(64, TIMEOUT));
+    let in_flight = InFlight::new(64, TIMEOUT);
     let told = swept(&in_flight);
     // Also when the sweeper has gone to sleep in between.
     for round in 1..=3 {
@@ -55,7 +55,7 @@ async fn what_is_not_answered_ends_once_it_is_overdue_and_not_before() {
 
 #[test]
 fn an_operation_may_be_polled_without_any_runtime() {
-    let in_flight = Arc::new(InFlight::new(1, TIMEOUT));
+    let in_flight = InFlight::new(1, TIMEOUT);
     let sweeper = Arc::clone(&in_flight);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -65,16 +65,45 @@ fn an_operation_may_be_polled_without_any_runtime() {
     assert_eq!(futures::executor::block_on(permit.run(pending::<()>())), Err(Unanswered::Overdue));
 }
 
-#[tokio::test]
-async fn a_sweep_that_comes_late_itself_says_so() {
-    let in_flight = Arc::new(InFlight::new(4, TIMEOUT));
+/// What a sweeper has told of one operation, and how that ended, in a runtime that the program blocks for so long.
+async fn blocked(timeout: Duration, block: Duration) -> (Option<bool>, Result<(), Unanswered>) {
+    let in_flight = InFlight::new(4, timeout);
     let starved = Arc::new(Mutex::new(None));
     let (sweeper, seen) = (Arc::clone(&in_flight), Arc::clone(&starved));
     tokio::spawn(async move { sweeper.sweep(|swept| *seen.lock() = Some(swept.starved)).await });
     let waiting = in_flight.enter().expect("nothing is in flight").run(pending::<()>());
     tokio::task::yield_now().await;
     // The program's own code blocks the one thread that this runtime has.
-    std::thread::sleep(TIMEOUT * 4);
-    assert_eq!(waiting.await, Err(Unanswered::Overdue));
-    assert_eq!(*starved.lock(), Some(true));
+    std::thread::sleep(block);
+    let ended = waiting.await;
+    let told = *starved.lock();
+    (told, ended)
+}
+
+#[tokio::test]
+async fn a_sweep_that_comes_late_itself_says_so() {
+    let timeout = TIMEOUT * 40;
+    let late = timeout / 10 * 11 + GRACE;
+    assert!(late + GRACE < timeout + patience_with_sweeper(timeout));
+    assert_eq!(blocked(timeout, late).await, (Some(true), Err(Unanswered::Overdue)));
+}
+
+#[tokio::test]
+async fn what_no_sweep_ends_in_time_the_watchdog_does() {
+    assert_eq!(blocked(TIMEOUT, TIMEOUT * 10).await, (None, Err(Unanswered::Starved)));
+}
+
+#[test]
+fn a_thread_that_blocks_ends_by_its_own_clock() {
+    let in_flight = InFlight::new(1, TIMEOUT);
+    // As if there were no watchdog.
+    in_flight.attention.ask(|| std::sync::Weak::<InFlight>::new() as _);
+    let begin = Instant::now();
+    let mut waiting = std::pin::pin!(in_flight.enter().expect("nothing is in flight").run(pending::<()>()));
+    let mut poll = || deadline::observe(|| futures::FutureExt::now_or_never(waiting.as_mut()));
+    let (ended, due) = poll();
+    let due = due.expect("it says until when to wait");
+    assert!(ended.is_none() && due >= begin + TIMEOUT);
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    assert_eq!(poll().0, Some(Err(Unanswered::Starved)));
 }

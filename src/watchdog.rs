@@ -1,0 +1,189 @@
+//! Deadlines that no task of a program's runtime has to keep.
+//!
+//! An async caller is woken by others: by the I/O, by a sweeper, by the leader of its flight. Each of them may never be polled again.
+//! One thread of the process looks after what is waited for meanwhile. It runs only while something is, and costs those who wait no
+//! more than a flag.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use atomic_waker::AtomicWaker;
+use parking_lot::{Condvar, Mutex};
+
+/// What is looked after while something waits in it.
+pub(crate) trait Watched: Send + Sync + 'static {
+    /// Ends what has waited too long, and says when to look again; `None` while nothing waits.
+    fn look(&self, now: Instant) -> Option<Instant>;
+}
+
+/// Whether the thread looks after the owner of this.
+pub(crate) struct Attention(AtomicBool);
+
+/// How long the thread stays once there is nothing to look after.
+const LINGER: Duration = Duration::from_secs(1);
+
+static STATE: Mutex<State> = Mutex::new(State { runs: false, added: Vec::new() });
+static ADDED: Condvar = Condvar::new();
+
+struct State {
+    runs: bool,
+    added: Vec<Weak<dyn Watched>>,
+}
+
+impl Attention {
+    pub(crate) const fn none() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Has the owner looked after, from when something waits in it on.
+    #[inline]
+    pub(crate) fn ask(&self, owner: impl FnOnce() -> Weak<dyn Watched>) {
+        if !self.0.load(Ordering::SeqCst) && !self.0.swap(true, Ordering::SeqCst) {
+            add(owner());
+        }
+    }
+
+    /// Nothing waits. `waits` looks once more: what has begun in between has seen that the owner is looked after.
+    pub(crate) fn end<T>(&self, waits: impl FnOnce() -> Option<T>) -> Option<T> {
+        self.0.store(false, Ordering::SeqCst);
+        let waits = waits()?;
+        // Whoever has asked again meanwhile has added the owner once more.
+        (!self.0.swap(true, Ordering::SeqCst)).then_some(waits)
+    }
+}
+
+#[cold]
+fn add(watched: Weak<dyn Watched>) {
+    let mut state = STATE.lock();
+    state.added.push(watched);
+    if !state.runs {
+        let started = thread::Builder::new().name("cache-house-watch".into()).spawn(run);
+        // Without a thread, those who wait rely on the tasks that wake them.
+        state.runs = started.is_ok();
+        if !state.runs {
+            state.added.clear();
+        }
+    }
+    drop(state);
+    ADDED.notify_one();
+}
+
+fn run() {
+    let mut watched: Vec<(Instant, Weak<dyn Watched>)> = Vec::new();
+    loop {
+        let now = Instant::now();
+        let mut next = None;
+        watched.retain_mut(|(due, watched)| {
+            if *due <= now {
+                let Some(again) = watched.upgrade().and_then(|watched| watched.look(now)) else { return false };
+                *due = again;
+            }
+            next = Some(next.map_or(*due, |next: Instant| next.min(*due)));
+            true
+        });
+        let mut state = STATE.lock();
+        if state.added.is_empty() {
+            let until = next.unwrap_or(now + LINGER);
+            let timed_out = ADDED.wait_until(&mut state, until).timed_out();
+            if timed_out && watched.is_empty() && state.added.is_empty() {
+                state.runs = false;
+                return;
+            }
+        }
+        let now = Instant::now();
+        watched.extend(state.added.drain(..).map(|added| (now, added)));
+    }
+}
+
+/// Resolves at `deadline`, on any executor; where no thread can be started, never.
+pub(crate) async fn sleep_until(deadline: Instant) {
+    struct Sleeper {
+        deadline: Instant,
+        waker: AtomicWaker,
+    }
+
+    impl Watched for Sleeper {
+        fn look(&self, now: Instant) -> Option<Instant> {
+            if now < self.deadline {
+                return Some(self.deadline);
+            }
+            self.waker.wake();
+            None
+        }
+    }
+
+    let sleeper = Arc::new(Sleeper { deadline, waker: AtomicWaker::new() });
+    let mut added = false;
+    poll_fn(|cx| {
+        sleeper.waker.register(cx.waker());
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        if !added {
+            added = true;
+            let owner: Arc<dyn Watched> = Arc::clone(&sleeper) as _;
+            add(Arc::downgrade(&owner));
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn a_sleeper_wakes_in_any_executor() {
+        let begin = Instant::now();
+        let deadline = begin + Duration::from_millis(30);
+        futures::executor::block_on(async {
+            futures::future::join(sleep_until(deadline), sleep_until(deadline + Duration::from_millis(10))).await
+        });
+        assert!(begin.elapsed() >= Duration::from_millis(40));
+    }
+
+    struct Counts {
+        attention: Attention,
+        waiting: AtomicU32,
+        looks: AtomicU32,
+    }
+
+    impl Watched for Counts {
+        fn look(&self, now: Instant) -> Option<Instant> {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+            let waits = || (self.waiting.load(Ordering::SeqCst) > 0).then(|| now + Duration::from_millis(1));
+            waits().or_else(|| self.attention.end(waits))
+        }
+    }
+
+    #[test]
+    fn what_waits_is_looked_after_until_nothing_does_and_again() {
+        let counts = Arc::new(Counts { attention: Attention::none(), waiting: 1.into(), looks: 0.into() });
+        let looks_reach = |number| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while counts.looks.load(Ordering::SeqCst) < number {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        for round in 1..3 {
+            counts.waiting.store(1, Ordering::SeqCst);
+            let owner: Arc<dyn Watched> = Arc::clone(&counts) as _;
+            counts.attention.ask(|| Arc::downgrade(&owner));
+            looks_reach(5 * round);
+            counts.waiting.store(0, Ordering::SeqCst);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while counts.attention.0.load(Ordering::SeqCst) {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
