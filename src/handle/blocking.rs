@@ -15,7 +15,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, yield_now};
 
 use super::caller::Caller;
-use super::flight::{Flight, Outcome};
+use super::coalescing::{Flight, Outcome};
 use crate::deadline;
 
 /// How long a parked thread takes no look at what it waits for, should nothing wake it and no deadline be noted.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::CacheHandle;
 use super::blocking;
 use super::caller::Caller;
-use super::flight::Stores;
+use super::coalescing::Stores;
 use crate::backend::fallback::{Read, Route};
 use crate::backend::{Server, ServerError, Unavailable, outcome};
 use crate::codec::ValueCodec;

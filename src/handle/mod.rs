@@ -2,8 +2,8 @@
 
 mod blocking;
 mod caller;
+mod coalescing;
 mod direct;
-mod flight;
 mod read_through;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
 use crate::telemetry::metrics::{Requests, Series};
-use flight::Flights;
+use coalescing::Flights;
 
 /// A cache, shared by all who call it.
 ///

@@ -7,7 +7,7 @@ use std::future::Future;
 use super::CacheHandle;
 use super::blocking;
 use super::caller::Caller;
-use super::flight::{Join, Lead, Outcome, Storable};
+use super::coalescing::{Join, Lead, Outcome, Storable};
 use crate::backend::fallback::{Read, Request, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
