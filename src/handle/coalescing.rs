@@ -89,7 +89,7 @@ pub(crate) enum Storable {
 
 /// What a caller is to its key's flight.
 pub(crate) enum Join {
-    Lead(Lead),
+    Lead(Leader),
     Wait(Arc<Flight>),
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum Outcome {
 }
 
 /// The leader's hold on a flight; dropped before it ended, it hands over to a waiter.
-pub(crate) struct Lead {
+pub(crate) struct Leader {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     /// Callers don't join any more.
@@ -138,7 +138,7 @@ impl Flights {
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        Join::Lead(Lead { flights: Arc::clone(self), flight, left: false })
+        Join::Lead(Leader { flights: Arc::clone(self), flight, left: false })
     }
 
     /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.
@@ -154,13 +154,13 @@ impl Flights {
 
     /// Leads the flight of `key` for a value that comes from outside: what was under way is invalidated. Returns the stores
     /// to wait for, too.
-    pub(crate) fn take_over(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Lead, Stores) {
+    pub(crate) fn take_over(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Leader, Stores) {
         let flight = Flight::new(key, caller);
         let mut shard = self.shard(key).lock();
         let before = shard.take(key);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        (Lead { flights: Arc::clone(self), flight, left: false }, Stores::invalidated(before))
+        (Leader { flights: Arc::clone(self), flight, left: false }, Stores::invalidated(before))
     }
 
     /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the stores that are on their way to the
@@ -357,7 +357,7 @@ impl Stores {
     }
 }
 
-impl Lead {
+impl Leader {
     /// Gives those who wait the value before it's stored; they needn't wait for that. With `to_all`, also those who come later.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, to_all: bool) {
         if to_all || self.flight.state.lock().waiters > 0 {
@@ -393,7 +393,7 @@ impl Lead {
     }
 }
 
-impl Fence for Lead {
+impl Fence for Leader {
     type Storing = Storing;
 
     fn commit(&self, keep: impl FnOnce() -> Evicted) {
@@ -415,7 +415,7 @@ impl Fence for Lead {
     }
 }
 
-impl Drop for Lead {
+impl Drop for Leader {
     fn drop(&mut self) {
         if !self.left && self.leave() {
             self.flight.end(Phase::Abandoned);

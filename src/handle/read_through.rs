@@ -7,7 +7,7 @@ use std::future::Future;
 use super::CacheHandle;
 use super::blocking;
 use super::caller::Caller;
-use super::coalescing::{Join, Lead, Outcome, Storable};
+use super::coalescing::{Join, Leader, Outcome, Storable};
 use crate::backend::fallback::{Read, Request, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
@@ -29,7 +29,7 @@ enum Turn<T> {
     /// Another call has brought the value.
     Have(T),
     /// This call looks the value up or computes it, for all who come meanwhile.
-    Lead(Lead, Start),
+    Lead(Leader, Start),
     /// This call can't wait for the leader and isn't one: it runs its work, and keeps nothing.
     Alone,
 }
@@ -168,7 +168,7 @@ impl CacheHandle {
         &self,
         request: &Request<'_, C>,
         options: &CacheOptions<C>,
-        lead: &Lead,
+        lead: &Leader,
         start: Start,
         work: impl FnOnce() -> Fut,
     ) -> Result<T, (E, Storable)>
@@ -236,7 +236,7 @@ impl CacheHandle {
     }
 
     /// The value from whoever is asked now, or whether the server may be given one.
-    async fn look_up<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Lead) -> Found<T>
+    async fn look_up<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,

@@ -16,7 +16,7 @@ fn flights() -> Arc<Flights> {
     Flights::new(Arc::default())
 }
 
-fn lead(flights: &Arc<Flights>, key: &CallKey) -> Lead {
+fn lead(flights: &Arc<Flights>, key: &CallKey) -> Leader {
     match flights.join(key, Caller::new(true)) {
         Join::Lead(lead) => lead,
         Join::Wait(_) => panic!("another leads"),
@@ -30,7 +30,7 @@ fn wait(flights: &Arc<Flights>, key: &CallKey) -> Arc<Flight> {
     }
 }
 
-fn keeps(lead: &Lead) -> bool {
+fn keeps(lead: &Leader) -> bool {
     let mut kept = false;
     lead.commit(|| {
         kept = true;
