@@ -1,5 +1,8 @@
 //! The handle that programs share, and its calls.
 
+// First, so that the documentation begins with it.
+mod calls;
+
 mod blocking;
 mod caller;
 mod coalescing;
@@ -7,7 +10,6 @@ mod direct;
 mod read_through;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use tokio::sync::watch;
 use crate::backend::ServerReport;
 use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
-use crate::codec::{SharedCodec, ValueCodec};
+use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;
 use crate::health::{Health, HealthBoard};
@@ -81,117 +83,6 @@ pub(crate) struct Defaults {
 
 /// How long [`CacheHandle::close`] waits for tasks of a runtime that the program may keep from running.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
-
-/// Calls that cache the result of work.
-impl CacheHandle {
-    /// The cached result of `work`, which runs only if there is none. For sync code, wherever it runs: on a plain thread, in
-    /// `spawn_blocking`, inside a runtime of either kind, or with no runtime at all.
-    ///
-    /// Inside a multi-thread runtime the worker's other tasks are handed to another thread while it waits. Inside a
-    /// current-thread runtime a call never waits for an async one of the same key, which could only go on by this very thread:
-    /// it runs its own work.
-    ///
-    /// ```
-    /// use cache_house::{CacheHouse, CacheOptions};
-    ///
-    /// let cache = CacheHouse::builder().memory().build()?;
-    /// let sum = |n: u64| cache.cached(CacheOptions::new("sum").arg(n), || (1..=n).sum::<u64>());
-    /// assert_eq!((sum(100), sum(100)), (5050, 5050));
-    /// assert_eq!(cache.stats().runs, 1);
-    /// # Ok::<(), cache_house::Error>(())
-    /// ```
-    pub fn cached<T>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> T) -> T
-    where
-        T: Clone + Send + Sync + 'static,
-    {
-        read_through::infallible(self.read_through_blocking(options, || Ok(work())))
-    }
-
-    /// The cached result of async `work`, which runs only if there is none.
-    ///
-    /// The work may borrow, and needn't be `Send`; the returned future is `Send` where the work and its future are. Dropping it
-    /// is safe: where others wait for its value, one of them takes over.
-    ///
-    /// ```
-    /// use cache_house::{CacheHouse, opts};
-    /// use std::time::Duration;
-    ///
-    /// # async fn fetch(url: &str) -> String { url.to_uppercase() }
-    /// # async fn run() -> Result<(), cache_house::Error> {
-    /// let cache = CacheHouse::builder().memory().build()?;
-    /// let url = String::from("https://example.com");
-    /// let options = opts!("page", url).namespace("pages").expire(Duration::from_secs(60));
-    /// let page = cache.cached_async(options, || fetch(&url)).await;
-    /// # assert_eq!(page, "HTTPS://EXAMPLE.COM");
-    /// # Ok(())
-    /// # }
-    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
-    /// ```
-    pub async fn cached_async<T, Fut>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
-    where
-        T: Clone + Send + Sync + 'static,
-        Fut: Future<Output = T>,
-    {
-        read_through::infallible(self.read_through(options, || async { Ok(work().await) }).await)
-    }
-
-    /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for work
-    /// that failed run their own.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work`, never the cache's.
-    ///
-    /// ```
-    /// use cache_house::{CacheHouse, opts};
-    ///
-    /// let cache = CacheHouse::builder().memory().build()?;
-    /// let parse = |text: &str| cache.try_cached(opts!("parse", text), || text.parse::<u8>());
-    /// assert!(parse("x").is_err());
-    /// assert_eq!(parse("7"), Ok(7));
-    /// # Ok::<(), cache_house::Error>(())
-    /// ```
-    pub fn try_cached<T, E>(
-        &self,
-        options: CacheOptions<impl ValueCodec<T>>,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        T: Clone + Send + Sync + 'static,
-    {
-        self.read_through_blocking(options, work)
-    }
-
-    /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for
-    /// work that failed run their own, side by side.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work`, never the cache's.
-    ///
-    /// ```
-    /// use cache_house::{CacheHouse, opts};
-    ///
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let cache = CacheHouse::builder().memory().build()?;
-    /// let text = cache.try_cached_async(opts!("motd"), || tokio::fs::read_to_string("/no/such/file")).await;
-    /// assert!(text.is_err());
-    /// # Ok(())
-    /// # }
-    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
-    /// ```
-    pub async fn try_cached_async<T, E, Fut>(
-        &self,
-        options: CacheOptions<impl ValueCodec<T>>,
-        work: impl FnOnce() -> Fut,
-    ) -> Result<T, E>
-    where
-        T: Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        self.read_through(options, work).await
-    }
-}
 
 /// The handle itself.
 impl CacheHandle {
