@@ -2,20 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use pin_project_lite::pin_project;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::yield_now;
 
 /// A caller, as it was when it called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) is_async: bool,
-    pub(crate) task: Option<tokio::task::Id>,
+    task: Option<tokio::task::Id>,
     thread: ThreadNumber,
+    place: Place,
 }
+
+/// How long a sync caller waits for another's work: two whose works wait for each other end that way.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A number that no other thread of the process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +46,100 @@ thread_local! {
     static THREAD: Cell<u64> = const { Cell::new(0) };
     /// The addresses of the leaders that this thread is running now, outermost first; never followed.
     static LED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// The task that this thread was seen to run as a worker.
+    static ON_WORKER: Cell<Option<tokio::task::Id>> = const { Cell::new(None) };
 }
 
 impl Caller {
-    pub(crate) fn new(is_async: bool) -> Self {
-        Self { is_async, task: tokio::task::try_id(), thread: ThreadNumber::current() }
+    /// An async caller. What it keeps from running while it waits is nothing.
+    pub(crate) fn asynchronous() -> Self {
+        let (task, thread) = (tokio::task::try_id(), ThreadNumber::current());
+        Self { is_async: true, task, thread, place: Place::Free }
     }
 
-    /// Whether both are in one task, so that the one can't go on while the other blocks.
-    pub(crate) fn shares_task_with(&self, other: &Self) -> bool {
-        self.task.is_some() && self.task == other.task
+    /// A sync caller on this thread.
+    pub(crate) fn blocking() -> Self {
+        Self { is_async: false, place: Place::of_this_thread(), ..Self::asynchronous() }
     }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// How long this sync caller may wait for `leader`; `None` where that could only go on by the thread that would block.
+    /// `on_worker` is for workers of a runtime: what they block may be what the leader waits for.
+    pub(crate) fn patience_for(&self, leader: &Self, pulse: &Pulse, on_worker: Duration) -> Option<Duration> {
+        let shares_task = self.task.is_some() && self.task == leader.task;
+        let was_here = pulse.thread.load(Ordering::Relaxed) == self.thread.0;
+        if !leader.is_async {
+            // On the same thread it's further up this very stack.
+            let patience = if self.place == Place::Free { LONGEST_WAIT } else { on_worker };
+            return (!was_here).then_some(patience);
+        }
+        match self.place {
+            _ if shares_task => None,
+            // Another thread goes on with the other tasks of this one.
+            Place::Worker => Some(on_worker),
+            Place::CurrentThread => None,
+            Place::Free => (!was_here).then_some(LONGEST_WAIT),
+        }
+    }
+}
+
+/// What blocking this thread would keep from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing but this thread's own work: also in `spawn_blocking`, and in the root of a multi-thread runtime.
+    Free,
+    /// Other tasks of a multi-thread runtime, which can be handed to another thread.
+    Worker,
+    /// Other tasks of a current-thread runtime, which can only run here.
+    CurrentThread,
+}
+
+impl Place {
+    pub(crate) fn of_this_thread() -> Self {
+        let Ok(runtime) = Handle::try_current() else { return Self::Free };
+        let is_scheduler = is_scheduler();
+        match runtime.runtime_flavor() {
+            RuntimeFlavor::MultiThread => {
+                let task = tokio::task::try_id();
+                if is_scheduler {
+                    ON_WORKER.set(task);
+                }
+                // A worker that has handed its tasks over schedules nothing until this one ends.
+                let is_worker = is_scheduler || task.is_some() && task == ON_WORKER.get();
+                if is_worker { Self::Worker } else { Self::Free }
+            }
+            _ if is_scheduler => Self::CurrentThread,
+            _ => Self::Free,
+        }
+    }
+}
+
+/// Whether a scheduler of Tokio's runs its tasks on this thread now.
+///
+/// [`yield_now`] hands its waker to the scheduler of the thread that polls it, and wakes it at once where there is none: in
+/// `spawn_blocking`, on a thread that has only entered a runtime, and in the root or a `LocalSet` of a multi-thread runtime. Those are the
+/// places where Tokio refuses `block_in_place` or has no use for it.
+fn is_scheduler() -> bool {
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.wake_by_ref();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    // It's ready only when polled again.
+    let _ = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
+    !woken.0.load(Ordering::Relaxed)
 }
 
 impl ThreadNumber {
@@ -69,11 +160,6 @@ impl Pulse {
             asked: AtomicU64::new(NEVER),
             waker: AtomicWaker::new(),
         }
-    }
-
-    /// Whether this very thread ran the leader last.
-    pub(crate) fn was_here(&self) -> bool {
-        self.thread.load(Ordering::Relaxed) == ThreadNumber::current().0
     }
 
     /// Whether the code that asks runs inside the leader, and so would wait for itself.

@@ -68,7 +68,9 @@ struct State {
     overtaken: bool,
 }
 
-enum Phase {
+/// How far a flight has come.
+#[derive(Clone)]
+pub(crate) enum Phase {
     Running,
     Landed(Arc<dyn Any + Send + Sync>),
     /// The leader's work returned an error.
@@ -91,13 +93,6 @@ pub(crate) enum Storable {
 pub(crate) enum Join {
     Lead(Leader),
     Wait(Arc<Flight>),
-}
-
-/// What a waiter gets.
-pub(crate) enum Outcome {
-    Landed(Arc<dyn Any + Send + Sync>),
-    Failed(Storable),
-    Abandoned,
 }
 
 /// The leader's hold on a flight; dropped before it ended, it hands over to a waiter.
@@ -269,23 +264,23 @@ impl Flight {
         self.key.as_bytes() == key.as_bytes()
     }
 
-    pub(crate) fn leader(&self) -> Caller {
-        self.leader
+    /// Whether the code that asks runs inside this flight's leader, and so would wait for itself.
+    pub(crate) fn is_led_here(&self) -> bool {
+        self.pulse.is_here()
     }
 
-    pub(crate) fn pulse(&self) -> &Pulse {
-        &self.pulse
+    /// How long a sync caller may wait for it, see [`Caller::patience_for`].
+    pub(crate) fn patience_of(&self, caller: &Caller, on_worker: Duration) -> Option<Duration> {
+        caller.patience_for(&self.leader, &self.pulse, on_worker)
     }
 
-    /// How the flight ends.
-    pub(crate) async fn ended(&self) -> Outcome {
+    /// The phase in which the flight ends.
+    pub(crate) async fn ended(&self) -> Phase {
         loop {
             let changed = self.changed.notified();
-            match &self.state.lock().phase {
-                Phase::Running => {}
-                Phase::Landed(value) => return Outcome::Landed(Arc::clone(value)),
-                Phase::Failed(storable) => return Outcome::Failed(*storable),
-                Phase::Abandoned => return Outcome::Abandoned,
+            let phase = self.state.lock().phase.clone();
+            if !matches!(phase, Phase::Running) {
+                return phase;
             }
             changed.await;
         }

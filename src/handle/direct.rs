@@ -98,7 +98,7 @@ impl CacheHandle {
             // Not to be stored, and what it would have replaced is out of date.
             return self.remove_key(&key).await.map(|_| ());
         }
-        let (lead, stores) = self.core.flights.take_over(&key, Caller::new(true));
+        let (lead, stores) = self.core.flights.take_over(&key, Caller::asynchronous());
         // Until the new value is confirmed the old one has to go. The new one stays in memory either way.
         let pending = Pending::new(self, What::Key(&key), stores, false);
         // Not what a later writer may have put there since.
@@ -271,10 +271,10 @@ impl CacheHandle {
         let tiers = &self.core.tiers;
         let request = self.request(key, options);
         let (Route::Server, Some(server)) = (tiers.route(key), &tiers.server) else {
-            return self.ask_memory(&request, options);
+            return self.memory_or_miss(&request, options);
         };
         // A read of its own, whoever computes the value: no call is kept waiting by one that brings no work.
-        let observer = self.core.flights.observe(key, Caller::new(true));
+        let observer = self.core.flights.observe(key, Caller::asynchronous());
         match tiers.read_server(server, &request, &observer).await {
             Read::Hit(value) => {
                 self.answered(options, Answer::ServerHit);
@@ -284,7 +284,7 @@ impl CacheHandle {
                 self.answered(options, Answer::ServerMiss);
                 None
             }
-            Read::Unavailable => self.ask_memory(&request, options),
+            Read::Unavailable => self.memory_or_miss(&request, options),
         }
     }
 
@@ -312,7 +312,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        blocking::drive(self.get_async(options))
+        blocking::block_on(self.get_async(options))
     }
 
     /// [`contains_async`](Self::contains_async) for sync code, wherever it runs.
@@ -327,7 +327,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn contains<C>(&self, options: CacheOptions<C>) -> bool {
-        blocking::drive(self.contains_async(options))
+        blocking::block_on(self.contains_async(options))
     }
 
     /// [`insert_async`](Self::insert_async) for sync code, wherever it runs.
@@ -349,7 +349,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        blocking::drive(self.insert_async(options, value))
+        blocking::block_on(self.insert_async(options, value))
     }
 
     /// [`remove_async`](Self::remove_async) for sync code, wherever it runs.
@@ -371,7 +371,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<bool, Error> {
-        blocking::drive(self.remove_async(options))
+        blocking::block_on(self.remove_async(options))
     }
 
     /// [`clear_namespace_async`](Self::clear_namespace_async) for sync code, wherever it runs.
@@ -390,7 +390,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn clear_namespace(&self, namespace: impl AsRef<str>) -> Result<u64, Error> {
-        blocking::drive(self.clear_namespace_async(namespace))
+        blocking::block_on(self.clear_namespace_async(namespace))
     }
 
     /// [`clear_keys_async`](Self::clear_keys_async) for sync code, wherever it runs.
@@ -410,7 +410,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn clear_keys(&self, prefix: impl AsRef<str>) -> Result<u64, Error> {
-        blocking::drive(self.clear_keys_async(prefix))
+        blocking::block_on(self.clear_keys_async(prefix))
     }
 }
 

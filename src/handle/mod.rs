@@ -213,7 +213,7 @@ impl CacheHandle {
     /// ```
     pub fn ready_blocking(&self, timeout: Duration) -> Health {
         // A wait too long for the clock is one without an end.
-        let _ = blocking::drive_until(self.settled(), Instant::now().checked_add(timeout));
+        let _ = blocking::block_on_until(self.settled(), Instant::now().checked_add(timeout));
         self.health()
     }
 
@@ -245,7 +245,7 @@ impl CacheHandle {
 
     /// [`inspect_async`](Self::inspect_async) for sync code, wherever it runs.
     pub fn inspect(&self) -> Vec<ServerReport> {
-        blocking::drive(self.inspect_async())
+        blocking::block_on(self.inspect_async())
     }
 
     /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are
@@ -291,7 +291,7 @@ impl CacheHandle {
     /// ```
     pub fn close(&self) {
         let deadline = Instant::now() + LONGEST_CLOSE;
-        if blocking::drive_until(self.close_async(), Some(deadline)).is_none() {
+        if blocking::block_on_until(self.close_async(), Some(deadline)).is_none() {
             tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
         }
     }

@@ -7,7 +7,7 @@ use std::future::Future;
 use super::CacheHandle;
 use super::blocking;
 use super::caller::Caller;
-use super::coalescing::{Join, Leader, Outcome, Storable};
+use super::coalescing::{Join, Leader, Phase, Storable};
 use crate::backend::fallback::{Read, Request, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
@@ -15,11 +15,11 @@ use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::telemetry::metrics::{self, Answer, Timer};
 
-/// How a call goes on after its first look.
-enum Looked<T> {
+/// How a call goes on after the lookup that needs no waiting.
+enum Lookup<T> {
     Found(T),
-    /// Not to be found without waiting.
-    Go(CallKey),
+    /// The server has to be asked, or the work run.
+    Open(CallKey),
     /// The handle is closed, or the call has no key: its work runs, and nothing is kept.
     Uncached,
 }
@@ -36,13 +36,13 @@ enum Turn<T> {
 
 /// How a leader begins.
 enum Start {
-    /// By looking whether the value is there.
-    Look,
-    /// By its work: the leader before has looked, and its work failed.
+    /// With a lookup.
+    Lookup,
+    /// With its work: the leader before has made the lookup, and its work failed.
     Run(Storable),
 }
 
-/// What a leader's look has come to.
+/// What a leader's lookup has found.
 enum Found<T> {
     Value(T),
     Nothing(Storable),
@@ -58,23 +58,22 @@ impl CacheHandle {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        match self.look(&options) {
-            Looked::Found(value) => Ok(value),
-            // The work runs in the same surroundings, whatever the cache has to wait for before.
-            looked => blocking::in_place(|| match looked {
-                Looked::Found(value) => Ok(value),
-                Looked::Uncached => {
-                    let timer = self.runs_alone(&options);
-                    let result = work();
-                    timer.worked();
-                    result
-                }
-                Looked::Go(key) => {
-                    let caller = Caller::new(false);
-                    blocking::drive(self.go(&key, &options, caller, || async { work() }))
-                }
-            }),
+        let lookup = self.lookup_memory(&options);
+        if let Lookup::Found(value) = lookup {
+            return Ok(value);
         }
+        let caller = Caller::blocking();
+        // The work runs in the same surroundings, whatever the cache has to wait for before.
+        blocking::in_place(caller.place(), || match lookup {
+            Lookup::Found(value) => Ok(value),
+            Lookup::Uncached => {
+                let timer = self.runs_alone(&options);
+                let result = work();
+                timer.worked();
+                result
+            }
+            Lookup::Open(key) => blocking::block_on(self.fetch_or_run(&key, &options, caller, || async { work() })),
+        })
     }
 
     pub(super) async fn read_through<T, E, C, Fut>(
@@ -87,44 +86,45 @@ impl CacheHandle {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        match self.look(&options) {
-            Looked::Found(value) => Ok(value),
-            Looked::Uncached => {
+        match self.lookup_memory(&options) {
+            Lookup::Found(value) => Ok(value),
+            Lookup::Uncached => {
                 let timer = self.runs_alone(&options);
                 let result = work().await;
                 timer.worked();
                 result
             }
-            Looked::Go(key) => self.go(&key, &options, Caller::new(true), work).await,
+            Lookup::Open(key) => self.fetch_or_run(&key, &options, Caller::asynchronous(), work).await,
         }
     }
 
-    /// What can be answered at once.
+    /// Looks in memory, where that answers by itself.
     #[inline]
-    fn look<T, C>(&self, options: &CacheOptions<C>) -> Looked<T>
+    fn lookup_memory<T, C>(&self, options: &CacheOptions<C>) -> Lookup<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
         if self.is_closed() {
-            return Looked::Uncached;
+            return Lookup::Uncached;
         }
         let key = match self.call_key(options) {
             Ok(key) => key,
             Err(error) => {
                 self.warn_unkeyable(options, &error);
-                return Looked::Uncached;
+                return Lookup::Uncached;
             }
         };
         if self.core.tiers.route(&key) == Route::Memory
-            && let Some(value) = self.found_in_memory(&self.request(&key, options), options)
+            && let Some(value) = self.memory_hit(&self.request(&key, options), options)
         {
-            return Looked::Found(value);
+            return Lookup::Found(value);
         }
-        Looked::Go(key)
+        Lookup::Open(key)
     }
 
-    async fn go<T, E, C, Fut>(
+    /// The value of another call, of the server or of the work.
+    async fn fetch_or_run<T, E, C, Fut>(
         &self,
         key: &CallKey,
         options: &CacheOptions<C>,
@@ -151,7 +151,7 @@ impl CacheHandle {
             Turn::Lead(lead, start) => (lead, start),
         };
         let request = self.request(key, options);
-        match lead.run(self.look_up_or_run(&request, options, &lead, start, work)).await {
+        match lead.run(self.lookup_or_run(&request, options, &lead, start, work)).await {
             Ok(value) => {
                 lead.finish(&value);
                 Ok(value)
@@ -164,7 +164,7 @@ impl CacheHandle {
     }
 
     /// What a leader does. An error of the work comes with whether the server might have been given its value.
-    async fn look_up_or_run<T, E, C, Fut>(
+    async fn lookup_or_run<T, E, C, Fut>(
         &self,
         request: &Request<'_, C>,
         options: &CacheOptions<C>,
@@ -178,7 +178,7 @@ impl CacheHandle {
         Fut: Future<Output = Result<T, E>>,
     {
         let storable = match start {
-            Start::Look => match self.look_up(request, options, lead).await {
+            Start::Lookup => match self.lookup(request, options, lead).await {
                 Found::Value(value) => return Ok(value),
                 Found::Nothing(storable) => storable,
             },
@@ -204,39 +204,38 @@ impl CacheHandle {
     async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
         loop {
             let flight = match self.core.flights.join(key, caller) {
-                Join::Lead(lead) => return Turn::Lead(lead, Start::Look),
+                Join::Lead(lead) => return Turn::Lead(lead, Start::Lookup),
                 Join::Wait(flight) => flight,
             };
-            if flight.pulse().is_here() {
+            if flight.is_led_here() {
                 return Turn::Alone;
             }
-            let outcome = if caller.is_async {
+            let phase = if caller.is_async {
                 flight.ended().await
             } else {
-                let patience = blocking::may_wait_for(&caller, &flight, self.core.patience);
-                let Some(patience) = patience else { return Turn::Alone };
-                let Some(outcome) = blocking::ended(&flight, patience).await else { return Turn::Alone };
-                outcome
+                let Some(patience) = flight.patience_of(&caller, self.core.patience) else { return Turn::Alone };
+                let Some(phase) = blocking::ended(&flight, patience).await else { return Turn::Alone };
+                phase
             };
-            match outcome {
-                Outcome::Landed(value) => {
+            match phase {
+                Phase::Landed(value) => {
                     let value = value.downcast_ref::<T>().cloned();
                     return value.map_or(Turn::Alone, Turn::Have);
                 }
                 // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
-                Outcome::Failed(storable) => {
+                Phase::Failed(storable) => {
                     return match self.core.flights.join(key, caller) {
                         Join::Lead(lead) => Turn::Lead(lead, Start::Run(storable)),
                         Join::Wait(_) => Turn::Alone,
                     };
                 }
-                Outcome::Abandoned => {}
+                Phase::Abandoned | Phase::Running => {}
             }
         }
     }
 
-    /// The value from whoever is asked now, or whether the server may be given one.
-    async fn look_up<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
+    /// Asks the server, or memory where the server can't be asked.
+    async fn lookup<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -260,16 +259,16 @@ impl CacheHandle {
                 Read::Unavailable => {}
             }
         }
-        self.ask_memory(request, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
+        self.memory_or_miss(request, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
     }
 
     /// What memory has, which is the last to be asked.
-    pub(super) fn ask_memory<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
+    pub(super) fn memory_or_miss<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let found = self.found_in_memory(request, options);
+        let found = self.memory_hit(request, options);
         if found.is_none() {
             let has_memory = self.core.tiers.memory.is_some();
             self.answered(options, if has_memory { Answer::MemoryMiss } else { Answer::NowhereMiss });
@@ -277,7 +276,7 @@ impl CacheHandle {
         found
     }
 
-    fn found_in_memory<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
+    fn memory_hit<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,

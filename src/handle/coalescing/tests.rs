@@ -17,14 +17,14 @@ fn flights() -> Arc<Flights> {
 }
 
 fn lead(flights: &Arc<Flights>, key: &CallKey) -> Leader {
-    match flights.join(key, Caller::new(true)) {
+    match flights.join(key, Caller::asynchronous()) {
         Join::Lead(lead) => lead,
         Join::Wait(_) => panic!("another leads"),
     }
 }
 
 fn wait(flights: &Arc<Flights>, key: &CallKey) -> Arc<Flight> {
-    match flights.join(key, Caller::new(true)) {
+    match flights.join(key, Caller::asynchronous()) {
         Join::Lead(_) => panic!("nobody leads"),
         Join::Wait(flight) => flight,
     }
@@ -39,10 +39,10 @@ fn keeps(lead: &Leader) -> bool {
     kept
 }
 
-fn landed(outcome: Outcome) -> Option<u32> {
-    match outcome {
-        Outcome::Landed(value) => value.downcast_ref().copied(),
-        Outcome::Failed(_) | Outcome::Abandoned => None,
+fn landed(phase: Phase) -> Option<u32> {
+    match phase {
+        Phase::Landed(value) => value.downcast_ref().copied(),
+        Phase::Running | Phase::Failed(_) | Phase::Abandoned => None,
     }
 }
 
@@ -65,11 +65,11 @@ async fn a_leader_that_is_dropped_or_fails_says_so() {
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
     drop(leader);
-    assert!(matches!(flight.ended().await, Outcome::Abandoned));
+    assert!(matches!(flight.ended().await, Phase::Abandoned));
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
     leader.fail(Storable::Foreign);
-    assert!(matches!(flight.ended().await, Outcome::Failed(Storable::Foreign)));
+    assert!(matches!(flight.ended().await, Phase::Failed(Storable::Foreign)));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn each_invalidation_sees_a_store_until_it_ends() {
     drop(leader);
     assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
     assert!(!is_settled(&flights.invalidate_matching(&KeyPrefix::of_scope("p:n:"))));
-    assert!(!is_settled(&flights.take_over(&key("n", "a"), Caller::new(true)).1));
+    assert!(!is_settled(&flights.take_over(&key("n", "a"), Caller::asynchronous()).1));
     assert!(is_settled(&flights.invalidate(&key("m", "a"))));
     drop(storing);
     assert!(is_settled(&flights.invalidate(&key("n", "a"))));
@@ -148,7 +148,7 @@ fn a_store_that_ends_after_its_invalidation_is_journalled() {
 #[test]
 fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
     let flights = flights();
-    let observer = flights.observe(&key("n", "a"), Caller::new(true));
+    let observer = flights.observe(&key("n", "a"), Caller::asynchronous());
     drop(lead(&flights, &key("n", "a")));
     let keeps = || {
         let mut kept = false;
@@ -164,7 +164,7 @@ fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
     drop(observer);
     // Nor anything while another leads, an insert perhaps.
     let leader = lead(&flights, &key("n", "a"));
-    let observer = flights.observe(&key("n", "a"), Caller::new(true));
+    let observer = flights.observe(&key("n", "a"), Caller::asynchronous());
     observer.commit(|| unreachable!("the leader may know better"));
     drop((leader, observer));
     assert!(flights.shards.iter().all(|shard| shard.lock().apart.is_empty()));
@@ -174,7 +174,7 @@ fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
 fn a_value_from_outside_takes_the_key_over() {
     let flights = flights();
     let computing = lead(&flights, &key("n", "a"));
-    let (inserting, stores) = flights.take_over(&key("n", "a"), Caller::new(false));
+    let (inserting, stores) = flights.take_over(&key("n", "a"), Caller::blocking());
     assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);
@@ -187,10 +187,10 @@ fn work_knows_its_own_flight_while_it_runs_and_only_then() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
-    assert!(!flight.pulse().is_here());
-    futures::executor::block_on(leader.run(async { assert!(flight.pulse().is_here()) }));
-    assert!(!flight.pulse().is_here());
+    assert!(!flight.is_led_here());
+    futures::executor::block_on(leader.run(async { assert!(flight.is_led_here()) }));
+    assert!(!flight.is_led_here());
     let panics = leader.run(async { panic!("the user's own") });
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| futures::executor::block_on(panics)));
-    assert!(caught.is_err() && !flight.pulse().is_here());
+    assert!(caught.is_err() && !flight.is_led_here());
 }

@@ -97,7 +97,7 @@ async fn what_no_sweep_ends_in_time_the_watchdog_does() {
 fn a_thread_that_blocks_ends_by_its_own_clock() {
     let in_flight = InFlight::new(1, TIMEOUT);
     // As if there were no watchdog.
-    in_flight.attention.ask(|| std::sync::Weak::<InFlight>::new() as _);
+    in_flight.attention.ask(|| Weak::<InFlight>::new() as _);
     let begin = Instant::now();
     let mut waiting = std::pin::pin!(in_flight.enter().expect("nothing is in flight").run(pending::<()>()));
     let mut poll = || deadline::observe(|| futures::FutureExt::now_or_never(waiting.as_mut()));
