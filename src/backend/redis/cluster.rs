@@ -164,15 +164,28 @@ impl Core {
 
     /// Removes keys on `node`, and what it no longer has wherever that has gone; what came of each.
     async fn remove_on(&self, node: &Node, link: &Arc<Link>, keys: Vec<ServerKey>) -> Vec<Result<u64, ServerError>> {
-        let Some(first) = keys.first() else { return Vec::new() };
-        // One command a key: two of one slot may be on either side while it moves.
-        let commands = keys.iter().map(|key| ("UNLINK", vec![named(key)])).collect();
-        let replies = match node.watched(link, link.send_together(first, commands)).await {
-            Ok(replies) => replies,
+        // One command a key: two of one slot may be on either side while it moves. Each by its own connection, so that it can't
+        // overtake a write that waits there.
+        let send = |lane: Vec<usize>| {
+            let commands = lane.iter().map(|&index| ("UNLINK", vec![named(&keys[index])])).collect();
+            let sent = link.send_together(&keys[lane[0]], commands);
+            async move { sent.await.map(|replies| replies.map(|replies| lane.into_iter().zip(replies))) }
+        };
+        let operations: Vec<_> = link.by_lane(&keys).into_iter().map(send).collect();
+        if operations.is_empty() {
+            return Vec::new();
+        }
+        let all = async {
+            let lanes: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
+            Ok(lanes.into_iter().collect::<Result<Vec<_>, _>>())
+        };
+        let mut replies = match node.watched(link, all).await {
+            Ok(lanes) => lanes.into_iter().flatten().collect::<Vec<_>>(),
             Err(failed) => return vec![Err(failed.into()); keys.len()],
         };
+        replies.sort_unstable_by_key(|(index, _)| *index);
         let mut results = Vec::with_capacity(keys.len());
-        for (key, reply) in keys.into_iter().zip(replies) {
+        for (key, (_, reply)) in keys.into_iter().zip(replies) {
             results.push(match reply {
                 Ok(frame) => reply::number(&frame).map(|removed| u64::try_from(removed).unwrap_or(0)),
                 Err(error) => match error.redirect(&node.address) {

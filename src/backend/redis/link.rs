@@ -413,6 +413,16 @@ impl Link {
         }
     }
 
+    /// The keys' places in the list, by the connection that each key goes by; no part is empty.
+    pub(super) fn by_lane(&self, keys: &[Bytes]) -> Vec<Vec<usize>> {
+        let mut lanes = vec![Vec::new(); self.lanes.len()];
+        for (index, key) in keys.iter().enumerate() {
+            lanes[self.lane_of(key)].push(index);
+        }
+        lanes.retain(|lane| !lane.is_empty());
+        lanes
+    }
+
     fn lane_of(&self, key: &Bytes) -> usize {
         match self.lanes.len() {
             1 => 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::types::Value;
+use futures_util::future::join_all;
 
 use super::super::journal::Invalidate;
 use super::super::slots::SlotSet;
@@ -60,7 +61,7 @@ pub(super) fn exact(prefix: &KeyPrefix) -> ServerKey {
 /// Removes every key that `prefix` names and that was there when the call began; how many there were.
 pub(super) async fn clear(node: &Node, link: &Arc<Link>, prefix: &KeyPrefix) -> Result<u64, ServerError> {
     settle_lanes(node, link).await?;
-    let mut removed = match unlink(node, link, vec![exact(prefix)]).await {
+    let mut removed = match unlink(node, link, &[exact(prefix)]).await {
         // A user may be limited to what is below it.
         Err(ServerError::Refused { code, .. }) if code == "NOPERM" => 0,
         removed => removed?,
@@ -68,17 +69,29 @@ pub(super) async fn clear(node: &Node, link: &Arc<Link>, prefix: &KeyPrefix) -> 
     let mut walk = Walk::new(node, link, prefix);
     // One after the other: at once, the two would need room for two in flight, and there may be room for one.
     while let Some(page) = walk.next_page().await? {
-        removed += unlink(node, link, page).await?;
+        removed += unlink(node, link, &page).await?;
     }
     Ok(removed)
 }
 
-/// Removes keys in one command; how many there were.
-pub(super) async fn unlink(node: &Node, link: &Arc<Link>, keys: Vec<ServerKey>) -> Result<u64, ServerError> {
-    let Some(first) = keys.first().cloned() else { return Ok(0) };
-    let args = keys.into_iter().map(Value::from).collect();
-    let removed = reply::number(&node.send(link, &first, "UNLINK", args).await?)?;
-    Ok(u64::try_from(removed).unwrap_or(0))
+/// Removes keys in one command on each connection; how many there were. A key goes by its own connection, so that the removal can't
+/// overtake a write that waits there.
+pub(super) async fn unlink(node: &Node, link: &Arc<Link>, keys: &[ServerKey]) -> Result<u64, ServerError> {
+    let send = |lane: Vec<usize>| {
+        let args = lane.iter().map(|&index| Value::from(keys[index].clone())).collect();
+        link.send(&keys[lane[0]], "UNLINK", args)
+    };
+    let operations: Vec<_> = link.by_lane(keys).into_iter().map(send).collect();
+    if operations.is_empty() {
+        return Ok(0);
+    }
+    // One operation to the node, so that there is room for it wherever there is room for one.
+    let all = async {
+        let replies: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
+        Ok(replies.into_iter().collect::<Result<Vec<_>, _>>())
+    };
+    let replies = node.noting_permission("UNLINK", node.watched(link, all).await)?;
+    replies.iter().map(|reply| Ok(u64::try_from(reply::number(reply)?).unwrap_or(0))).sum()
 }
 
 /// Carries the journal out over `link`, whether or not that is published.
@@ -96,7 +109,7 @@ impl Invalidate for OverLink<'_> {
     const HAS_PARTS: bool = false;
 
     async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
-        let all = unlink(self.node, self.link, keys.to_vec()).await.map(|_| ());
+        let all = unlink(self.node, self.link, keys).await.map(|_| ());
         match &all {
             // Only some of the keys may be the reason.
             Err(error @ ServerError::Refused { .. }) if !error.is_read_only() => {}
@@ -104,7 +117,7 @@ impl Invalidate for OverLink<'_> {
         }
         let mut results = Vec::with_capacity(keys.len());
         for key in keys {
-            results.push(unlink(self.node, self.link, vec![key.clone()]).await.map(|_| ()));
+            results.push(unlink(self.node, self.link, std::slice::from_ref(key)).await.map(|_| ()));
         }
         results
     }

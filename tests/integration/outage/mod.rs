@@ -2,6 +2,7 @@
 
 mod fallback;
 mod invalidation;
+mod pooled;
 mod silence;
 mod telling;
 

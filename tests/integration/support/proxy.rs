@@ -19,6 +19,9 @@ pub(crate) enum Mode {
     Blackhole,
     /// Connections that stand now are held up: what is sent on them arrives when the mode is another. New ones pass.
     HoldStanding,
+    /// A connection over which these bytes are sent is held up from there on, until
+    /// all pass; others do.
+    HoldFrom(&'static [u8]),
     /// After so many more bytes of replies, each connection is cut.
     CutRepliesAfter(usize),
     /// In place of replies these bytes come.
@@ -43,6 +46,7 @@ struct Shared {
     mode: Mutex<(Mode, u64)>,
     ended: AtomicBool,
     standing: AtomicUsize,
+    marked: AtomicUsize,
 }
 
 /// How long a thread may take to notice a change of mode.
@@ -55,6 +59,7 @@ impl Proxy {
             mode: Mutex::new((Mode::Pass, 0)),
             ended: AtomicBool::new(false),
             standing: AtomicUsize::new(0),
+            marked: AtomicUsize::new(0),
         };
         let shared = Arc::new(shared);
         let (port, first) = loop {
@@ -72,6 +77,10 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Changes what the network does; in force when this returns.
     pub(crate) fn set(&self, mode: Mode) {
         {
@@ -83,9 +92,20 @@ impl Proxy {
         }
     }
 
+    /// Whether a connection is held up by [`Mode::HoldFrom`].
+    pub(crate) fn holds(&self) -> bool {
+        self.shared.marked.load(Ordering::SeqCst) > 0
+    }
+
     /// How many connections stand.
     pub(crate) fn connections(&self) -> usize {
         self.shared.standing.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.mark(false);
     }
 }
 
@@ -141,8 +161,8 @@ impl Shared {
             Some(Err(_)) => return,
             None => None,
         };
-        let connection = Connection { shared: Arc::clone(self), born, dead: AtomicBool::new(upstream.is_none()) };
-        let connection = Arc::new(connection);
+        let (dead, marked) = (AtomicBool::new(upstream.is_none()), AtomicBool::new(false));
+        let connection = Arc::new(Connection { shared: Arc::clone(self), born, dead, marked });
         self.standing.fetch_add(1, Ordering::SeqCst);
         for stream in upstream.iter().chain([&client]) {
             let _ = stream.set_nonblocking(false);
@@ -169,6 +189,8 @@ struct Connection {
     born: u64,
     /// Bytes were lost, so nothing that follows makes sense.
     dead: AtomicBool,
+    /// What [`Mode::HoldFrom`] names has been sent over it.
+    marked: AtomicBool,
 }
 
 impl Connection {
@@ -180,6 +202,9 @@ impl Connection {
             let (mode, changes) = self.shared.mode();
             if self.shared.has_ended() || mode == Mode::Refuse {
                 break;
+            }
+            if mode == Mode::Pass {
+                self.mark(false);
             }
             if self.is_held(mode, changes) {
                 thread::sleep(TICK);
@@ -207,6 +232,12 @@ impl Connection {
             if self.shared.has_ended() || mode == Mode::Refuse {
                 return false;
             }
+            if let Mode::HoldFrom(what) = mode
+                && !replies
+                && bytes.windows(what.len()).any(|window| window == what)
+            {
+                self.mark(true);
+            }
             if self.is_held(mode, changes) {
                 thread::sleep(TICK);
                 continue;
@@ -233,10 +264,19 @@ impl Connection {
         }
     }
 
+    fn mark(&self, marked: bool) {
+        match (self.marked.swap(marked, Ordering::SeqCst), marked) {
+            (false, true) => _ = self.shared.marked.fetch_add(1, Ordering::SeqCst),
+            (true, false) => _ = self.shared.marked.fetch_sub(1, Ordering::SeqCst),
+            _ => {}
+        }
+    }
+
     fn is_held(&self, mode: Mode, changes: u64) -> bool {
         match mode {
             Mode::Mute => true,
             Mode::HoldStanding => self.born < changes,
+            Mode::HoldFrom(_) => self.marked.load(Ordering::SeqCst),
             _ => false,
         }
     }
