@@ -166,7 +166,8 @@ impl<C> CacheOptions<C> {
     ///
     /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
     /// so hand over a sorted one. Where `Serialize` fails, or a float isn't finite, the call runs uncached,
-    /// with one warning.
+    /// with one warning. Values that differ have different keys, also where JSON writes them alike: `None` and `Some(None)`,
+    /// a map's keys `1` and `"1"`.
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};

@@ -1,13 +1,20 @@
-//! Arguments as canonical JSON text.
+//! Arguments as canonical text: JSON, and two things that JSON can't tell apart.
 //!
 //! The text of equal arguments is the same in every process and build: members of objects are
 //! sorted, there is no white space, numbers have one spelling, and nothing depends on the features
 //! that another crate turns on in `serde_json`.
+//!
+//! Arguments that differ have different texts. JSON alone would write `None` and `Some(None)` alike, so a `?` precedes what is
+//! `Some` of a null: `Some(None)` is `?null`. And JSON's keys are text, so a map's key `1` would be its key `"1"`: a key that
+//! isn't text is written as the value that it is, `{1:true}`.
+
+mod json;
 
 use serde::ser::{self, Serialize};
 use std::fmt::{self, Display};
 
 use super::number;
+pub(super) use json::write_json;
 
 /// The text of a call's arguments; 64 bytes hold most of them without an allocation.
 pub(crate) type Text = super::text::Text<64>;
@@ -73,6 +80,9 @@ fn write_escape(out: &mut Text, byte: u8) {
 
 pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Precedes the text of what is `Some` of a null, or of another such `Some`.
+const SOME_NULL: u8 = b'?';
+
 /// serde_json marks these two with private struct names; its own serializer unwraps them, so ours must.
 const ARBITRARY_PRECISION: &str = "$serde_json::private::Number";
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
@@ -98,8 +108,7 @@ impl<'a> Writer<'a> {
     }
 
     fn members(self, close: &'static [u8]) -> Members<'a> {
-        self.out.push(b'{');
-        Members { start: self.out.len(), out: self.out, spans: Vec::new(), sorted: true, close }
+        Members::new(self.out, close)
     }
 
     /// `{"Variant":`
@@ -198,7 +207,16 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Unkeyable> {
-        value.serialize(self)
+        let start = self.out.len();
+        value.serialize(Writer { out: self.out })?;
+        // `null` is the only text that begins with an `n`.
+        if matches!(self.out.get(start), Some(&(b'n' | SOME_NULL))) {
+            let null: Text = Text::from(&self.out[start..]);
+            self.out.truncate(start);
+            self.out.push(SOME_NULL);
+            self.out.extend_from_slice(&null);
+        }
+        Ok(())
     }
 
     fn serialize_unit(self) -> Result<(), Unkeyable> {
@@ -352,7 +370,12 @@ struct Members<'a> {
     close: &'static [u8],
 }
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    fn new(out: &'a mut Text, close: &'static [u8]) -> Self {
+        out.push(b'{');
+        Self { start: out.len(), out, spans: Vec::new(), sorted: true, close }
+    }
+
     /// Begins a member; its end is noted by the next one or by [`finish`](Self::finish).
     fn begin(&mut self) {
         self.close_member();
@@ -395,16 +418,7 @@ impl ser::SerializeMap for Members<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unkeyable> {
         self.begin();
-        let start = self.out.len();
-        key.serialize(Writer { out: self.out })?;
-        // JSON's keys are text: any other key is the text of its JSON, as serde_json has it.
-        if self.out.get(start) != Some(&b'"') {
-            let json: Text = Text::from(&self.out[start..]);
-            self.out.truncate(start);
-            // What `Writer` wrote is JSON, hence UTF-8.
-            write_str(self.out, std::str::from_utf8(&json).map_err(ser::Error::custom)?);
-        }
-        Ok(())
+        key.serialize(Writer { out: self.out })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unkeyable> {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::canonical::write_json;
 use super::scope::Scope;
 use super::{CallParts, Text, write, write_arguments};
 use crate::error::Error;
@@ -72,15 +73,19 @@ impl<'a> KeyContext<'a> {
     ///
     /// For what `serde_json` doesn't read back as it was: a builder that didn't see it would give different calls one key.
     pub(super) fn new(scope: &'a Scope, parts: &'a CallParts<'a>) -> Result<Self, Error> {
-        let mut json = Text::from(b"[[".as_slice());
-        write_arguments(&mut json, parts);
-        let unreadable =
-            || Error::key("the key builder can't be shown an argument: too large a number, or too deep a nesting");
+        let mut arguments = Text::from(b"[[".as_slice());
+        write_arguments(&mut arguments, parts);
+        let unreadable = || {
+            let reason = "too large a number, too deep a nesting, or `Some` of what JSON writes as `null`";
+            Error::key(format!("the key builder can't be shown an argument: {reason}"))
+        };
+        let mut json = Text::new();
+        write_json(&mut json, &arguments).ok_or_else(unreadable)?;
         let mut arguments: Arguments = serde_json::from_slice(&json).map_err(|_| unreadable())?;
         // An integer beyond 64 bits comes back rounded, and two of them would be one to the builder.
         let mut shown = Text::new();
         write(&mut shown, &(&arguments.0, &arguments.1)).map_err(|_| unreadable())?;
-        if shown[1..] != json[1..] {
+        if shown[..] != json[..] {
             return Err(unreadable());
         }
         // With `serde_json/preserve_order` they'd stand as in the canonical text, whose order is another than that of a map.
@@ -101,7 +106,7 @@ impl<'a> KeyContext<'a> {
         std::str::from_utf8(self.parts.name).unwrap_or_default()
     }
 
-    /// The positional arguments.
+    /// The positional arguments. The keys of JSON objects are text, so a map's key `1` is shown as `"1"`.
     #[must_use]
     pub fn args(&self) -> &[Value] {
         &self.arguments.0

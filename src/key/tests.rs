@@ -94,6 +94,10 @@ fn keys_of_running_programs_stay_what_they_are() {
         ("texts with escapes", call("f \"g\"").arg("\"\\/\u{8}\t\n\u{c}\r\0\u{1f}\u{7f}").arg('\'')),
         ("texts in Unicode", call("søk").arg("blåbær").arg("🦀").arg("\u{2028}")),
         ("truth, nothing, something", call("f").arg(true).arg(()).arg(None::<u8>).arg(Some(1)).arg(Some("None"))),
+        (
+            "something that is nothing",
+            call("f").arg(Some(())).arg(Some(None::<u8>)).arg([Some(Some(None::<u8>))]).kwarg("a", Some(Value::Null)),
+        ),
         ("nested structs", call("f").arg(query)),
         ("enums", call("f").arg(Sort::Newest).arg(Sort::Field("name"))),
         (
@@ -104,6 +108,10 @@ fn keys_of_running_programs_stay_what_they_are() {
         (
             "maps with other keys",
             call("f").arg(BTreeMap::from([(9, "x"), (10, "y")])).arg(HashMap::from([((1, 'a'), 2)])),
+        ),
+        (
+            "maps with nothing and truth for keys",
+            call("f").arg(BTreeMap::from([(None, 1), (Some(2.5.to_string()), 2)])).arg(HashMap::from([(true, 1)])),
         ),
         ("tuples and lists", call("f").arg((1, "two", [3.0])).arg([[1, 2], [3, 4]]).arg([0; 0])),
         ("bytes", call("f").arg(Bytes(&[0, 127, 255])).arg(b"ab")),
@@ -167,6 +175,27 @@ fn arguments_of_different_types_make_different_keys() {
     assert_differ(&call("f").arg(()), &call("f").arg("null"));
     assert_differ(&call("f").arg([0; 0]), &call("f").arg(BTreeMap::<String, u8>::new()));
     assert_differ(&call("f").arg("a"), &call("f").arg(["a"]));
+}
+
+#[test]
+fn arguments_that_json_writes_alike_make_different_keys() {
+    #[derive(Serialize, PartialEq, Eq, Hash)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u8),
+        Text(&'static str),
+        Missing,
+    }
+    let map = |id| call("f").arg(HashMap::from([(id, true)]));
+    assert_differ(&call("f").arg(None::<Option<u32>>), &call("f").arg(Some(None::<u32>)));
+    assert_differ(&call("f").arg(Some(None::<Option<()>>)), &call("f").arg(Some(Some(None::<()>))));
+    assert_differ(&call("f").arg(None::<()>), &call("f").arg(Some(())));
+    assert_differ(&call("f").arg(None::<Value>), &call("f").arg(Some(Value::Null)));
+    assert_differ(&call("f").kwarg("a", None::<Value>), &call("f").kwarg("a", Some(Value::Null)));
+    assert_differ(&map(Id::Number(1)), &map(Id::Text("1")));
+    assert_differ(&map(Id::Missing), &map(Id::Text("null")));
+    assert_same(&call("f").arg(Some(3)), &call("f").arg(3));
+    assert_same(&call("f").arg(None::<u32>), &call("f").arg(Value::Null));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+mod model;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 
@@ -174,18 +176,42 @@ fn sorting_moves_nothing_but_the_members() {
 }
 
 #[test]
-fn keys_that_are_not_text_become_the_text_of_their_json() {
+fn keys_that_are_not_text_are_written_as_what_they_are() {
     #[derive(Serialize)]
     enum Color {
         Red,
     }
-    assert_eq!(text(&InOrder(vec![(10, 'a'), (9, 'b')])), r#"{"10":"a","9":"b"}"#);
-    assert_eq!(text(&InOrder(vec![(true, 1)])), r#"{"true":1}"#);
+    assert_eq!(text(&InOrder(vec![(10, 'a'), (9, 'b')])), r#"{10:"a",9:"b"}"#);
+    assert_eq!(text(&InOrder(vec![(true, 1)])), "{true:1}");
     assert_eq!(text(&InOrder(vec![('x', 1)])), r#"{"x":1}"#);
     assert_eq!(text(&InOrder(vec![(Color::Red, 1)])), r#"{"Red":1}"#);
-    assert_eq!(text(&InOrder(vec![(Some(1.5), 1), (None, 2)])), r#"{"1.5":1,"null":2}"#);
-    assert_eq!(text(&InOrder(vec![(("a", 1), 2)])), r#"{"[\"a\",1]":2}"#);
-    assert_eq!(text(&InOrder(vec![(InOrder(vec![("b", 1), ("a", 2)]), 3)])), r#"{"{\"a\":2,\"b\":1}":3}"#);
+    assert_eq!(text(&InOrder(vec![(Some(1.5), 1), (None, 2)])), "{1.5:1,null:2}");
+    assert_eq!(text(&InOrder(vec![(("a", 1), 2)])), r#"{["a",1]:2}"#);
+    assert_eq!(text(&InOrder(vec![(InOrder(vec![("b", 1), ("a", 2)]), 3)])), r#"{{"a":2,"b":1}:3}"#);
+}
+
+#[test]
+fn something_that_is_null_differs_from_nothing() {
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct Newtype(Option<u8>);
+    #[derive(Serialize)]
+    struct Patch {
+        name: Option<Option<&'static str>>,
+    }
+    assert_eq!(text(&None::<Option<u32>>), "null");
+    assert_eq!(text(&Some(None::<u32>)), "?null");
+    assert_eq!(text(&Some(Some(None::<u32>))), "??null");
+    assert_eq!(text(&Some(Some(3))), "3");
+    assert_eq!(
+        [text(&Some(())), text(&Some(Unit)), text(&Some(Value::Null)), text(&Some(Newtype(None)))],
+        ["?null"; 4]
+    );
+    assert_eq!([text(&Some("null")), text(&Some("?null"))], [r#""null""#, r#""?null""#]);
+    assert_eq!(text(&[Some(None), None, Some(Some(1))]), "[?null,null,1]");
+    assert_eq!(text(&Patch { name: Some(None) }), r#"{"name":?null}"#);
+    assert_eq!(text(&InOrder(vec![(Some(None::<u8>), 1), (None, 2)])), "{?null:1,null:2}");
 }
 
 #[test]

@@ -102,6 +102,37 @@ fn a_builder_sees_deeply_nested_arguments_or_the_call_has_no_key() {
 }
 
 #[test]
+fn a_builder_sees_keys_that_are_not_text_as_text() {
+    let see = |cx: &KeyContext<'_>| format!("{} {:?}", cx.args()[0], cx.kwargs());
+    let map = BTreeMap::from([(9, "x"), (10, "y")]);
+    assert_eq!(seen(call("f").arg(map), see), r#"{"10":"y","9":"x"} {}"#);
+    let nested = BTreeMap::from([((1, BTreeMap::from([(2, "{\"}")])), 3)]);
+    assert_eq!(seen(call("f").arg(nested), see), r#"{"[1,{\"2\":\"{\\\"}\"}]":3} {}"#);
+    // The order of the names by themselves, and of the names in their quotes.
+    let kwargs = call("f").arg(1).kwarg("a", 1).kwarg("a b", None::<u8>);
+    assert_eq!(seen(kwargs, see), r#"1 {"a": Number(1), "a b": Null}"#);
+}
+
+#[test]
+fn an_argument_that_json_cannot_tell_from_another_is_shown_to_no_builder() {
+    #[derive(serde::Serialize, PartialEq, Eq, PartialOrd, Ord)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u8),
+        Text(&'static str),
+    }
+    let unreadable = |options: CacheOptions| {
+        let options = options.key_builder(|_: &KeyContext<'_>| "one for all".to_owned());
+        let error = keyed(&options, None).expect_err("the builder can't be shown it");
+        assert!(error.is_key() && error.to_string().contains("`Some` of what JSON writes as `null`"), "{error}");
+    };
+    unreadable(call("f").arg(Some(None::<u8>)));
+    unreadable(call("f").kwarg("patch", [Some(Value::Null)]));
+    unreadable(call("f").arg(BTreeMap::from([(Some(None::<u8>), 1)])));
+    unreadable(call("f").arg(BTreeMap::from([(Id::Number(1), "a"), (Id::Text("1"), "b")])));
+}
+
+#[test]
 fn debug_shows_no_argument() {
     let options = call("f").arg("hunter2").kwarg("token", "hunter2").namespace("users");
     let shown = seen(options, |cx| format!("{cx:?}"));
