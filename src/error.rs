@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -110,6 +111,11 @@ impl Error {
         Self::new(Kind::Closed)
     }
 
+    /// Whether the user's codec panicked.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.source.as_deref().is_some_and(|source| source.is::<Panicked>())
+    }
+
     /// A configuration that can't be built: the message names the option and what it accepts. Of one that was loaded from a file or the
     /// environment it has a line for each problem, with the file and line, or the variable.
     #[must_use]
@@ -132,13 +138,13 @@ impl Error {
     }
 
     /// The call can't be given a key: an argument whose `Serialize` fails, a float that isn't
-    /// finite, an empty namespace, a key builder that returned nothing.
+    /// finite, an empty namespace, a key builder that returned nothing, a panic in either.
     #[must_use]
     pub fn is_key(&self) -> bool {
         matches!(self.kind, Kind::Key { .. })
     }
 
-    /// A codec or an encoder failed; [`source`](StdError::source) is its error.
+    /// A codec or an encoder failed; [`source`](StdError::source) is its error, or says that it panicked.
     #[must_use]
     pub fn is_codec(&self) -> bool {
         matches!(self.kind, Kind::Encode | Kind::Decode)
@@ -156,6 +162,31 @@ impl Error {
         matches!(self.kind, Kind::Closed)
     }
 }
+
+/// The user's code panicked. What it panicked with may quote a value, so that isn't kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+/// Runs the user's code, a panic of which the cache doesn't hand on: a codec's, a key builder's, an argument's.
+#[inline]
+pub(crate) fn catching<R>(code: impl FnOnce() -> R) -> Result<R, Panicked> {
+    // What a panic leaves half-done is the caller's to throw away.
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        // Dropping what was panicked with is the user's code again.
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(another);
+        }
+        Panicked
+    })
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it panicked")
+    }
+}
+
+impl StdError for Panicked {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

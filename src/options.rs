@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, WantsDecoder};
 use crate::error::Error;
-use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text};
+use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
 
 /// The name and the arguments of a cached call, and the options that it overrides.
 ///
@@ -165,7 +165,7 @@ impl<C> CacheOptions<C> {
     /// Adds a positional argument to the key.
     ///
     /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
-    /// so hand over a sorted one. Where `Serialize` fails, or a float isn't finite, the call runs uncached,
+    /// so hand over a sorted one. Where `Serialize` fails or panics, or a float isn't finite, the call runs uncached,
     /// with one warning. Values that differ have different keys, also where JSON writes them alike: `None` and `Some(None)`,
     /// a map's keys `1` and `"1"`.
     ///
@@ -189,9 +189,9 @@ impl<C> CacheOptions<C> {
             self.call.push(b',');
         }
         // The error may quote the value, and a value may be a secret: only the place is kept.
-        if key::write(&mut self.call, &value).is_err() {
+        if let Err(error) = key::write(&mut self.call, &value) {
             self.call.truncate(before);
-            self.refuse_argument("a positional argument can't be serialized");
+            self.refuse_argument("a positional argument", &error);
         }
         self
     }
@@ -211,8 +211,8 @@ impl<C> CacheOptions<C> {
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         let mut text = Text::new();
-        if key::write(&mut text, &value).is_err() {
-            self.refuse_argument(&format!("the argument `{name}` can't be serialized"));
+        if let Err(error) = key::write(&mut text, &value) {
+            self.refuse_argument(&format!("the argument `{name}`"), &error);
         }
         let text = Box::from(&text[..]);
         match self.kwargs.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
@@ -339,8 +339,13 @@ impl<C> CacheOptions<C> {
         self.rare.get_or_insert_default()
     }
 
-    fn refuse_argument(&mut self, problem: &str) {
-        self.rare().unkeyable.get_or_insert_with(|| problem.into());
+    #[cold]
+    fn refuse_argument(&mut self, argument: &str, error: &Unkeyable) {
+        let problem = match error {
+            Unkeyable::Refused(_) => "can't be serialized",
+            Unkeyable::Panicked => "panicked when it was serialized",
+        };
+        self.rare().unkeyable.get_or_insert_with(|| format!("{argument} {problem}").into());
     }
 
     fn with_codec<D>(self, codec: impl FnOnce(C) -> D) -> CacheOptions<D> {

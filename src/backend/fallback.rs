@@ -228,12 +228,15 @@ impl<S: Server> Tiers<S> {
     fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], request: &Request<'_, C>) -> Option<T> {
         let value = request.codec.decode_value(request.inherited, bytes);
         // The error may quote the value, so it's counted and not shown.
-        value.inspect_err(|_| self.tell_undecodable()).ok()
+        value.inspect_err(|error| self.tell_undecodable(request.key, error)).ok()
     }
 
-    fn tell_undecodable(&self) {
+    fn tell_undecodable(&self, key: &CallKey, error: &Error) {
         self.counters.decode_failures.add_one();
         metrics::decode_failed();
+        if error.is_panic() && self.counters.decode_warning.first() {
+            tracing::warn!(target: "cache_house", ?key, "decoding a value panicked, which counts as a miss; told once");
+        }
     }
 
     /// The value of bytes that memory holds too: cloned if it has been decoded before, by the same codec.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{BoxError, Error, Kind};
+use crate::error::{BoxError, Error, Kind, catching};
 
 pub use erased_serde;
 #[cfg(feature = "messagepack")]
@@ -81,7 +81,7 @@ pub trait Codec: Send + Sync + 'static {
     }
 }
 
-/// What a codec may fail with: any error, or a text.
+/// What a codec may fail with: any error, or a text. A panic in one is taken for an error too.
 pub type CodecError = BoxError;
 
 /// The formats that are called without erasure.
@@ -145,23 +145,21 @@ impl SharedCodec {
     }
 
     pub(crate) fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, Error> {
-        let bytes = match self {
+        guarded(Kind::Encode, || match self {
             Self::BuiltIn(BuiltIn::Json) => serde_json::to_vec(value).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::encode(value),
             Self::Custom(codec, _) => codec.encode(&value),
-        };
-        bytes.map_err(|source| Error::with_source(Kind::Encode, source))
+        })
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Error> {
-        let value = match self {
+        guarded(Kind::Decode, || match self {
             Self::BuiltIn(BuiltIn::Json) => serde_json::from_slice(bytes).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::decode(bytes),
             Self::Custom(codec, _) => decode_erased(codec.as_ref(), bytes),
-        };
-        value.map_err(|source| Error::with_source(Kind::Decode, source))
+        })
     }
 
     /// Whether the same bytes mean the same value to both.
@@ -188,6 +186,16 @@ impl fmt::Debug for SharedCodec {
             Self::Custom(..) => f.write_str("Custom"),
         }
     }
+}
+
+/// Runs what is the user's of a codec, of which a panic is an error like any other.
+fn guarded<R>(kind: Kind, code: impl FnOnce() -> Result<R, BoxError>) -> Result<R, Error> {
+    let source = match catching(code) {
+        Ok(Ok(output)) => return Ok(output),
+        Ok(Err(source)) => source,
+        Err(panicked) => panicked.into(),
+    };
+    Err(Error::with_source(kind, source))
 }
 
 fn decode_erased<T: DeserializeOwned>(codec: &dyn Codec, bytes: &[u8]) -> Result<T, BoxError> {

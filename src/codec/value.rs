@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CodecError, SharedCodec};
+use super::{CodecError, SharedCodec, guarded};
 use crate::error::{Error, Kind};
 
 /// Encodes and decodes the `T` of one call; what `CacheOptions` carry.
@@ -102,11 +102,11 @@ where
     D: Into<CodecError>,
 {
     fn encode_value(&self, _: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-        (self.encoder)(value).map_err(|source| Error::with_source(Kind::Encode, source))
+        guarded(Kind::Encode, || (self.encoder)(value).map_err(Into::into))
     }
 
     fn decode_value(&self, _: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-        (self.decoder)(bytes).map_err(|source| Error::with_source(Kind::Decode, source))
+        guarded(Kind::Decode, || (self.decoder)(bytes).map_err(Into::into))
     }
 
     fn serde_codec<'a>(&'a self, _: &'a SharedCodec) -> Option<&'a SharedCodec> {

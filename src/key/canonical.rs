@@ -14,20 +14,25 @@ use serde::ser::{self, Serialize};
 use std::fmt::{self, Display};
 
 use super::number;
+use crate::error::{Panicked, catching};
 pub(super) use json::write_json;
 
 /// The text of a call's arguments; 64 bytes hold most of them without an allocation.
 pub(crate) type Text = super::text::Text<64>;
 
-/// Why a value has no canonical text. Its message is that of the value's own `Serialize`, which may
-/// quote the value: callers must not log it.
+/// Why a value has no canonical text.
 #[derive(Debug)]
-pub(crate) struct Unkeyable(String);
+pub(crate) enum Unkeyable {
+    /// With the message of the value's own `Serialize`, which may quote the value: callers must not log it.
+    Refused(String),
+    /// The value's `Serialize` panicked.
+    Panicked,
+}
 
 /// Appends the canonical text of `value`; on an error `out` is left as it was.
 pub(crate) fn write<T: Serialize + ?Sized>(out: &mut Text, value: &T) -> Result<(), Unkeyable> {
     let start = out.len();
-    let result = value.serialize(Writer { out });
+    let result = catching(|| value.serialize(Writer { out })).unwrap_or(Err(Unkeyable::Panicked));
     if result.is_err() {
         out.truncate(start);
     }
@@ -489,13 +494,16 @@ impl ser::SerializeStructVariant for StructMembers<'_> {
 
 impl ser::Error for Unkeyable {
     fn custom<T: Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self::Refused(message.to_string())
     }
 }
 
 impl Display for Unkeyable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Refused(message) => f.write_str(message),
+            Self::Panicked => Panicked.fmt(f),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::error::Error;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 ///
-/// An empty key makes the call run uncached, with a warning.
+/// An empty key makes the call run uncached, with a warning, and so does a panic.
 pub trait KeyBuilder: Send + Sync {
     /// The key of the call that `cx` describes.
     fn build_key(&self, cx: &KeyContext<'_>) -> String;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha1_smol::Sha1;
 
-use crate::error::Error;
-pub(crate) use canonical::{Text, write, write_str};
+use crate::error::{Error, catching};
+pub(crate) use canonical::{Text, Unkeyable, write, write_str};
 pub use context::{KeyBuilder, KeyContext};
 pub(crate) use scope::Scope;
 
@@ -65,7 +65,8 @@ impl CallKey {
             frame(&mut text, parts);
             return Ok(Self::hashed(text, scope.as_str().len(), hasher));
         };
-        let custom = builder.build_key(&KeyContext::new(scope, parts)?);
+        let context = KeyContext::new(scope, parts)?;
+        let custom = catching(|| builder.build_key(&context)).map_err(|_| Error::key("the key builder panicked"))?;
         if custom.is_empty() {
             return Err(Error::key("the key builder returned an empty text"));
         }

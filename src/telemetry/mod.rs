@@ -42,6 +42,7 @@ pub(crate) struct Counters {
     pub(crate) circuit_openings: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
+    pub(crate) decode_warning: Once,
 }
 
 /// What a handle and its clones have done since it was built, and what they hold now.
