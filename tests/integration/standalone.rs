@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_house::{CacheHouse, CacheOptions, Health, ReasonKind, opts};
+use cache_house::{CacheHouse, CacheOptions, Health, KeyContext, ReasonKind, opts};
 
 use crate::support::resp::{Connection, Reply};
 use crate::support::{DEADLINE, Server, connect, connected, standalone, until_connected, wait_until};
@@ -364,5 +364,22 @@ fn many_callers_at_once_get_what_each_asked_for() {
         assert_eq!(multi_gets > 0, multi_get, "{multi_gets}");
         assert_eq!(cache.stats().circuit_openings, 0);
         cache.close();
+    }
+}
+
+#[test]
+fn inspecting_a_server_leaves_each_key_as_it_was() {
+    let server = Server::start();
+    let cache = connected(&server);
+    // What a key builder makes of a call, and what stands where the handle might look.
+    for rest in ["probe", ":probe", ":probe:"] {
+        let theirs = move || call("f").key_builder(move |cx: &KeyContext<'_>| cx.scoped(rest));
+        cache.insert(theirs(), &1).expect("the server is there");
+        let before = server.keys();
+        assert_eq!(before.len(), 1, "{before:?}");
+        let reports = cache.inspect();
+        assert_eq!((reports.len(), reports[0].missing.len()), (1, 0), "{reports:?}");
+        assert_eq!(server.keys(), before);
+        assert!(cache.remove(theirs()).expect("the server is there"), "{rest}");
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Redis {
 /// Shared by callers and the discovery task.
 struct Core {
     recipe: Arc<Recipe>,
-    /// A key to ask for when a server's health is in question; whether it exists doesn't matter.
+    /// A key that never exists, to ask for when a server's health is in question.
     probe_key: String,
     seeds: Vec<Address>,
     expected: Expected,
@@ -104,7 +104,7 @@ impl Redis {
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
         let core = Arc::new(Core {
             recipe: Arc::new(Recipe::new(settings)?),
-            probe_key: format!("{}probe", scope.as_str()),
+            probe_key: probe_key(scope),
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,
@@ -368,6 +368,12 @@ impl Core {
             (reply, _) => Ok(reply?),
         }
     }
+}
+
+/// A key that nobody makes, not even on purpose: any answer but null belongs to another command. It begins with the scope, because a
+/// user may be allowed no other keys.
+fn probe_key(scope: &Scope) -> String {
+    format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())
 }
 
 /// A key as an argument.
