@@ -40,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) decode_failures: Counter,
     pub(crate) uncached: Counter,
     pub(crate) circuit_openings: Counter,
+    pub(crate) desyncs: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
     pub(crate) decode_warning: Once,
@@ -86,6 +87,9 @@ pub struct Stats {
     pub uncached: u64,
     /// How often the server was given up on for a while.
     pub circuit_openings: u64,
+    /// Connections that were ended because a reply answered another command than the one it came to. Always 0, unless the server, a
+    /// proxy or the client library has a bug.
+    pub desyncs: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
     /// Entries in memory, expired ones that nobody asked for included.
@@ -110,6 +114,7 @@ impl Counters {
             decode_failures: self.decode_failures.read(),
             uncached: self.uncached.read(),
             circuit_openings: self.circuit_openings.read(),
+            desyncs: self.desyncs.read(),
             ..Stats::default()
         }
     }

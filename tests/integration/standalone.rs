@@ -382,4 +382,5 @@ fn inspecting_a_server_leaves_each_key_as_it_was() {
         assert_eq!(server.keys(), before);
         assert!(cache.remove(theirs()).expect("the server is there"), "{rest}");
     }
+    assert_eq!(cache.stats().desyncs, 0);
 }

@@ -33,6 +33,8 @@ pub(super) struct Batcher {
 struct Queue {
     reads: Mutex<Vec<Read>>,
     added: Notify,
+    /// Set once a reply was seen that answers another command.
+    out_of_step: AtomicBool,
 }
 
 struct Read {
@@ -44,11 +46,16 @@ struct Read {
 const MOST: usize = 256;
 
 impl Batcher {
-    /// `one_slot` says that all keys may be asked for in one command: the server isn't of a cluster.
-    pub(super) fn start(client: Client, one_slot: bool) -> Self {
+    /// `absent` is a key that never exists. Without it, each key is asked for by itself: a cluster's keys have different slots.
+    pub(super) fn start(client: Client, absent: Option<Bytes>) -> Self {
         let queue = Arc::new(Queue::default());
-        let task = tokio::spawn(run(Arc::clone(&queue), client, one_slot)).abort_handle();
+        let task = tokio::spawn(run(Arc::clone(&queue), client, absent)).abort_handle();
         Self { queue, task }
+    }
+
+    /// Whether a reply was seen that answers another command than the one it came to.
+    pub(super) fn is_out_of_step(&self) -> bool {
+        self.queue.out_of_step.load(Ordering::Relaxed)
     }
 
     /// Asks for `key` together with those who ask for others. Only reads: a write that waited here could be overtaken by one that is
@@ -73,8 +80,8 @@ impl Drop for Batcher {
     }
 }
 
-async fn run(queue: Arc<Queue>, client: Client, one_slot: bool) {
-    let multi_get = AtomicBool::new(one_slot);
+async fn run(queue: Arc<Queue>, client: Client, absent: Option<Bytes>) {
+    let multi_get = MultiGet { allowed: AtomicBool::new(absent.is_some()), absent: absent.unwrap_or_default() };
     let mut on_their_way = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -85,7 +92,7 @@ async fn run(queue: Arc<Queue>, client: Client, one_slot: bool) {
                 let mut reads = std::mem::take(&mut *queue.reads.lock());
                 while !reads.is_empty() {
                     let rest = reads.split_off(reads.len().min(MOST));
-                    on_their_way.push(send(&client, &multi_get, reads));
+                    on_their_way.push(send(&queue, &client, &multi_get, reads));
                     reads = rest;
                 }
             }
@@ -94,17 +101,30 @@ async fn run(queue: Arc<Queue>, client: Client, one_slot: bool) {
     }
 }
 
+/// Whether and how reads go in one command.
+struct MultiGet {
+    allowed: AtomicBool,
+    /// Leads each `MGET`, so that the reply begins with null. fred takes an array of three to five elements that begins with `message`,
+    /// `subscribe` or the like for a message to subscribers, and drops it; all later replies would go to the wrong commands. So no
+    /// stored value may stand first. And an answer that doesn't begin with null belongs to another command.
+    absent: Bytes,
+}
+
 /// One `MGET` for all, where that may be: it costs fred and the server a fraction of as many commands. What it doesn't find is asked for
 /// again by itself, because to `MGET` a key of another type is as good as none.
-async fn send(client: &Client, multi_get: &AtomicBool, reads: Vec<Read>) {
-    if reads.len() < 2 || !multi_get.load(Ordering::Relaxed) {
+async fn send(queue: &Queue, client: &Client, multi_get: &MultiGet, reads: Vec<Read>) {
+    if reads.len() < 2 || !multi_get.allowed.load(Ordering::Relaxed) {
         return send_in_line(client, reads).await;
     }
-    let keys: Vec<Key> = reads.iter().map(|read| Key::from(read.key.clone())).collect();
+    let keys: Vec<Key> = [&multi_get.absent]
+        .into_iter()
+        .chain(reads.iter().map(|read| &read.key))
+        .map(|key| key.clone().into())
+        .collect();
     match client.mget::<Value, _>(keys).await {
-        Ok(Value::Array(values)) if values.len() == reads.len() => {
+        Ok(Value::Array(values)) if values.len() == 1 + reads.len() && values[0].is_null() => {
             let mut not_found = Vec::new();
-            for (read, value) in reads.into_iter().zip(values) {
+            for (read, value) in reads.into_iter().zip(values.into_iter().skip(1)) {
                 match value {
                     Value::Null => not_found.push(read),
                     // Who has given up isn't there any more.
@@ -113,13 +133,17 @@ async fn send(client: &Client, multi_get: &AtomicBool, reads: Vec<Read>) {
             }
             send_in_line(client, not_found).await;
         }
+        Ok(_) => {
+            queue.out_of_step.store(true, Ordering::Relaxed);
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(link::out_of_step())));
+        }
         // The user may not, or may not all of the keys: each for itself, then, and from now on.
         Err(error) if ErrorReply::of(error.clone()).is_ok_and(|reply| !reply.is_not_ready()) => {
-            multi_get.store(false, Ordering::Relaxed);
+            multi_get.allowed.store(false, Ordering::Relaxed);
             send_in_line(client, reads).await;
         }
         // Without an answer their callers are told that the connection is lost.
-        Ok(_) | Err(_) => drop(reads),
+        Err(_) => drop(reads),
     }
 }
 

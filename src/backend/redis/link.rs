@@ -14,6 +14,7 @@ use fred::error::{Error as FredError, ErrorKind};
 use fred::prelude::{ClientLike, KeysInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server as FredServer, ServerConfig, TcpConfig};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Key, Resp3Frame as Frame, RespVersion, Value};
+use futures_util::future::join_all;
 use tokio::task::AbortHandle;
 
 use super::batch::Batcher;
@@ -69,9 +70,11 @@ pub(super) struct Link {
     /// operations on it in the order in which they were sent.
     lanes: Vec<Lane>,
     mode: Mode,
-    /// A key to ask for when the server's health is in question; whether it exists doesn't matter.
+    /// A key that never exists, to ask for when the server's health is in question.
     probe_key: Bytes,
     over: AtomicBool,
+    /// Set once a reply was seen that answers another command.
+    out_of_step: AtomicBool,
 }
 
 struct Lane {
@@ -179,8 +182,13 @@ impl Connector {
 
     async fn attempt(&self) -> Result<(Link, Ended), Reason> {
         let (lanes, probe_key) = (self.recipe.lanes, self.probe_key.clone());
-        let over = AtomicBool::new(false);
-        let mut link = Link { lanes: Vec::with_capacity(lanes), mode: Mode::Standalone, probe_key, over };
+        let mut link = Link {
+            lanes: Vec::with_capacity(lanes),
+            mode: Mode::Standalone,
+            probe_key,
+            over: AtomicBool::new(false),
+            out_of_step: AtomicBool::new(false),
+        };
         let mut ended = Ended(Vec::with_capacity(lanes));
         let all = async {
             for _ in 0..lanes {
@@ -221,7 +229,7 @@ impl Connector {
         // Subscribed before the attempt begins, so that its outcome can't be missed.
         let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
         let task = client.connect();
-        let reads = Batcher::start(client.clone(), self.role == Role::Standalone);
+        let reads = Batcher::start(client.clone(), (self.role == Role::Standalone).then(|| self.probe_key.clone()));
         let lane = Lane { client: client.clone(), reads, task: task.abort_handle(), identity: None };
         let outcome = match early {
             Poll::Ready(outcome) => outcome,
@@ -343,12 +351,7 @@ impl Link {
 
     /// Waits until the server has carried out all that was sent on every lane before: whatever it replies, it has come to it.
     pub(super) fn barrier(self: Arc<Self>) -> Operation {
-        Box::pin(async move {
-            for lane in &self.lanes {
-                lane.send("GET", vec![self.probe_key.clone().into()]).await?.ok();
-            }
-            Ok(Ok(Frame::Null))
-        })
+        Box::pin(async move { self.probe().await.map(|_| Ok(Frame::Null)) })
     }
 
     /// Whether more than one connection has to be waited for by [`barrier`](Self::barrier).
@@ -356,18 +359,43 @@ impl Link {
         self.lanes.len() > 1
     }
 
-    /// Asks for a key by the one command that a cache can't do without, so that any answer tells how it would fare.
+    /// Asks on every lane for the key that never exists, by the one command that a cache can't do without, so that any error reply tells
+    /// how a call would fare.
+    ///
+    /// # Errors
+    ///
+    /// Where a connection is lost, and where the answer is a value: it's that to another command.
     pub(super) async fn probe(&self) -> Sent {
-        self.lanes[0].send("GET", vec![self.probe_key.clone().into()]).await
+        let answers = join_all(self.lanes.iter().map(|lane| self.ask_for_nothing(lane))).await;
+        answers.into_iter().find(|answer| !matches!(answer, Ok(Ok(_)))).unwrap_or(Ok(Ok(Frame::Null)))
+    }
+
+    async fn ask_for_nothing(&self, lane: &Lane) -> Sent {
+        let answer = lane.send("GET", vec![self.probe_key.clone().into()]).await?;
+        if answer.as_ref().is_ok_and(|frame| !matches!(frame, Frame::Null)) {
+            self.out_of_step.store(true, Ordering::Relaxed);
+            return Err(out_of_step());
+        }
+        Ok(answer)
+    }
+
+    /// Whether replies went to other commands than theirs: nothing that is read over this link can be relied on.
+    pub(super) fn is_out_of_step(&self) -> bool {
+        self.out_of_step.load(Ordering::Relaxed) || self.lanes.iter().any(|lane| lane.reads.is_out_of_step())
     }
 
     /// Tries the commands that a cache can't do without, harmlessly, and tells of the first that says more about the server
     /// than about itself.
     pub(super) async fn check_permissions(&self) -> Result<Option<Reason>, FredError> {
+        if let Err(reply) = self.probe().await?
+            && let Some(reason) = reply_reason(&reply)
+        {
+            return Ok(Some(reason));
+        }
         let key = || Value::from(self.probe_key.clone());
         // `XX` on a key that isn't there: nothing is set.
         let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
-        for (command, args) in [("GET", vec![key()]), ("SET", set), ("UNLINK", vec![key()])] {
+        for (command, args) in [("SET", set), ("UNLINK", vec![key()])] {
             if let Err(reply) = self.lanes[0].send(command, args).await?
                 && let Some(reason) = reply_reason(&reply)
             {
@@ -542,6 +570,11 @@ impl Ended {
             }
         }
     }
+}
+
+/// What is told in place of a reply that answers another command.
+pub(super) fn out_of_step() -> FredError {
+    FredError::new(ErrorKind::Protocol, "a reply answers another command than it came to")
 }
 
 /// The trouble that an error reply means for the whole connection; `None` where it's about the one command.

@@ -189,7 +189,7 @@ impl Server for Redis {
                 Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
                 reply => reply?,
             };
-            reply::bytes(frame)
+            node.read(reply::bytes(frame))
         };
         match found.await {
             Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
@@ -205,7 +205,7 @@ impl Server for Redis {
         let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
         // Sent back to back on one connection: one round trip.
         let (value, life) = tokio::join!(value, life);
-        let value = match value.and_then(reply::bytes) {
+        let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
             Ok(Some(value)) => value,
             Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
                 // How long it lives, the next hit asks.
@@ -214,7 +214,7 @@ impl Server for Redis {
             Ok(None) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let life = match life.and_then(|frame| reply::number(&frame)) {
+        let life = match life.and_then(|frame| node.read(reply::number(&frame))) {
             Ok(-1) => Life::Endless,
             // The whole milliseconds that remain, so never more than does.
             Ok(millis) => {

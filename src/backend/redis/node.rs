@@ -29,7 +29,7 @@ pub(crate) struct Node {
     pub(super) address: Address,
     pub(super) role: Role,
     pub(super) id: NodeId,
-    /// What it's asked for to see how it does.
+    /// What it's asked for to see how it does: a key that never exists.
     pub(super) probe_key: Bytes,
     /// The connection, while there is one, whether or not calls may go to it.
     standing: ArcSwapOption<Link>,
@@ -41,7 +41,7 @@ pub(crate) struct Node {
     /// Tells the driver that the circuit has been opened under it, and why.
     trip: Notify,
     trip_reason: Mutex<Option<Reason>>,
-    /// Tells the driver that a permission is missing, perhaps.
+    /// Tells the driver that a permission is missing, perhaps, or that replies are out of step.
     suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
@@ -147,6 +147,11 @@ impl Node {
             self.suspect.notify_one();
         }
         reply
+    }
+
+    /// Has the driver look into a reply of a type that the command never has: it may be that to another command.
+    pub(super) fn read<T>(&self, reply: Result<T, ServerError>) -> Result<T, ServerError> {
+        reply.inspect_err(|_| self.suspect.notify_one())
     }
 
     pub(super) async fn watched<T>(
@@ -277,7 +282,7 @@ impl Node {
         self.standing.store(link.cloned());
     }
 
-    /// Waits until a permission may be missing.
+    /// Waits until a permission may be missing, or replies be out of step.
     pub(super) async fn suspected(&self) {
         self.suspect.notified().await;
     }

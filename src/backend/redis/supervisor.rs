@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::link::{Connector, Ended, Identity, Link, Role};
+use super::link::{self, Connector, Ended, Identity, Link, Role};
 use super::node::Node;
 use super::scan;
 use super::stage::Stage;
@@ -65,6 +65,9 @@ impl Driver {
                     }
                     self.node.stands(None);
                     link.abort();
+                    if link.is_out_of_step() {
+                        self.node.counters.desyncs.add_one();
+                    }
                     self.node.end_in_flight();
                     ended.all().await;
                     gone.extend(link.identities());
@@ -94,10 +97,17 @@ impl Driver {
                 () = ended.any() => return false,
                 checked = timeout(self.patience(), link.check_permissions()) => checked,
             };
-            let Ok(Ok(trouble)) = checked else {
-                let problem = format!("no answer within {:?}", self.patience());
-                self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, problem));
-                return false;
+            let trouble = match checked {
+                Ok(Ok(trouble)) => trouble,
+                Ok(Err(error)) => {
+                    self.node.roster.down(self.node.id, Reason::new(ReasonKind::ConnectionLost, error.details()));
+                    return false;
+                }
+                Err(_) => {
+                    let problem = format!("no answer within {:?}", self.patience());
+                    self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, problem));
+                    return false;
+                }
             };
             let Some(reason) = trouble else { return true };
             let kind = reason.kind();
@@ -154,7 +164,10 @@ impl Driver {
                 () = self.node.journal.added(), if self.replays() => self.replay_while_closed(link).await,
                 _ = heartbeat.tick() => self.beat(link, ended).await,
             };
-            if !alive {
+            if !alive || link.is_out_of_step() {
+                if link.is_out_of_step() {
+                    self.node.give_up(Reason::new(ReasonKind::ConnectionLost, link::out_of_step().details()));
+                }
                 self.node.lost();
                 return;
             }
@@ -230,7 +243,7 @@ impl Driver {
             () = ended.any() => Probe::Ended,
             answer = timeout(self.patience(), link.probe()) => match answer {
                 Ok(Ok(Ok(_))) => Probe::Answered,
-                Ok(Ok(Err(reply))) => match super::link::reply_reason(&reply) {
+                Ok(Ok(Err(reply))) => match link::reply_reason(&reply) {
                     Some(reason) => Probe::NotReady(reason),
                     None => Probe::Answered,
                 },

@@ -11,6 +11,7 @@ mod starved;
 #[cfg(feature = "tls")]
 mod tls;
 mod unready;
+mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

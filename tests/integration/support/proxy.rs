@@ -26,6 +26,8 @@ pub(crate) enum Mode {
     CutRepliesAfter(usize),
     /// In place of replies these bytes come.
     Garbage(&'static [u8]),
+    /// Connections that stand now are sent these bytes once, ahead of the next reply.
+    Inject(&'static [u8]),
     /// Of the reply to HELLO, the field that names the server's mode is unreadable.
     Anonymous,
     /// New connections are accepted and never answered; those that stand are held up.
@@ -161,8 +163,13 @@ impl Shared {
             Some(Err(_)) => return,
             None => None,
         };
-        let (dead, marked) = (AtomicBool::new(upstream.is_none()), AtomicBool::new(false));
-        let connection = Arc::new(Connection { shared: Arc::clone(self), born, dead, marked });
+        let connection = Arc::new(Connection {
+            shared: Arc::clone(self),
+            born,
+            dead: AtomicBool::new(upstream.is_none()),
+            marked: AtomicBool::new(false),
+            injected: AtomicBool::new(false),
+        });
         self.standing.fetch_add(1, Ordering::SeqCst);
         for stream in upstream.iter().chain([&client]) {
             let _ = stream.set_nonblocking(false);
@@ -191,6 +198,8 @@ struct Connection {
     dead: AtomicBool,
     /// What [`Mode::HoldFrom`] names has been sent over it.
     marked: AtomicBool,
+    /// It was sent what [`Mode::Inject`] holds.
+    injected: AtomicBool,
 }
 
 impl Connection {
@@ -252,6 +261,11 @@ impl Connection {
                 Mode::Delay(delay) if replies => thread::sleep(delay),
                 Mode::Anonymous if replies => return to.write_all(&without_mode(bytes)).is_ok(),
                 Mode::Garbage(bytes) if replies => return to.write_all(bytes).is_ok(),
+                Mode::Inject(extra)
+                    if replies && self.born < changes && !self.injected.swap(true, Ordering::SeqCst) =>
+                {
+                    return to.write_all(&[extra, bytes].concat()).is_ok();
+                }
                 Mode::CutRepliesAfter(allowed) if replies => {
                     let (_, left) = cut.filter(|(since, _)| *since == changes).unwrap_or((changes, allowed));
                     let now = left.min(bytes.len());
