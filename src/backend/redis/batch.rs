@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
-use fred::interfaces::KeysInterface;
-use fred::types::{Key, Value};
+use fred::types::Resp3Frame as Frame;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
@@ -19,8 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::link::{self, Command, Sent};
-use super::reply::{self, ErrorReply};
+use super::wire::{Command, Sent, Wire, out_of_step};
 
 /// The reads that wait to be sent over one connection, and the task that sends them. The task ends when this is dropped; the
 /// callers' deadlines see to those who wait for it then.
@@ -47,9 +44,9 @@ const MOST: usize = 256;
 
 impl Batcher {
     /// `absent` is a key that never exists. Without it, each key is asked for by itself: a cluster's keys have different slots.
-    pub(super) fn start(client: Client, absent: Option<Bytes>) -> Self {
+    pub(super) fn start(wire: Wire, absent: Option<Bytes>) -> Self {
         let queue = Arc::new(Queue::default());
-        let task = tokio::spawn(run(Arc::clone(&queue), client, absent)).abort_handle();
+        let task = tokio::spawn(run(Arc::clone(&queue), wire, absent)).abort_handle();
         Self { queue, task }
     }
 
@@ -80,7 +77,7 @@ impl Drop for Batcher {
     }
 }
 
-async fn run(queue: Arc<Queue>, client: Client, absent: Option<Bytes>) {
+async fn run(queue: Arc<Queue>, wire: Wire, absent: Option<Bytes>) {
     let multi_get = MultiGet { allowed: AtomicBool::new(absent.is_some()), absent: absent.unwrap_or_default() };
     let mut on_their_way = FuturesUnordered::new();
     loop {
@@ -92,7 +89,7 @@ async fn run(queue: Arc<Queue>, client: Client, absent: Option<Bytes>) {
                 let mut reads = std::mem::take(&mut *queue.reads.lock());
                 while !reads.is_empty() {
                     let rest = reads.split_off(reads.len().min(MOST));
-                    on_their_way.push(send(&queue, &client, &multi_get, reads));
+                    on_their_way.push(send(&queue, &wire, &multi_get, reads));
                     reads = rest;
                 }
             }
@@ -112,35 +109,34 @@ struct MultiGet {
 
 /// One `MGET` for all, where that may be: it costs fred and the server a fraction of as many commands. What it doesn't find is asked for
 /// again by itself, because to `MGET` a key of another type is as good as none.
-async fn send(queue: &Queue, client: &Client, multi_get: &MultiGet, reads: Vec<Read>) {
+async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>) {
     if reads.len() < 2 || !multi_get.allowed.load(Ordering::Relaxed) {
-        return send_in_line(client, reads).await;
+        return send_in_line(wire, reads).await;
     }
-    let keys: Vec<Key> = [&multi_get.absent]
-        .into_iter()
-        .chain(reads.iter().map(|read| &read.key))
-        .map(|key| key.clone().into())
-        .collect();
-    match client.mget::<Value, _>(keys).await {
-        Ok(Value::Array(values)) if values.len() == 1 + reads.len() && values[0].is_null() => {
+    let keys = [&multi_get.absent].into_iter().chain(reads.iter().map(|read| &read.key)).cloned().collect();
+    match wire.multi_get(keys).await {
+        Ok(Ok(Frame::Array { data, .. })) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
             let mut not_found = Vec::new();
-            for (read, value) in reads.into_iter().zip(values.into_iter().skip(1)) {
+            for (read, value) in reads.into_iter().zip(data.into_iter().skip(1)) {
                 match value {
-                    Value::Null => not_found.push(read),
+                    Frame::Null => not_found.push(read),
                     // Who has given up isn't there any more.
-                    value => _ = read.answer.send(Ok(Ok(reply::frame_of(value)))),
+                    value => _ = read.answer.send(Ok(Ok(value))),
                 }
             }
-            send_in_line(client, not_found).await;
+            send_in_line(wire, not_found).await;
         }
-        Ok(_) => {
+        Ok(Ok(_)) => {
             queue.out_of_step.store(true, Ordering::Relaxed);
-            reads.into_iter().for_each(|read| _ = read.answer.send(Err(link::out_of_step())));
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(out_of_step())));
+        }
+        Ok(Err(reply)) if reply.is_not_ready() => {
+            reads.into_iter().for_each(|read| _ = read.answer.send(Ok(Err(reply.clone()))));
         }
         // The user may not, or may not all of the keys: each for itself, then, and from now on.
-        Err(error) if ErrorReply::of(error.clone()).is_ok_and(|reply| !reply.is_not_ready()) => {
+        Ok(Err(_)) => {
             multi_get.allowed.store(false, Ordering::Relaxed);
-            send_in_line(client, reads).await;
+            send_in_line(wire, reads).await;
         }
         // Without an answer their callers are told that the connection is lost.
         Err(_) => drop(reads),
@@ -149,20 +145,20 @@ async fn send(queue: &Queue, client: &Client, multi_get: &MultiGet, reads: Vec<R
 
 /// Back to back. fred writes each command of a pipeline by itself unless something is queued behind it, so the last goes behind the
 /// others.
-async fn send_in_line(client: &Client, mut reads: Vec<Read>) {
+async fn send_in_line(wire: &Wire, mut reads: Vec<Read>) {
     let Some(last) = reads.pop() else { return };
     let (commands, answers): (Vec<_>, Vec<_>) = reads.into_iter().map(|read| (get(read.key), read.answer)).unzip();
     let others = async {
         if commands.is_empty() {
             return;
         }
-        let Ok(Ok(replies)) = link::send_all(client, commands).await else { return drop(answers) };
+        let Ok(Ok(replies)) = wire.send_all(commands).await else { return drop(answers) };
         for (answer, reply) in answers.into_iter().zip(replies) {
             let _ = answer.send(Ok(reply));
         }
     };
     let (command, args) = get(last.key);
-    let ((), sent) = join(others, link::send(client, command, args)).await;
+    let ((), sent) = join(others, wire.send(command, args)).await;
     let _ = last.answer.send(sent);
 }
 

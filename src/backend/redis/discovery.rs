@@ -18,8 +18,9 @@ use tokio::time::{sleep, timeout};
 
 use super::super::slots::SlotSet;
 use super::cluster;
+use super::connector::Connector;
 use super::layout::{Layout, Map, Shard};
-use super::link::{Connector, Mode, Role};
+use super::link::{Mode, Role};
 use super::node::Node;
 use super::reply::{self, SlotRange};
 use super::roster::Parts;

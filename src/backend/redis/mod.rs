@@ -6,6 +6,7 @@
 
 mod batch;
 mod cluster;
+mod connector;
 mod discovery;
 mod home;
 mod in_flight;
@@ -21,6 +22,7 @@ mod stage;
 mod starvation;
 mod supervisor;
 mod tls;
+mod wire;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,11 +34,11 @@ use fred::types::{Resp3Frame as Frame, Value};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use self::connector::Recipe;
 use self::discovery::Discovery;
 use self::home::Home;
 use self::in_flight::InFlight;
 use self::layout::Layout;
-use self::link::Recipe;
 use self::node::{Failed, Node, Shared};
 use self::recent::{Invalidated, Recent};
 use self::roster::Roster;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::link::{self, Connector, Ended, Identity, Link, Role};
+use super::connector::Connector;
+use super::link::{self, Ended, Identity, Link, Role};
 use super::node::Node;
-use super::scan;
 use super::stage::Stage;
+use super::{scan, wire};
 use crate::config::Reconnect;
 use crate::health::{Reason, ReasonKind};
 
@@ -166,7 +167,7 @@ impl Driver {
             };
             if !alive || link.is_out_of_step() {
                 if link.is_out_of_step() {
-                    self.node.give_up(Reason::new(ReasonKind::ConnectionLost, link::out_of_step().details()));
+                    self.node.give_up(Reason::new(ReasonKind::ConnectionLost, wire::out_of_step().details()));
                 }
                 self.node.lost();
                 return;
