@@ -37,7 +37,7 @@ use tokio::sync::{Notify, oneshot};
 use self::connector::Recipe;
 use self::discovery::Discovery;
 use self::home::Home;
-use self::in_flight::InFlight;
+use self::in_flight::{InFlight, Unanswered};
 use self::layout::Layout;
 use self::node::{Failed, Node, Shared};
 use self::recent::{Invalidated, Recent};
@@ -70,10 +70,8 @@ struct Core {
     layout: ArcSwap<Layout>,
     wishes: Wishes,
     recent: Recent,
-    /// Those who wait for a node that they have been redirected to.
+    /// Callers that wait for what others do with the server: for a node that they have been redirected to, and for a store.
     waiting: Arc<InFlight>,
-    /// Those who wait for a store, which a task of the I/O sends.
-    stores: Arc<InFlight>,
     home: Home,
     stages: Stages,
 }
@@ -123,7 +121,6 @@ impl Redis {
             wishes: Wishes::default(),
             recent: Recent::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
-            stores: InFlight::new(max_in_flight, STORE_TIMEOUTS * command_timeout),
             home: Home::default(),
             stages: Stages::new(),
         });
@@ -239,7 +236,7 @@ impl Server for Redis {
         life: Duration,
         under_way: impl Send + 'static,
     ) -> Result<(), ServerError> {
-        let Some(permit) = self.core.stores.enter() else {
+        let Some(permit) = self.core.waiting.enter() else {
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
         let (answer, answered) = oneshot::channel();
@@ -253,9 +250,10 @@ impl Server for Redis {
         });
         match permit.run(answered).await {
             Ok(answered) => answered.unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost))),
-            // The task doesn't get to run.
-            Err(_) => {
-                self.core.shared.starvation.note();
+            Err(unanswered) => {
+                if unanswered == Unanswered::Starved {
+                    self.core.shared.starvation.note();
+                }
                 Err(ServerError::Unavailable(Unavailable::TimedOut))
             }
         }
