@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{BuiltIn, Codec, CodecError, erased_serde};
+use super::format::{BuiltIn, Codec, CodecError};
 use crate::error::BoxError;
 
 /// MessagePack with field names: smaller than JSON and faster to decode, and fields may be added or

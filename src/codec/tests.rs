@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::fmt;
 
 use proptest::prelude::*;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::*;
 

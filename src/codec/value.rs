@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CodecError, SharedCodec, guarded};
+use super::format::CodecError;
+use super::shared::{SharedCodec, guarded};
 use crate::error::{Error, Kind};
 
 /// Encodes and decodes the `T` of one call; what `CacheOptions` carry.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Answer, Circuit, Operation, Outcome};
+use super::event::{Answer, Circuit, Operation, Outcome};
 
 pub(crate) struct Requests;
 

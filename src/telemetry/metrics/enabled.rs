@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ::metrics::{Key, Label, Level, Metadata, Unit, with_recorder};
 use arc_swap::ArcSwap;
 
-use super::{Answer, Circuit, Operation, Outcome};
+use super::event::{Answer, Circuit, Operation, Outcome};
 
 /// One row of the table in `docs/metrics.md`; a test compares the two.
 struct Metric {

@@ -6,58 +6,10 @@
 mod disabled;
 #[cfg(feature = "metrics")]
 mod enabled;
+mod event;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use disabled::{Length, Requests, Series, Timer, coalesced, decode_failed, describe, set_circuit};
 #[cfg(feature = "metrics")]
 pub(crate) use enabled::{Length, Requests, Series, Timer, coalesced, decode_failed, describe, set_circuit};
-
-/// How a call was answered, and by which tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    MemoryHit,
-    ServerHit,
-    MemoryMiss,
-    ServerMiss,
-    /// The server is away and memory is switched off.
-    NowhereMiss,
-    /// With the value that another call was fetching or computing.
-    Coalesced,
-    /// Its work ran and nobody was asked.
-    Uncached,
-}
-
-/// What a server is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Get,
-    Contains,
-    CheckType,
-    Set,
-    Remove,
-    Clear,
-}
-
-/// What came of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Answered,
-    Refused,
-    WrongType,
-    NotConnected,
-    TimedOut,
-    ConnectionLost,
-    Shed,
-    NotReady,
-}
-
-/// Whether calls go to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Circuit {
-    /// All of them do.
-    Closed,
-    /// Those do whose shard can be asked.
-    PartlyOpen,
-    /// None does.
-    Open,
-}
+pub(crate) use event::{Answer, Circuit, Operation, Outcome};

@@ -1,0 +1,51 @@
+//! What is reported, in words of the cache's own.
+
+/// How a call was answered, and by which tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    MemoryHit,
+    ServerHit,
+    MemoryMiss,
+    ServerMiss,
+    /// The server is away and memory is switched off.
+    NowhereMiss,
+    /// With the value that another call was fetching or computing.
+    Coalesced,
+    /// Its work ran and nobody was asked.
+    Uncached,
+}
+
+/// What a server is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    Contains,
+    CheckType,
+    Set,
+    Remove,
+    Clear,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    Refused,
+    WrongType,
+    NotConnected,
+    TimedOut,
+    ConnectionLost,
+    Shed,
+    NotReady,
+}
+
+/// Whether calls go to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Circuit {
+    /// All of them do.
+    Closed,
+    /// Those do whose shard can be asked.
+    PartlyOpen,
+    /// None does.
+    Open,
+}
