@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use crate::backend::fallback::Tiers;
 use crate::backend::journal::Journal;
+use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
 use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, DEFAULT_COMMAND_TIMEOUT, Loaded, Topology};
@@ -159,7 +160,8 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };
-    let tiers = Tiers { memory, server, journal, counters, max_value_bytes: config.max_value_bytes };
+    let tiers =
+        Tiers { memory, server: server.map(Measured::new), journal, counters, max_value_bytes: config.max_value_bytes };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
     Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder, patience), config.scope))

@@ -7,19 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::journal::{Full, Journal};
+use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
-use super::{Life, Server, ServerError, outcome};
+use super::{Life, Server, ServerError};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};
-use crate::telemetry::metrics::{self, Operation, Timer};
+use crate::telemetry::metrics;
 use crate::telemetry::{Counters, Stats};
 
 /// The memory tier and the server, either of which may be missing, but not both.
 pub(crate) struct Tiers<S> {
     pub(crate) memory: Option<Memory>,
-    pub(crate) server: Option<S>,
+    pub(crate) server: Option<Measured<S>>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_value_bytes: u64,
@@ -91,7 +92,12 @@ impl<S: Server> Tiers<S> {
     }
 
     /// The server's value. What comes is kept in memory too, for as long as it lives there.
-    pub(crate) async fn read_server<T, C>(&self, server: &S, request: &Request<'_, C>, fence: &impl Fence) -> Read<T>
+    pub(crate) async fn read_server<T, C>(
+        &self,
+        server: &impl Server,
+        request: &Request<'_, C>,
+        fence: &impl Fence,
+    ) -> Read<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -103,12 +109,10 @@ impl<S: Server> Tiers<S> {
         let server_key = known_key.unwrap_or_else(|| request.key.server_key());
         // What remains of its life is asked for only where a copy is to be made, or is due to be checked.
         let asks_life = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_life_uncertain(now)));
-        let timer = Timer::start();
         let reply = match asks_life {
             true => server.get_with_life(&server_key).await,
             false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
         };
-        timer.served(Operation::Get, outcome(&reply));
         match reply {
             Ok(Some((bytes, life))) => {
                 let life = match life {
@@ -170,9 +174,7 @@ impl<S: Server> Tiers<S> {
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
         let Some(storing) = fence.begin_store() else { return Ok(()) };
-        let timer = Timer::start();
         let stored = server.set(server_key, encoded, request.life, storing).await;
-        timer.served(Operation::Set, outcome(&stored));
         if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
             self.counters.failed_writes.add_one();
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fallback;
 pub(crate) mod journal;
+pub(crate) mod measured;
 pub(crate) mod memory;
 pub(crate) mod redis;
 mod slots;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
-use crate::telemetry::metrics::Outcome;
 
 /// A server that keeps bytes under keys.
 ///
@@ -115,20 +115,6 @@ impl Unavailable {
             Self::Shed => "too many operations in flight",
             Self::NotReady => "the server isn't ready",
         }
-    }
-}
-
-/// What is told of an operation.
-pub(crate) fn outcome<T>(result: &Result<T, ServerError>) -> Outcome {
-    match result {
-        Ok(_) => Outcome::Answered,
-        Err(ServerError::Refused { .. }) => Outcome::Refused,
-        Err(ServerError::WrongType) => Outcome::WrongType,
-        Err(ServerError::Unavailable(Unavailable::NotConnected)) => Outcome::NotConnected,
-        Err(ServerError::Unavailable(Unavailable::TimedOut)) => Outcome::TimedOut,
-        Err(ServerError::Unavailable(Unavailable::ConnectionLost)) => Outcome::ConnectionLost,
-        Err(ServerError::Unavailable(Unavailable::Shed)) => Outcome::Shed,
-        Err(ServerError::Unavailable(Unavailable::NotReady)) => Outcome::NotReady,
     }
 }
 

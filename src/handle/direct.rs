@@ -8,12 +8,12 @@ use super::blocking;
 use super::caller::Caller;
 use super::coalescing::Stores;
 use crate::backend::fallback::{Read, Route};
-use crate::backend::{Server, ServerError, Unavailable, outcome};
+use crate::backend::{Server, ServerError, Unavailable};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};
 use crate::options::CacheOptions;
-use crate::telemetry::metrics::{Answer, Operation, Timer};
+use crate::telemetry::metrics::Answer;
 
 /// Direct use, each with a sync twin without the suffix.
 ///
@@ -57,9 +57,7 @@ impl CacheHandle {
         let Ok(key) = self.open_key(&options) else { return false };
         let tiers = &self.core.tiers;
         if let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server) {
-            let timer = Timer::start();
             let contained = server.contains(&key.server_key()).await;
-            timer.served(Operation::Contains, outcome(&contained));
             if let Ok(contained) = contained {
                 return contained;
             }
@@ -109,9 +107,7 @@ impl CacheHandle {
         let to_server = match (&tiers.server, tiers.route(&key)) {
             (None, _) => Ok(false),
             (Some(server), Route::Server) => {
-                let timer = Timer::start();
                 let checked = server.check_type(&key.server_key()).await;
-                timer.served(Operation::CheckType, outcome(&checked));
                 match checked {
                     Ok(()) => Ok(true),
                     // Somebody else's: there is nothing of ours that would have to go.
@@ -175,9 +171,7 @@ impl CacheHandle {
             pending.confirm();
             return Ok(in_memory);
         };
-        let timer = Timer::start();
         let removed = server.remove(&key.server_key()).await;
-        timer.served(Operation::Remove, outcome(&removed));
         match removed {
             Ok(on_server) if in_order => {
                 pending.confirm();
@@ -250,9 +244,7 @@ impl CacheHandle {
             pending.confirm();
             return Ok(in_memory);
         };
-        let timer = Timer::start();
         let cleared = server.clear(&prefix).await;
-        timer.served(Operation::Clear, outcome(&cleared));
         match cleared {
             Ok(on_server) if in_order => {
                 pending.confirm();

@@ -238,7 +238,7 @@ impl CacheHandle {
     /// ```
     pub async fn inspect_async(&self) -> Vec<ServerReport> {
         match &self.core.tiers.server {
-            Some(server) if !self.is_closed() => server.inspect().await,
+            Some(server) if !self.is_closed() => server.inner().inspect().await,
             _ => Vec::new(),
         }
     }
@@ -267,7 +267,7 @@ impl CacheHandle {
     pub async fn close_async(&self) {
         self.core.closed.store(true, Ordering::Release);
         if let Some(server) = &self.core.tiers.server {
-            server.close().await;
+            server.inner().close().await;
         }
         self.core.health.closed();
         // What is being computed isn't kept any more.

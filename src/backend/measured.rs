@@ -1,0 +1,94 @@
+//! A server whose operations are timed and counted for the metrics.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Life, Server, ServerError, Unavailable};
+use crate::key::{CallKey, KeyPrefix, ServerKey};
+use crate::telemetry::metrics::{Operation, Outcome, Timer};
+
+/// Reports each operation of `S` that a call makes.
+pub(crate) struct Measured<S>(S);
+
+impl<S> Measured<S> {
+    pub(crate) fn new(server: S) -> Self {
+        Self(server)
+    }
+
+    /// The server, for what isn't an operation of a call.
+    pub(crate) fn inner(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S: Server> Server for Measured<S> {
+    fn is_available(&self, key: &CallKey) -> bool {
+        self.0.is_available(key)
+    }
+
+    async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
+        measure(Operation::Get, self.0.get(key)).await
+    }
+
+    async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
+        measure(Operation::Get, self.0.get_with_life(key)).await
+    }
+
+    async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
+        measure(Operation::Contains, self.0.contains(key)).await
+    }
+
+    async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
+        measure(Operation::CheckType, self.0.check_type(key)).await
+    }
+
+    async fn set(
+        &self,
+        key: &ServerKey,
+        value: Bytes,
+        life: Duration,
+        under_way: impl Send + 'static,
+    ) -> Result<(), ServerError> {
+        measure(Operation::Set, self.0.set(key, value, life, under_way)).await
+    }
+
+    fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+
+    fn replaced(&self, key: &ServerKey) {
+        self.0.replaced(key);
+    }
+
+    async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
+        measure(Operation::Remove, self.0.remove(key)).await
+    }
+
+    async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+        measure(Operation::Clear, self.0.clear(prefix)).await
+    }
+}
+
+async fn measure<T>(
+    operation: Operation,
+    pending: impl Future<Output = Result<T, ServerError>>,
+) -> Result<T, ServerError> {
+    let timer = Timer::start();
+    let result = pending.await;
+    timer.served(operation, outcome(&result));
+    result
+}
+
+fn outcome<T>(result: &Result<T, ServerError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Answered,
+        Err(ServerError::Refused { .. }) => Outcome::Refused,
+        Err(ServerError::WrongType) => Outcome::WrongType,
+        Err(ServerError::Unavailable(Unavailable::NotConnected)) => Outcome::NotConnected,
+        Err(ServerError::Unavailable(Unavailable::TimedOut)) => Outcome::TimedOut,
+        Err(ServerError::Unavailable(Unavailable::ConnectionLost)) => Outcome::ConnectionLost,
+        Err(ServerError::Unavailable(Unavailable::Shed)) => Outcome::Shed,
+        Err(ServerError::Unavailable(Unavailable::NotReady)) => Outcome::NotReady,
+    }
+}
