@@ -282,16 +282,47 @@ fn keep_copy(
     let content = Content {
         value: None,
         codec: None,
-        bytes: Some(unshared(bytes)),
+        // A reply is a part of its connection's buffer, which it would keep: megabytes, once large values came by.
+        bytes: Some(Bytes::copy_from_slice(bytes)),
         server_key: Some(server_key.clone()),
         encoded_len: bytes.len(),
     };
     fence.commit(|| memory.insert(key, content, since, life));
 }
 
-/// A reply's bytes without the buffer of the connection that they are a part of. A large reply fills its buffer by
-/// itself, so it's kept as it is.
-fn unshared(bytes: &Bytes) -> Bytes {
-    const LARGE: usize = 16 * 1024;
-    if bytes.len() < LARGE { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::memory::MemoryLimits;
+    use crate::clock::Clock;
+    use crate::key::{CallParts, Scope};
+
+    struct Open;
+
+    impl Fence for Open {
+        fn commit(&self, keep: impl FnOnce() -> Evicted) {
+            drop(keep());
+        }
+
+        fn begin_store(&self) -> Option<impl Send> {
+            Some(())
+        }
+    }
+
+    #[test]
+    fn a_copy_keeps_nothing_of_the_buffer_that_the_reply_came_in() {
+        let limits = MemoryLimits { max_entries: 10, max_bytes: 64 << 20, max_value_bytes: 16 << 20 };
+        let memory = Memory::new(limits, Clock::default());
+        let scope = Scope::new("p", "n").expect("both parts are given");
+        let parts = CallParts { module: None, name: b"f", args: b"", kwargs: &[] };
+        let key = CallKey::new(&parts, &scope, None, &foldhash::quality::FixedState::default()).expect("it has a key");
+        let buffer = Bytes::from(vec![7; 4 << 20]);
+        for len in [1, 16 * 1024 - 1, 16 * 1024, 1 << 20, buffer.len()] {
+            let reply = buffer.slice(..len);
+            let life = Some((memory.now(), Duration::from_secs(60)));
+            keep_copy(&memory, &key, &Open, &key.server_key(), &reply, life);
+            assert_eq!(memory.find(&key).and_then(|entry| entry.bytes().cloned()), Some(reply));
+            assert!(buffer.is_unique(), "{len} bytes of it are kept");
+        }
+    }
 }
