@@ -168,8 +168,10 @@ impl Memory {
         removed.iter().filter(|entry| entry.expires() > now).count() as u64
     }
 
+    /// Drops all entries.
     pub(crate) fn clear(&self) {
-        self.cache.clear();
+        // `Cache::clear` would drop them under its locks.
+        drop(self.cache.drain().collect::<Vec<_>>());
     }
 
     pub(crate) fn len(&self) -> u64 {

@@ -97,7 +97,7 @@ struct Meddler(std::sync::Weak<Memory>);
 impl Drop for Meddler {
     fn drop(&mut self) {
         if let Some(memory) = self.0.upgrade() {
-            let _ = memory.find(&key("n", 1));
+            let _ = (memory.len(), memory.weight(), memory.find(&key("n", 1)));
             let _ = memory.remove(&key("other", 1));
         }
     }
@@ -105,13 +105,35 @@ impl Drop for Meddler {
 
 #[test]
 fn no_lock_is_held_while_a_value_is_dropped() {
-    let memory = Arc::new(Memory::new(limits(2, 1 << 20), Clock::default()));
-    let meddler = || Content { value: Some(Box::new(Meddler(Arc::downgrade(&memory)))), ..content(0, 8) };
-    for round in 0..3 {
-        // Replaced, evicted, removed and cleared: each would deadlock.
-        drop(memory.insert(&key("n", 1), meddler(), memory.now(), LIFE));
-        drop(memory.insert(&key("n", 2 + round), meddler(), memory.now(), LIFE));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // On a thread of its own, because a lock that is held would be waited for without an end.
+    thread::spawn(move || {
+        let clock = ManualClock::new();
+        let memory = Arc::new(Memory::new(limits(2, 1 << 20), clock.clone().into()));
+        let meddler = |len| Content { value: Some(Box::new(Meddler(Arc::downgrade(&memory)))), ..content(0, len) };
+        let insert = |number, len| drop(memory.insert(&key("n", number), meddler(len), memory.now(), LIFE));
+        let steps: [(&str, &dyn Fn()); 7] = [
+            ("replaced", &|| insert(1, 8)),
+            ("evicted", &|| (2..9).for_each(|number| insert(number, 8))),
+            ("refused", &|| insert(1, 2 << 20)),
+            ("removed", &|| (0..9).for_each(|number| drop(memory.remove(&key("n", number))))),
+            ("cleared by prefix", &|| drop(memory.remove_matching(&KeyPrefix::of_scope("p:n:")))),
+            ("expired", &|| {
+                clock.advance(2 * LIFE);
+                (0..9).for_each(|number| drop(memory.find(&key("n", number))));
+            }),
+            ("cleared", &|| memory.clear()),
+        ];
+        for (how, step) in steps {
+            insert(1, 8);
+            let _ = sender.send(how);
+            step();
+        }
+        let _ = sender.send("done");
+    });
+    let mut last = "made";
+    while last != "done" {
+        let next = receiver.recv_timeout(Duration::from_secs(30));
+        last = next.unwrap_or_else(|_| panic!("a lock is held while a value is {last}"));
     }
-    memory.remove(&key("n", 1));
-    memory.remove_matching(&KeyPrefix::of_scope("p:n:"));
 }

@@ -257,3 +257,32 @@ fn a_value_may_use_the_cache_when_its_dropped() {
         *CACHE.lock().expect("nobody panics with it") = None;
     });
 }
+
+/// A value that looks at the cache when it goes.
+#[derive(Clone, Serialize, Deserialize)]
+struct Curious {
+    #[serde(skip)]
+    cache: Option<CacheHandle>,
+}
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.cache {
+            cache.stats();
+            let _ = cache.contains(call("curious"));
+        }
+    }
+}
+
+#[test]
+fn closing_drops_values_that_use_the_cache_when_they_are_dropped() {
+    over_each(|cache| {
+        finishes("closing a cache whose values use it", move || {
+            for n in 0..10 {
+                cache.cached(call("curious").arg(n), || Curious { cache: Some(cache.clone()) });
+            }
+            cache.close();
+            assert_eq!(cache.stats().memory_entries, 0);
+        });
+    });
+}
