@@ -300,11 +300,13 @@ mod tests {
     struct Open;
 
     impl Fence for Open {
+        type Storing = ();
+
         fn commit(&self, keep: impl FnOnce() -> Evicted) {
             drop(keep());
         }
 
-        fn begin_store(&self) -> Option<impl Send> {
+        fn begin_store(&self) -> Option<()> {
             Some(())
         }
     }

@@ -4,26 +4,24 @@
 //! server has confirmed that it's gone. Until then no call reads the key from the server, so no
 //! invalidated value comes back, however long the outage.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+mod clearings;
+mod items;
+
 use std::future::Future;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::slots::{SlotSet, slot_of};
+use self::items::Items;
+use super::slots::SlotSet;
 use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::Length;
 
-/// Keys of one namespace before they become "clear that namespace".
-const MAX_KEYS_A_SCOPE: usize = 10_000;
-/// Keys of all namespaces before the one at hand becomes "clear that namespace".
-const MAX_KEYS: usize = 100_000;
-/// Namespaces to clear before they become "clear all under that key prefix".
-const MAX_PREFIXES: usize = 10_000;
-/// Keys that are removed from the server in one command.
+pub(crate) use self::clearings::{Clearings, Refusals};
+
+/// Keys that are removed from the server in one command, and items that are looked at under the lock at once.
 const BATCH: usize = 500;
 
 #[derive(Default)]
@@ -34,25 +32,7 @@ pub(crate) struct Journal {
     added: Notify,
 }
 
-#[derive(Default)]
-struct Items {
-    /// By scope, so that a scope can be collapsed; the empty one holds custom keys outside their scope.
-    scopes: HashMap<String, HashMap<ServerKey, u64>>,
-    keys: usize,
-    prefixes: HashMap<KeyPrefix, Clearing>,
-    /// Numbers each writing, so that a confirmation doesn't take away a later one.
-    sequence: u64,
-}
-
-/// A namespace to clear.
-#[derive(Clone)]
-struct Clearing {
-    sequence: u64,
-    /// Where it hasn't been confirmed yet; all of it on a server that isn't a cluster.
-    left: SlotSet,
-}
-
-/// What carries out the journal's items.
+/// Where the journal is replayed.
 pub(crate) trait Invalidate {
     /// Whether one item may be out of reach while others aren't: a cluster.
     const HAS_PARTS: bool;
@@ -60,8 +40,16 @@ pub(crate) trait Invalidate {
     /// Removes the keys; what came of each.
     fn remove_all(&self, keys: &[ServerKey]) -> impl Future<Output = Vec<Result<(), ServerError>>> + Send;
 
-    /// Removes what `prefix` names in the slots `left`; in which of them it's certain.
-    fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> impl Future<Output = Result<SlotSet, ServerError>> + Send;
+    /// Removes all that `clearings` name, in one walk over the server's keys.
+    fn clear(&self, clearings: &Clearings) -> impl Future<Output = Result<Cleared, ServerError>> + Send;
+}
+
+/// What a walk has come to.
+pub(crate) struct Cleared {
+    /// The slots in which nothing is left of what was named.
+    pub(crate) certain: SlotSet,
+    /// But for these.
+    pub(crate) refusals: Refusals,
 }
 
 /// The journal can't take another key: only for custom keys outside their scope, which can't be collapsed.
@@ -88,79 +76,32 @@ impl Journal {
         if self.len() == 0 {
             return false;
         }
-        let items = self.items.lock();
-        let server_key = OnceCell::new();
-        let server_key = || server_key.get_or_init(|| key.server_key());
-        let mut clearing = items.prefixes.iter().filter(|(prefix, _)| prefix.matches_key(key));
-        if clearing.any(|(_, clearing)| clearing.left.contains(slot_of(server_key()))) {
-            return true;
-        }
-        let has = |scope| items.scopes.get(scope).is_some_and(|keys: &HashMap<_, _>| keys.contains_key(server_key()));
-        // Of what is named by its key alone, the scope isn't known.
-        has("") || key.scope().is_some_and(has)
+        let key = key.server_key();
+        self.items.lock().blocks(&key)
     }
 
     /// Notes that `key` has to go.
     pub(crate) fn add_key(&self, key: &CallKey) -> Result<(), Full> {
-        let scope = key.scope().unwrap_or_default();
-        let mut items = self.items.lock();
-        let full = items.keys >= MAX_KEYS || items.scopes.get(scope).is_some_and(|keys| keys.len() >= MAX_KEYS_A_SCOPE);
-        if full && scope.is_empty() {
-            if items.keys >= MAX_KEYS {
-                return Err(Full);
-            }
-        } else if full {
-            self.add_prefix_locked(&mut items, KeyPrefix::of_scope(scope), SlotSet::all());
-            return Ok(());
-        }
-        let sequence = items.next();
-        let keys = items.scopes.entry(scope.to_owned()).or_default();
-        if keys.insert(key.server_key(), sequence).is_none() {
-            items.keys += 1;
-        }
-        self.written(&items);
-        Ok(())
+        let (server_key, scope_len) = (key.server_key(), key.scope().map_or(0, str::len));
+        self.write(|items| items.add_key(server_key, scope_len))
     }
 
-    /// The same for one that is known by its key alone; where there is no room for it, it's forgotten.
+    /// The same for one that is known by its key alone.
     pub(crate) fn add_server_key(&self, key: ServerKey) {
-        let mut items = self.items.lock();
-        if items.keys >= MAX_KEYS {
-            return;
-        }
-        let sequence = items.next();
-        if items.scopes.entry(String::new()).or_default().insert(key, sequence).is_none() {
-            items.keys += 1;
-        }
-        self.written(&items);
+        self.write(|items| items.add_lone_key(key));
     }
 
     /// Notes that all keys that `prefix` names have to go.
     pub(crate) fn add_prefix(&self, prefix: KeyPrefix) {
-        self.add_prefix_locked(&mut self.items.lock(), prefix, SlotSet::all());
+        self.write(|items| items.add_prefix(prefix, None));
     }
 
     /// The same for some slots only.
     pub(crate) fn add_prefix_in(&self, prefix: KeyPrefix, slots: SlotSet) {
-        self.add_prefix_locked(&mut self.items.lock(), prefix, slots);
+        self.write(|items| items.add_prefix(prefix, Some(slots)));
     }
 
-    fn add_prefix_locked(&self, items: &mut Items, prefix: KeyPrefix, mut left: SlotSet) {
-        if left == SlotSet::all() {
-            items.forget_keys_under(&prefix);
-        }
-        let sequence = items.next();
-        if let Some(before) = items.prefixes.get(&prefix) {
-            left.add(&before.left);
-        }
-        items.prefixes.insert(prefix, Clearing { sequence, left });
-        if items.prefixes.len() > MAX_PREFIXES {
-            items.collapse_prefixes();
-        }
-        self.written(items);
-    }
-
-    /// Carries out all that's written, and forgets what was confirmed.
+    /// Replays all that is written, and forgets what was confirmed. The lock is held for a part of it at a time.
     ///
     /// What the server refuses stays, and doesn't hold up the rest.
     ///
@@ -168,40 +109,46 @@ impl Journal {
     ///
     /// Where the server, or a part of it, can't be asked; what was confirmed is forgotten.
     pub(crate) async fn replay<I: Invalidate>(&self, server: &I) -> Result<(), Unavailable> {
-        let (prefixes, keys) = {
-            let items = self.items.lock();
-            let prefixes: Vec<_> = items.prefixes.iter().map(|(prefix, what)| (prefix.clone(), what.clone())).collect();
-            let keys: Vec<_> = items.scopes.values().flatten().map(|(key, at)| (key.clone(), *at)).collect();
-            (prefixes, keys)
-        };
-        let mut unavailable = None;
-        for (prefix, clearing) in prefixes {
-            match server.clear(&prefix, &clearing.left).await {
-                Ok(cleared) => self.confirm_prefix(&prefix, clearing.sequence, &cleared),
-                Err(ServerError::Unavailable(why)) => unavailable = Some(why),
-                Err(ServerError::Refused { .. } | ServerError::WrongType) => {}
-            }
-            if !I::HAS_PARTS
-                && let Some(why) = unavailable
-            {
-                return Err(why);
-            }
+        let sequence = self.items.lock().sequence();
+        let keys = self.replay_keys(server, sequence, usize::MAX).await;
+        if !I::HAS_PARTS {
+            keys?;
         }
-        for batch in keys.chunks(BATCH) {
-            let names: Vec<_> = batch.iter().map(|(key, _)| key.clone()).collect();
+        keys.and(self.replay_clearings(server, sequence).await)
+    }
+
+    /// Replays a first part, which shows whether the server takes invalidations; of a short journal, all keys.
+    ///
+    /// # Errors
+    ///
+    /// Where the server can't be asked.
+    pub(crate) async fn begin_replay<I: Invalidate>(&self, server: &I) -> Result<(), Unavailable> {
+        let sequence = self.items.lock().sequence();
+        self.replay_keys(server, sequence, 1).await
+    }
+
+    async fn replay_keys<I: Invalidate>(&self, server: &I, sequence: u64, batches: usize) -> Result<(), Unavailable> {
+        let (mut unavailable, mut last) = (None, None);
+        for _ in 0..batches {
+            let batch = self.items.lock().keys_after(last.as_ref(), sequence, BATCH);
+            if batch.last.is_none() {
+                break;
+            }
+            last = batch.last;
+            if batch.keys.is_empty() {
+                continue;
+            }
+            let names: Vec<_> = batch.keys.iter().map(|(key, _)| key.clone()).collect();
             let results = server.remove_all(&names).await;
-            let done: Vec<_> =
-                batch.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(key, _)| key).collect();
-            self.confirm_keys(&done);
+            let done = batch.keys.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(key, _)| key);
+            self.confirm(|items| items.confirm_keys(done));
             let why = results.iter().find_map(|result| match result {
                 Err(ServerError::Unavailable(why)) => Some(*why),
                 _ => None,
             });
             unavailable = unavailable.or(why);
-            if !I::HAS_PARTS
-                && let Some(why) = unavailable
-            {
-                return Err(why);
+            if !I::HAS_PARTS && unavailable.is_some() {
+                break;
             }
             if results.iter().all(|result| result.as_ref().is_err_and(ServerError::is_read_only)) {
                 // Not about these keys: each of the others would be refused too.
@@ -211,69 +158,54 @@ impl Journal {
         unavailable.map_or(Ok(()), Err)
     }
 
-    fn confirm_keys(&self, confirmed: &[&(ServerKey, u64)]) {
-        let mut items = self.items.lock();
-        let mut gone = 0;
-        for (key, at) in confirmed {
-            for keys in items.scopes.values_mut() {
-                if keys.get(key) == Some(at) {
-                    keys.remove(key);
-                    gone += 1;
-                }
+    async fn replay_clearings<I: Invalidate>(&self, server: &I, sequence: u64) -> Result<(), Unavailable> {
+        let (mut clearings, mut last) = (Clearings::default(), None);
+        loop {
+            last = self.items.lock().prefixes_after(last.as_ref(), sequence, BATCH, &mut clearings);
+            if last.is_none() {
+                break;
             }
         }
-        items.keys -= gone;
-        items.scopes.retain(|_, keys| !keys.is_empty());
-        self.len.store(items.len(), Ordering::Release);
-    }
-
-    fn confirm_prefix(&self, prefix: &KeyPrefix, sequence: u64, cleared: &SlotSet) {
-        let mut items = self.items.lock();
-        if let Some(clearing) = items.prefixes.get_mut(prefix).filter(|clearing| clearing.sequence == sequence) {
-            clearing.left.subtract(cleared);
-            if clearing.left.is_empty() {
-                items.prefixes.remove(prefix);
-            }
+        clearings.folded = self.items.lock().folded();
+        if clearings.is_empty() {
+            return Ok(());
         }
-        self.len.store(items.len(), Ordering::Release);
+        let cleared = match server.clear(&clearings).await {
+            Ok(cleared) => cleared,
+            Err(ServerError::Unavailable(why)) => return Err(why),
+            Err(ServerError::Refused { .. } | ServerError::WrongType) => return Ok(()),
+        };
+        let mut confirmed = items::unrefused(&clearings, &cleared.refusals).peekable();
+        while confirmed.peek().is_some() {
+            self.confirm(|items| items.confirm_prefixes(confirmed.by_ref().take(BATCH), &cleared.certain));
+        }
+        if let Some(folded) = clearings.folded.as_ref().filter(|_| !cleared.refusals.has_folded()) {
+            self.confirm(|items| items.confirm_folded(folded.clearing.sequence, &cleared.certain));
+        }
+        Ok(())
     }
 
-    fn written(&self, items: &Items) {
+    fn write<T>(&self, write: impl FnOnce(&mut Items) -> T) -> T {
+        let mut items = self.items.lock();
+        let could_tell = !items.is_everything();
+        let written = write(&mut items);
         self.len.store(items.len(), Ordering::Release);
+        let is_last_straw = could_tell && items.is_everything();
+        drop(items);
         self.added.notify_one();
-    }
-}
-
-impl Items {
-    fn len(&self) -> usize {
-        self.keys + self.prefixes.len()
-    }
-
-    fn next(&mut self) -> u64 {
-        self.sequence += 1;
-        self.sequence
-    }
-
-    /// Drops the keys that clearing `prefix` takes along.
-    fn forget_keys_under(&mut self, prefix: &KeyPrefix) {
-        self.scopes.retain(|_, keys| {
-            keys.retain(|key, _| !prefix.matches(key));
-            !keys.is_empty()
-        });
-        self.keys = self.scopes.values().map(HashMap::len).sum();
-    }
-
-    /// Too many namespaces: clears all that share their first part, the key prefix.
-    fn collapse_prefixes(&mut self) {
-        let sequence = self.next();
-        let first_part = |prefix: &KeyPrefix| prefix.as_str().split(':').next().map(KeyPrefix::of_scope);
-        let collapsed: Vec<_> = self.prefixes.keys().filter_map(first_part).collect();
-        self.prefixes.clear();
-        let all = || Clearing { sequence, left: SlotSet::all() };
-        self.prefixes.extend(collapsed.into_iter().map(|prefix| (prefix, all())));
-        for prefix in self.prefixes.keys().cloned().collect::<Vec<_>>() {
-            self.forget_keys_under(&prefix);
+        if is_last_straw {
+            tracing::error!(
+                target: "cache_house",
+                "too many key prefixes were cleared while the server was away; it isn't read from until the program restarts"
+            );
         }
+        written
+    }
+
+    fn confirm(&self, confirm: impl FnOnce(&mut Items)) {
+        let mut items = self.items.lock();
+        confirm(&mut items);
+        self.len.store(items.len(), Ordering::Release);
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod fallback;
 pub(crate) mod journal;
 pub(crate) mod measured;
 pub(crate) mod memory;
+mod prefixes;
 pub(crate) mod redis;
 mod slots;
 

@@ -6,6 +6,7 @@ mod number;
 mod scope;
 mod text;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -144,9 +145,16 @@ impl StoredKey {
 /// A key as the server knows it.
 pub(crate) type ServerKey = Bytes;
 
-/// What a clearing names: the key of exactly this text, and all keys that go on after it with `:`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a clearing names: the key of exactly this text, and all keys that go on after it with `:`. It's looked up, and sorted, by its
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyPrefix(Arc<str>);
+
+impl Borrow<[u8]> for KeyPrefix {
+    fn borrow(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
 
 impl KeyPrefix {
     /// `users` names `users` and `users:…` and spares `users2`; a trailing `:` is as good as none.

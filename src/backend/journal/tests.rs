@@ -1,12 +1,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use foldhash::quality::FixedState;
 use futures::executor::block_on;
 use parking_lot::Mutex;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
+use super::items::{MAX_FOLDED, MAX_KEYS, MAX_KEYS_A_SCOPE, MAX_PREFIXES};
 use super::*;
+use crate::backend::slots::slot_of;
 use crate::key::{CallParts, KeyBuilder, KeyContext, Scope};
 
 /// A server that notes what it's told, and refuses some keys.
@@ -14,6 +19,7 @@ use crate::key::{CallParts, KeyBuilder, KeyContext, Scope};
 struct Recorder {
     removed: Mutex<HashSet<ServerKey>>,
     cleared: Mutex<Vec<String>>,
+    walks: AtomicUsize,
     poisoned: Option<ServerKey>,
     unavailable: bool,
 }
@@ -35,10 +41,15 @@ impl Invalidate for Recorder {
         keys.iter().map(remove).collect()
     }
 
-    async fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
-        self.cleared.lock().push(prefix.as_str().to_owned());
-        Ok(left.clone())
+    async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
+        self.cleared.lock().extend(clearings.prefixes.iter().map(|(prefix, _)| prefix.as_str().to_owned()));
+        self.walks.fetch_add(1, Ordering::SeqCst);
+        all_cleared()
     }
+}
+
+fn all_cleared() -> Result<Cleared, ServerError> {
+    Ok(Cleared { certain: SlotSet::all(), refusals: Refusals::default() })
 }
 
 fn key_with(namespace: &str, name: &str, builder: Option<&dyn KeyBuilder>) -> CallKey {
@@ -69,6 +80,41 @@ fn it_blocks_what_was_invalidated_until_that_is_confirmed() {
     assert_eq!(*server.cleared.lock(), ["p:m"]);
     assert_eq!(journal.len(), 0);
     assert!(!journal.blocks(&key("n", 1)) && !journal.blocks(&key("m", 7)));
+}
+
+#[test]
+fn a_key_is_blocked_for_every_call_that_is_given_it() {
+    let of_n = "p:n:made by hand";
+    let by_hand = |namespace: &str| key_with(namespace, "f", Some(&|_: &KeyContext<'_>| of_n.to_owned()));
+    let journal = Journal::default();
+    journal.add_key(&by_hand("n")).expect("there is room");
+    assert!(journal.blocks(&by_hand("n")) && journal.blocks(&by_hand("m")));
+    block_on(journal.replay(&Recorder::default())).expect("the server is there");
+    journal.add_key(&by_hand("m")).expect("there is room");
+    assert!(journal.blocks(&by_hand("n")) && journal.blocks(&by_hand("m")));
+
+    // The default key of one call, as another makes it by hand.
+    let default = String::from_utf8(key("n", 1).server_key().to_vec()).expect("it's text");
+    let the_same = key_with("m", "g", Some(&move |_: &KeyContext<'_>| default.clone()));
+    assert!(!journal.blocks(&the_same));
+    journal.add_key(&key("n", 1)).expect("there is room");
+    assert!(journal.blocks(&the_same));
+    assert_eq!(journal.len(), 2);
+}
+
+#[test]
+fn a_key_that_two_calls_name_is_one_item_of_the_scope_that_either_knows() {
+    let of_n = "p:n:made by hand";
+    let by_hand = |namespace: &str| key_with(namespace, "f", Some(&|_: &KeyContext<'_>| of_n.to_owned()));
+    for order in [["n", "m"], ["m", "n"]] {
+        let journal = Journal::default();
+        order.iter().for_each(|namespace| journal.add_key(&by_hand(namespace)).expect("there is room"));
+        assert_eq!(journal.len(), 1);
+        journal.items.lock().assert_consistent();
+        journal.add_prefix(KeyPrefix::of_scope("p:n:"));
+        assert_eq!(journal.len(), 1, "the namespace takes it along");
+        journal.items.lock().assert_consistent();
+    }
 }
 
 #[test]
@@ -116,6 +162,153 @@ fn too_many_namespaces_become_their_key_prefix() {
 }
 
 #[test]
+fn too_many_key_prefixes_are_folded_and_still_told_apart() {
+    const PREFIXES: usize = 3 * MAX_PREFIXES;
+    let prefix = |number: usize| KeyPrefix::of_scope(&format!("tenant{number}:n:"));
+    let under = |number: usize| {
+        key_with("n", &format!("tenant{number}:m:x"), Some(&|cx: &KeyContext<'_>| cx.name().to_owned()))
+    };
+    let journal = Journal::default();
+    let mut slowest = [Duration::ZERO; PREFIXES / MAX_PREFIXES];
+    for number in 0..PREFIXES {
+        let begun = Instant::now();
+        journal.add_prefix(prefix(number));
+        slowest[number / MAX_PREFIXES] += begun.elapsed();
+        assert!(journal.len() <= MAX_PREFIXES + 1);
+    }
+    // Each thousand is as quick as those before the bound.
+    let [first, .., last] = slowest;
+    assert!(last < 20 * first, "{slowest:?}");
+    let named = [0, 1, MAX_PREFIXES, MAX_PREFIXES + 1, PREFIXES - 1];
+    // All under the key prefix, where that was folded; nothing of another.
+    assert!(named[..4].iter().all(|number| journal.blocks(&under(*number))));
+    assert!(!journal.blocks(&under(PREFIXES)) && !journal.blocks(&key("n", 1)));
+
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert_eq!(server.walks.load(Ordering::SeqCst), 1);
+    assert_eq!(journal.len(), 0);
+    assert!(!named.iter().any(|number| journal.blocks(&under(*number))));
+}
+
+#[test]
+fn more_key_prefixes_than_can_be_told_apart_block_every_key() {
+    let journal = Journal::default();
+    for number in 0..=MAX_FOLDED + MAX_PREFIXES {
+        journal.add_prefix(KeyPrefix::of_scope(&format!("tenant{number}")));
+    }
+    assert!(journal.blocks(&key("n", 1)));
+    block_on(journal.replay(&Recorder::default())).expect("the server is there");
+    assert!(journal.blocks(&key("n", 1)), "nothing tells what would have to go");
+}
+
+#[test]
+fn what_is_known_by_its_key_alone_is_not_dropped_where_there_is_no_room() {
+    let journal = Journal::default();
+    for number in 0..MAX_KEYS {
+        journal.add_key(&outside(&format!("user:{number}"))).expect("there is room");
+    }
+    let lone = outside("one more");
+    journal.add_server_key(lone.server_key());
+    assert!(journal.blocks(&lone));
+    assert!(!journal.blocks(&outside("one")) && !journal.blocks(&outside("one more:below")));
+    assert_eq!(journal.len(), MAX_KEYS + 1);
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert_eq!((journal.len(), server.walks.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[test]
+fn all_that_is_to_be_cleared_takes_one_walk() {
+    let journal = Journal::default();
+    for number in 0..2_000 {
+        journal.add_prefix(KeyPrefix::of_scope(&format!("p:n{number}:")));
+    }
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert_eq!((server.walks.load(Ordering::SeqCst), server.cleared.lock().len()), (1, 2_000));
+    assert_eq!(journal.len(), 0);
+}
+
+#[test]
+fn a_refused_key_holds_up_the_clearings_that_name_it_and_no_others() {
+    let journal = Journal::default();
+    for text in ["p:n", "p:m", "p:m:x"] {
+        journal.add_prefix(KeyPrefix::of_scope(text));
+    }
+    let refuses = Refusing { key: ServerKey::from("p:m:x"), code: "ERR" };
+    block_on(journal.replay(&refuses)).expect("the server is there");
+    assert!(!journal.blocks(&key("n", 1)) && journal.blocks(&key("m", 1)));
+    assert_eq!(journal.len(), 2);
+    // A user may be limited to what is below the prefix itself.
+    let limited = Refusing { key: ServerKey::from("p:m:x"), code: "NOPERM" };
+    block_on(journal.replay(&limited)).expect("the server is there");
+    assert_eq!(journal.len(), 1);
+}
+
+/// A server that refuses to remove one key.
+struct Refusing {
+    key: ServerKey,
+    code: &'static str,
+}
+
+impl Invalidate for Refusing {
+    const HAS_PARTS: bool = false;
+
+    async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
+        keys.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
+        let mut refusals = Refusals::default();
+        assert!(clearings.names(&self.key, &refusals));
+        refusals.add(clearings, &self.key, ServerError::Refused { code: self.code.into(), message: String::new() });
+        Ok(Cleared { certain: SlotSet::all(), refusals })
+    }
+}
+
+#[test]
+fn a_walk_is_limited_to_the_text_that_all_its_prefixes_begin_with() {
+    let clearings = |texts: &[&str]| {
+        let mut clearings = Clearings::default();
+        for text in texts {
+            let journal = Journal::default();
+            journal.add_prefix(KeyPrefix::of_scope(text));
+            journal.items.lock().prefixes_after(None, u64::MAX, 1, &mut clearings);
+        }
+        clearings
+    };
+    for (texts, common) in [
+        (&["p:users"][..], "p:users"),
+        (&["p:users", "p:us"], "p:us"),
+        (&["p:n:é", "p:n:è", "p:nn"], "p:n"),
+        (&["p", "q"], ""),
+        (&["p:é", "p:ê"], "p:"),
+    ] {
+        assert_eq!(clearings(texts).common_text(), common);
+    }
+    assert_eq!(clearings(&["p:n"]).single(), Some(&KeyPrefix::of_scope("p:n")));
+    assert_eq!(clearings(&["p:n", "p:m"]).single(), None);
+}
+
+#[test]
+fn a_key_in_each_of_many_namespaces_costs_no_more_than_as_many_in_one() {
+    let time = |namespaces: usize| {
+        let journal = Journal::default();
+        for number in 0..9_000 {
+            journal.add_key(&key(&format!("n{}", number % namespaces), number)).expect("there is room");
+        }
+        let begun = Instant::now();
+        block_on(journal.replay(&Recorder::default())).expect("the server is there");
+        assert_eq!(journal.len(), 0);
+        journal.items.lock().assert_consistent();
+        begun.elapsed()
+    };
+    let (one, many) = (time(1), time(9_000));
+    assert!(many < 10 * one, "{many:?} beside {one:?}");
+}
+
+#[test]
 fn custom_keys_outside_their_scope_are_kept_up_to_the_bound_of_all_and_then_refused() {
     let journal = Journal::default();
     for number in 0..MAX_KEYS {
@@ -141,8 +334,8 @@ impl Invalidate for Again {
         keys.iter().map(|_| Ok(())).collect()
     }
 
-    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
-        Ok(left.clone())
+    async fn clear(&self, _: &Clearings) -> Result<Cleared, ServerError> {
+        all_cleared()
     }
 }
 
@@ -168,8 +361,8 @@ impl Invalidate for ReadOnly {
         keys.iter().map(|_| Err(ServerError::Refused { code: "READONLY".into(), message: message.into() })).collect()
     }
 
-    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
-        Ok(left.clone())
+    async fn clear(&self, _: &Clearings) -> Result<Cleared, ServerError> {
+        all_cleared()
     }
 }
 
@@ -199,10 +392,10 @@ impl Invalidate for HalfThere {
         keys.iter().map(remove).collect()
     }
 
-    async fn clear(&self, _: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
-        let mut cleared = left.clone();
-        cleared.subtract(&self.away);
-        Ok(cleared)
+    async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
+        let mut certain = clearings.left();
+        certain.subtract(&self.away);
+        Ok(Cleared { certain, refusals: Refusals::default() })
     }
 }
 
@@ -227,4 +420,86 @@ fn a_part_that_is_away_holds_up_its_own_keys_only() {
     assert!((0..100).all(|number| journal.blocks(&key("m", number))));
     block_on(journal.replay(&HalfThere { away: SlotSet::none() })).expect("all of it is there");
     assert_eq!(journal.len(), 0);
+}
+
+/// A step of a journal's life: something is noted, or a part of a cluster takes it.
+#[derive(Debug, Clone)]
+enum Step {
+    Key(usize),
+    LoneKey(usize),
+    Prefix(usize),
+    PrefixIn(usize, bool),
+    Replay(bool),
+}
+
+const NAMESPACES: [&str; 3] = ["n", "m", "n2"];
+const PREFIXES: [&str; 6] = ["p", "p:n", "p:m", "p:n:custom", "q", "user"];
+
+/// Default keys, and ones by hand inside and outside their scope.
+fn some_keys() -> Vec<CallKey> {
+    let by_hand = ["p:n:custom", "p:n:custom:1", "p:m:custom", "user:1", "user", "p"];
+    let custom = |(namespace, text): (&str, &'static str)| {
+        key_with(namespace, text, Some(&|cx: &KeyContext<'_>| cx.name().to_owned()))
+    };
+    let of_each = NAMESPACES.into_iter().flat_map(|namespace| by_hand.map(|text| custom((namespace, text))));
+    of_each.chain(NAMESPACES.into_iter().flat_map(|namespace| [key(namespace, 1), key(namespace, 2)])).collect()
+}
+
+fn half(upper: bool) -> SlotSet {
+    let mut slots = SlotSet::none();
+    slots.insert_range(if upper { 8192..=16383 } else { 0..=8191 });
+    slots
+}
+
+proptest! {
+    #[test]
+    fn it_blocks_exactly_what_was_noted_and_not_confirmed(steps in vec(
+        prop_oneof![
+            (0..24_usize).prop_map(Step::Key),
+            (0..24_usize).prop_map(Step::LoneKey),
+            (0..PREFIXES.len()).prop_map(Step::Prefix),
+            (0..PREFIXES.len(), any::<bool>()).prop_map(|(prefix, upper)| Step::PrefixIn(prefix, upper)),
+            any::<bool>().prop_map(Step::Replay),
+        ],
+        0..30,
+    )) {
+        let (journal, keys) = (Journal::default(), some_keys());
+        let slot = |key: &CallKey| slot_of(&key.server_key());
+        let mut blocked: HashSet<ServerKey> = HashSet::new();
+        for step in steps {
+            let under = |prefix: usize, slots: SlotSet| {
+                let prefix = KeyPrefix::of_scope(PREFIXES[prefix]);
+                let named = keys.iter().filter(move |key| prefix.matches(&key.server_key()) && slots.contains(slot(key)));
+                named.map(CallKey::server_key).collect::<Vec<_>>()
+            };
+            match step {
+                Step::Key(key) => {
+                    journal.add_key(&keys[key]).expect("there is room");
+                    blocked.insert(keys[key].server_key());
+                }
+                Step::LoneKey(key) => {
+                    journal.add_server_key(keys[key].server_key());
+                    blocked.insert(keys[key].server_key());
+                }
+                Step::Prefix(prefix) => {
+                    journal.add_prefix(KeyPrefix::of_scope(PREFIXES[prefix]));
+                    blocked.extend(under(prefix, SlotSet::all()));
+                }
+                Step::PrefixIn(prefix, upper) => {
+                    journal.add_prefix_in(KeyPrefix::of_scope(PREFIXES[prefix]), half(upper));
+                    blocked.extend(under(prefix, half(upper)));
+                }
+                Step::Replay(upper) => {
+                    let _ = block_on(journal.replay(&HalfThere { away: half(!upper) }));
+                    blocked.retain(|key| half(!upper).contains(slot_of(key)));
+                }
+            }
+            journal.items.lock().assert_consistent();
+            for key in &keys {
+                prop_assert_eq!(journal.blocks(key), blocked.contains(&key.server_key()), "{:?}", key.server_key());
+            }
+        }
+        let _ = block_on(journal.replay(&HalfThere { away: SlotSet::none() }));
+        prop_assert_eq!(journal.len(), 0);
+    }
 }

@@ -11,7 +11,7 @@ use fred::types::{Resp3Frame as Frame, Value};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::super::journal::Invalidate;
+use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
 use super::super::slots::{SlotSet, slot_of};
 use super::super::{ServerError, Unavailable};
 use super::link::Link;
@@ -208,23 +208,31 @@ impl Core {
 ///
 /// Where it isn't certain of all slots; what could be reached is gone all the same.
 pub(super) async fn clear(core: &Core, prefix: &KeyPrefix) -> Result<u64, ServerError> {
-    let cleared = clear_slots(core, prefix, &SlotSet::all()).await;
-    match cleared.trouble {
+    let progress = clear_slots(core, &Clearings::of(prefix.clone()), None).await;
+    match progress.trouble.or(progress.refusals.into_error()) {
         None => {
             core.recent.note(Invalidated::Matching(prefix.clone()));
-            Ok(cleared.removed)
+            Ok(progress.removed)
         }
         Some(error) => Err(error),
     }
 }
 
 /// What clearing has come to.
-struct Cleared {
+struct Progress {
     removed: u64,
-    /// Where it's certain that nothing is left of what was there.
+    /// Where it's certain that nothing is left of what was there, but for what was refused.
     certain: SlotSet,
+    refusals: Refusals,
     /// Why it isn't certain everywhere.
     trouble: Option<ServerError>,
+}
+
+impl Progress {
+    fn add(&mut self, (removed, refusals): (u64, Refusals)) {
+        self.removed += removed;
+        self.refusals.join(refusals);
+    }
 }
 
 /// What a primary says of its own slots.
@@ -238,8 +246,10 @@ struct Survey {
 
 /// Clears slot by slot's owner, all owners at once. A key whose slot moves is on its old node until that has been walked, or has
 /// got to the new one before: so nodes that slots move to are walked once more, after all others.
-async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Cleared {
-    let mut cleared = Cleared { removed: 0, certain: SlotSet::none(), trouble: None };
+async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>) -> Progress {
+    let wanted = clearings.left();
+    let (certain, refusals) = (SlotSet::none(), Refusals::default());
+    let mut cleared = Progress { removed: 0, certain, refusals, trouble: None };
     for _ in 0..MAX_ROUNDS {
         let mut left = wanted.clone();
         left.subtract(&cleared.certain);
@@ -255,15 +265,15 @@ async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Clear
         cleared.trouble = None;
         let walks = owners.iter().map(|(node, slots)| async move {
             let before = survey(node, slots).await?;
-            let removed = walk(core, node, prefix).await?;
-            Ok::<_, ServerError>((before, removed, survey(node, slots).await?))
+            let walked = walk(core, node, clearings, until).await?;
+            Ok::<_, ServerError>((before, walked, survey(node, slots).await?))
         });
         let (mut walked_all, mut moving) = (SlotSet::none(), SlotSet::none());
         for walked in join_all(walks).await {
             match walked {
                 Err(error) => cleared.trouble = Some(error),
-                Ok((before, removed, after)) => {
-                    cleared.removed += removed;
+                Ok((before, walked, after)) => {
+                    cleared.add(walked);
                     // What it had all the while, and what has left it since: that is walked again where it went.
                     walked_all.add(&before.owned);
                     let mut gone = before.owned.clone();
@@ -280,13 +290,13 @@ async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Clear
             certain.subtract(&moving);
             // Where a slot goes says nothing about what is left where it comes from, unless that has been walked.
             moving.keep(&walked_all);
-            certain.add(&walk_targets(core, prefix, &moving, &mut cleared).await);
+            certain.add(&walk_targets(core, clearings, &moving, until, &mut cleared).await);
         }
         // Nobody has them, so nothing of ours is there.
         certain.add(&unowned);
-        certain.keep(wanted);
+        certain.keep(&wanted);
         cleared.certain.add(&certain);
-        if cleared.certain == *wanted {
+        if cleared.certain == wanted {
             cleared.trouble = None;
             return cleared;
         }
@@ -300,7 +310,13 @@ async fn clear_slots(core: &Core, prefix: &KeyPrefix, wanted: &SlotSet) -> Clear
 }
 
 /// Walks the nodes that slots have moved to or are moving to; of which of `moving` it's certain then.
-async fn walk_targets(core: &Core, prefix: &KeyPrefix, moving: &SlotSet, cleared: &mut Cleared) -> SlotSet {
+async fn walk_targets(
+    core: &Core,
+    clearings: &Clearings,
+    moving: &SlotSet,
+    until: Option<Instant>,
+    cleared: &mut Progress,
+) -> SlotSet {
     let layout = core.layout.load_full();
     let primaries = layout.map().map(|map| map.shards.iter().map(|shard| Arc::clone(&shard.primary)).collect());
     let primaries: Vec<_> = primaries.unwrap_or_default();
@@ -314,12 +330,12 @@ async fn walk_targets(core: &Core, prefix: &KeyPrefix, moving: &SlotSet, cleared
         concerned.keep(moving);
         (!concerned.is_empty()).then_some((node, concerned))
     });
-    let walks = targets.map(|(node, slots)| async move { (walk(core, node, prefix).await, slots) });
+    let walks = targets.map(|(node, slots)| async move { (walk(core, node, clearings, until).await, slots) });
     let mut failed = SlotSet::none();
     for (walked, slots) in join_all(walks).await {
         match walked {
-            Ok(removed) => {
-                cleared.removed += removed;
+            Ok(walked) => {
+                cleared.add(walked);
                 certain.add(&slots);
             }
             Err(error) => {
@@ -332,25 +348,43 @@ async fn walk_targets(core: &Core, prefix: &KeyPrefix, moving: &SlotSet, cleared
     certain
 }
 
-/// Removes what `prefix` names of all that is on `node`; how many keys.
-async fn walk(core: &Core, node: &Node, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+/// Removes what `clearings` name of all that is on `node`; how many keys, and what was refused.
+async fn walk(
+    core: &Core,
+    node: &Node,
+    clearings: &Clearings,
+    until: Option<Instant>,
+) -> Result<(u64, Refusals), ServerError> {
     let link = node.link()?;
     scan::settle_lanes(node, &link).await?;
-    let mut removed = 0;
-    let exact = scan::exact(prefix);
-    if core.writer(&exact).is_ok_and(|owner| owner.id == node.id) {
-        for result in core.remove_on(node, &link, vec![exact]).await {
-            removed += match result {
-                // A user may be limited to what is below it.
-                Err(ServerError::Refused { code, .. }) if code == "NOPERM" => 0,
-                result => result?,
-            };
-        }
+    let (mut removed, mut refusals) = (0, Refusals::default());
+    if let Some(exact) =
+        scan::exact(clearings).filter(|exact| core.writer(exact).is_ok_and(|owner| owner.id == node.id))
+    {
+        removed += remove_allowed(core, node, &link, vec![exact], clearings, &mut refusals).await?;
     }
-    let mut walk = Walk::new(node, &link, prefix);
-    while let Some(keys) = walk.next_page().await? {
-        for result in core.remove_on(node, &link, keys).await {
-            removed += result?;
+    let mut walk = Walk::new(node, &link, clearings);
+    while let Some(keys) = walk.next_page(&refusals).await? {
+        removed += remove_allowed(core, node, &link, keys, clearings, &mut refusals).await?;
+        scan::check(until)?;
+    }
+    Ok((removed, refusals))
+}
+
+/// Removes keys that `clearings` name; how many there were, but for what is refused.
+async fn remove_allowed(
+    core: &Core,
+    node: &Node,
+    link: &Arc<Link>,
+    keys: Vec<ServerKey>,
+    clearings: &Clearings,
+    refusals: &mut Refusals,
+) -> Result<u64, ServerError> {
+    let mut removed = 0;
+    for (key, result) in keys.clone().iter().zip(core.remove_on(node, link, keys).await) {
+        match result {
+            Err(error @ ServerError::Refused { .. }) if !error.is_read_only() => refusals.add(clearings, key, error),
+            result => removed += result?,
         }
     }
     Ok(removed)
@@ -392,7 +426,7 @@ impl Survey {
     }
 }
 
-/// Carries the journal out for as long as there is a cluster: when something is added, when a node has come back, and every second
+/// Replays the journal for as long as there is a cluster: when something is added, when a node has come back, and every second
 /// while something waits.
 pub(super) async fn replay_journal(core: &Core) {
     loop {
@@ -402,7 +436,7 @@ pub(super) async fn replay_journal(core: &Core) {
             continue;
         }
         if core.shared.journal.len() > 0 {
-            replay_once(core).await;
+            replay_once(core, None).await;
         }
         let waits = core.shared.journal.len() > 0;
         tokio::select! {
@@ -413,27 +447,35 @@ pub(super) async fn replay_journal(core: &Core) {
     }
 }
 
-pub(super) async fn replay_once(core: &Core) {
-    if core.shared.journal.replay(&OverCluster(core)).await.is_err() {
+/// Replays the journal once, but not beyond `until`.
+pub(super) async fn replay_once(core: &Core, until: Option<Instant>) {
+    if core.shared.journal.replay(&OverCluster { core, until }).await.is_err() {
         tracing::debug!(target: "cache_house", "invalidations wait for a shard");
     }
 }
 
 /// The journal's hands on a cluster.
-struct OverCluster<'a>(&'a Core);
+struct OverCluster<'a> {
+    core: &'a Core,
+    until: Option<Instant>,
+}
 
 impl Invalidate for OverCluster<'_> {
     const HAS_PARTS: bool = true;
 
     async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
-        self.0.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
+        if let Err(overdue) = scan::check(self.until) {
+            return vec![Err(overdue); keys.len()];
+        }
+        self.core.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
     }
 
-    async fn clear(&self, prefix: &KeyPrefix, left: &SlotSet) -> Result<SlotSet, ServerError> {
-        let cleared = clear_slots(self.0, prefix, left).await;
-        match cleared.trouble {
-            Some(error) if cleared.certain.is_empty() => Err(error),
-            _ => Ok(cleared.certain),
+    async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
+        scan::check(self.until)?;
+        let progress = clear_slots(self.core, clearings, self.until).await;
+        match progress.trouble {
+            Some(error) if progress.certain.is_empty() => Err(error),
+            _ => Ok(Cleared { certain: progress.certain, refusals: progress.refusals }),
         }
     }
 }

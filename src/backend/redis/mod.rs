@@ -26,7 +26,7 @@ mod wire;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -91,6 +91,9 @@ const STORE_TIMEOUTS: u32 = 2;
 /// Addresses that redirects may name before they are looked into.
 const MAX_WISHES: usize = 64;
 
+/// How long closing goes on with a journal that takes its time; each operation has its own deadline besides.
+const LAST_REPLAY: Duration = Duration::from_secs(5);
+
 impl Redis {
     /// Starts connecting, and returns at once.
     pub(crate) fn start(
@@ -133,13 +136,14 @@ impl Redis {
     pub(crate) async fn close(&self) {
         if self.core.shared.journal.len() > 0 {
             // What doesn't succeed now is lost with this process, as its memory is.
+            let until = Some(Instant::now() + LAST_REPLAY);
             match &**self.core.layout.load() {
                 Layout::Single(node) => {
                     if let Ok(link) = node.link() {
-                        let _ = scan::replay(node, &link).await;
+                        let _ = scan::replay(node, &link, until).await;
                     }
                 }
-                Layout::Cluster(_) => cluster::replay_once(&self.core).await,
+                Layout::Cluster(_) => cluster::replay_once(&self.core, until).await,
                 Layout::Unknown => {}
             }
         }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::super::Unavailable;
 use super::connector::Connector;
 use super::link::{self, Ended, Identity, Link, Role};
 use super::node::Node;
@@ -32,6 +34,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Probes missed in a row before the connection is given up and built anew.
 const PROBES_TO_REBUILD: u32 = 2;
+/// How long the journal waits for room among what is in flight.
+const WHILE_SHED: Duration = Duration::from_millis(20);
 /// Connections whose end the server has not confirmed; older ones are given up on.
 const MAX_GONE: usize = 64;
 
@@ -127,8 +131,8 @@ impl Driver {
         PROBE_TIMEOUT.max(self.node.command_timeout)
     }
 
-    /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then
-    /// carries out the journal. Whether the link may serve.
+    /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then begins to
+    /// replay the journal. Whether the link may serve; no call reads over it what the journal still names.
     async fn settle(&self, link: &Arc<Link>, gone: &mut Vec<Identity>) -> bool {
         if let Ok(unanswered) = timeout(self.patience(), link.end_on_server(gone.clone())).await {
             *gone = unanswered;
@@ -137,7 +141,7 @@ impl Driver {
             return false;
         }
         if self.replays()
-            && let Err(why) = scan::replay(&self.node, link).await
+            && let Err(why) = scan::begin_replay(&self.node, link).await
         {
             self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
@@ -153,6 +157,16 @@ impl Driver {
 
     /// Until the link is over.
     async fn serve(&self, link: &Arc<Link>, ended: &mut Ended) {
+        let closed_again = Notify::new();
+        tokio::select! {
+            biased;
+            () = self.watch(link, ended, &closed_again) => {}
+            () = self.keep_replaying(link, &closed_again), if self.replays() => {}
+        }
+    }
+
+    /// Watches the connection until it's over.
+    async fn watch(&self, link: &Arc<Link>, ended: &mut Ended, closed_again: &Notify) {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.tick().await;
@@ -160,9 +174,12 @@ impl Driver {
             let alive = tokio::select! {
                 biased;
                 () = ended.any() => false,
-                reason = self.node.tripped() => self.recover(link, ended, &reason).await,
+                reason = self.node.tripped() => {
+                    let recovered = self.recover(link, ended, &reason).await;
+                    closed_again.notify_one();
+                    recovered
+                }
                 () = self.node.suspected() => self.still_permitted(link).await,
-                () = self.node.journal.added(), if self.replays() => self.replay_while_closed(link).await,
                 _ = heartbeat.tick() => self.beat(link, ended).await,
             };
             if !alive || link.is_out_of_step() {
@@ -185,7 +202,8 @@ impl Driver {
         while missed < PROBES_TO_REBUILD {
             match self.probe(link, ended).await {
                 Probe::Answered => {
-                    if !self.replays() || scan::replay(&self.node, link).await.is_ok() {
+                    // A server that takes no invalidation isn't read from: calls would only pay for it.
+                    if !self.replays() || scan::begin_replay(&self.node, link).await.is_ok() {
                         self.node.publish(link);
                         return true;
                     }
@@ -202,14 +220,28 @@ impl Driver {
         false
     }
 
-    /// An invalidation wasn't confirmed although the circuit is closed, or not yet open.
-    async fn replay_while_closed(&self, link: &Arc<Link>) -> bool {
-        let due = self.replays() && self.node.is_available() && self.node.journal.len() > 0;
-        if due && scan::replay(&self.node, link).await.is_err() {
-            // The failures have been counted; what is left waits for the next beat.
-            tracing::debug!(target: "cache_house", "invalidations wait for the server");
+    /// Replays the journal while the circuit is closed: what is left of it after an outage, and what isn't confirmed for another
+    /// reason. The callers don't wait for that.
+    async fn keep_replaying(&self, link: &Arc<Link>, closed_again: &Notify) {
+        loop {
+            let mut pause = HEARTBEAT;
+            if self.node.is_available()
+                && self.node.journal.len() > 0
+                && let Err(why) = scan::replay(&self.node, link, None).await
+            {
+                // Failures have been counted towards the circuit.
+                tracing::debug!(target: "cache_house", why = why.as_str(), "invalidations wait for the server");
+                if why == Unavailable::Shed {
+                    pause = WHILE_SHED;
+                }
+            }
+            let waits = self.node.journal.len() > 0;
+            tokio::select! {
+                () = self.node.journal.added() => {}
+                () = closed_again.notified() => {}
+                () = sleep(pause), if waits => {}
+            }
         }
-        true
     }
 
     /// A command was refused: only there, or will all be?
@@ -227,7 +259,7 @@ impl Driver {
     async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
         self.node.starvation.relieve();
         match self.probe(link, ended).await {
-            Probe::Answered => self.replay_while_closed(link).await,
+            Probe::Answered => true,
             Probe::NotReady(reason) => {
                 // Recovery comes next, over the same connection.
                 self.node.give_up(reason);

@@ -268,7 +268,7 @@ struct Curious {
 impl Drop for Curious {
     fn drop(&mut self) {
         if let Some(cache) = &self.cache {
-            cache.stats();
+            let _ = cache.stats();
             let _ = cache.contains(call("curious"));
         }
     }

@@ -2,6 +2,7 @@
 
 mod fallback;
 mod invalidation;
+mod journal;
 mod pooled;
 mod silence;
 mod telling;
