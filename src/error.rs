@@ -234,8 +234,39 @@ impl Clone for Error {
     }
 }
 
+/// Another program's text, fit for a log: of one line and bounded. What isn't printable is escaped, and `…` ends a text that was cut.
+pub(crate) fn one_line(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut line = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == MOST {
+            line.push('…');
+            break;
+        }
+        match c {
+            '\'' | '"' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+    }
+    line
+}
+
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_another_s_is_of_one_line_and_bounded() {
+        assert_eq!(one_line(r#"ERR unknown command 'x' "y\z" é"#), r#"ERR unknown command 'x' "y\z" é"#);
+        assert_eq!(one_line("a\r\nWARN b\0\x1b[2J"), r"a\r\nWARN b\0\u{1b}[2J");
+        assert_eq!(one_line("\u{2028}\u{202e}\u{85}"), r"\u{2028}\u{202e}\u{85}");
+        assert_eq!(one_line(&"x".repeat(200)).len(), 200);
+        assert_eq!(one_line(&"é".repeat(20_000_000)).chars().count(), 201);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::error::one_line;
 use crate::telemetry::metrics::{self, Circuit};
 
 /// Whether calls are served by the server or from memory, and why.
@@ -122,8 +123,9 @@ impl Topology {
 }
 
 impl Reason {
-    pub(crate) fn new(kind: ReasonKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+    /// `detail` may be a server's text: it's made fit for a log.
+    pub(crate) fn new(kind: ReasonKind, detail: impl AsRef<str>) -> Self {
+        Self { kind, detail: one_line(detail.as_ref()) }
     }
 
     /// The kind of trouble.

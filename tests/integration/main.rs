@@ -6,6 +6,7 @@ mod configuration;
 mod conformance;
 mod faults;
 mod leaks;
+mod login;
 #[cfg(feature = "macros")]
 mod macros;
 #[cfg(feature = "metrics")]

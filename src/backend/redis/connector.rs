@@ -14,6 +14,7 @@ use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server as
 use fred::types::{ConnectHandle, RespVersion};
 
 use super::link::{Ended, Lane, Link, Mode, Role, reply_reason};
+use super::mask::{self, Mask};
 use super::reply::{self, ErrorReply};
 use super::tls;
 use super::wire::Wire;
@@ -31,8 +32,8 @@ pub(super) struct Recipe {
     database: u8,
     /// Asked at each connect.
     login: Option<Login>,
-    /// What was asked for last. Never shown; here to be cut out of whatever the server says.
-    password: Option<String>,
+    /// Of the password that was asked for last.
+    mask: Mask,
 }
 
 /// What it takes to connect to one node.
@@ -50,7 +51,7 @@ impl Recipe {
         let config = Config {
             fail_fast: true,
             version: RespVersion::RESP3,
-            username: login.as_ref().and_then(|login| login.username.clone()),
+            username: login.as_ref().and_then(|login| login.username.as_deref()).map(mask::inline),
             #[cfg(feature = "tls")]
             tls,
             ..Config::default()
@@ -76,7 +77,7 @@ impl Recipe {
             Expected::Cluster { .. } | Expected::Either => 0,
         };
         let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
-        Ok(Self { config, connection, lanes, connect_timeout, database, login, password: None })
+        Ok(Self { config, connection, lanes, connect_timeout, database, login, mask: Mask::default() })
     }
 
     /// With the password as it is now.
@@ -96,8 +97,9 @@ impl Recipe {
         let unreadable = |problem: String| {
             Reason::new(ReasonKind::Authentication, format!("the password file {problem}; it's tried again"))
         };
-        let password = Some(password.map_err(unreadable)?.expose().to_owned());
-        Ok(Self { config: Config { password: password.clone(), ..self.config.clone() }, password, ..self.clone() })
+        let password = password.map_err(unreadable)?;
+        let config = Config { password: Some(mask::inline(password.expose())), ..self.config.clone() };
+        Ok(Self { config, mask: Mask::of(password.expose()), ..self.clone() })
     }
 }
 
@@ -157,7 +159,7 @@ impl Connector {
         let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
         let task = client.connect();
         let absent = (self.role == Role::Standalone).then(|| self.probe_key.clone());
-        let lane = Lane::new(Wire::new(client.clone()), task.abort_handle(), absent);
+        let lane = Lane::new(Wire::new(client.clone(), recipe.mask.clone()), task.abort_handle(), absent);
         let outcome = match early {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => outcome.await,
@@ -173,7 +175,7 @@ impl Connector {
         let found = match mode.as_deref() {
             Some("standalone") => Ok(Mode::Standalone),
             Some("cluster") => Ok(Mode::Cluster),
-            Some(other) => Err(other.to_owned()),
+            Some(other) => Err(self.recipe.mask.masked(other)),
             None => lane.ask_for_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
         };
         let wrong = |text: String| Err(Reason::new(ReasonKind::WrongTopology, text));
@@ -193,27 +195,23 @@ impl Connector {
 
     /// What kind of trouble an error of fred's is.
     fn reason(&self, error: &FredError) -> Reason {
-        let reply = ErrorReply::parse(error.details());
-        if let Some(reason) = reply_reason(&reply) {
+        let mask = &self.recipe.mask;
+        if let Some(reason) = reply_reason(&ErrorReply::parse(error.details(), mask)) {
             return reason;
         }
-        let mut detail = readable(error.details());
-        if detail.contains("SELECT is not allowed in cluster mode") {
+        if error.details().contains("SELECT is not allowed in cluster mode") {
             let problem = format!("the server is a node of a cluster, which has no database {}", self.recipe.database);
             return Reason::new(ReasonKind::WrongTopology, problem);
-        }
-        if let Some(password) = self.recipe.password.as_deref().filter(|password| !password.is_empty()) {
-            detail = detail.replace(password, "***");
         }
         let kind = match error.kind() {
             ErrorKind::Auth => ReasonKind::Authentication,
             #[cfg(feature = "tls")]
             ErrorKind::Tls => ReasonKind::Tls,
             // rustls reports through `io::Error`, which has no kind for it.
-            ErrorKind::IO if self.uses_tls() && is_tls_trouble(&detail) => ReasonKind::Tls,
+            ErrorKind::IO if self.uses_tls() && is_tls_trouble(error.details()) => ReasonKind::Tls,
             _ => ReasonKind::Unreachable,
         };
-        Reason::new(kind, detail)
+        Reason::new(kind, reply::readable(error.details(), mask))
     }
 
     fn uses_tls(&self) -> bool {
@@ -228,13 +226,6 @@ impl Connector {
 /// without a word is noticed although nothing is read.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What fred says, without the Rust around the system's own words, and without what a server quotes of our arguments.
-fn readable(details: &str) -> String {
-    let details = details.split(", with args").next().unwrap_or_default();
-    let quoted = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
-    quoted.map_or(details, |(message, _)| message).to_owned()
-}
 
 fn is_tls_trouble(detail: &str) -> bool {
     ["certificate", "handshake", "corrupt message", "invalidmessage", "alert", "tls"]

@@ -11,6 +11,7 @@ use super::Core;
 use super::link::{Link, Role};
 use super::node::{Failed, Node};
 use super::reply;
+use crate::error::one_line;
 
 /// All servers that there is a connection to, whether or not calls may go there.
 pub(super) async fn servers(core: &Core) -> Vec<ServerReport> {
@@ -88,7 +89,7 @@ async fn lacks_asking(node: &Node, link: &Arc<Link>) -> bool {
 /// Which program of which version, of the reply to INFO.
 fn version_in(info: &str) -> Option<String> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let version = |program: &str, name: &str| Some(format!("{program} {}", field(name)?.trim()));
+    let version = |program: &str, name: &str| Some(format!("{program} {}", one_line(field(name)?.trim())));
     version("Valkey", "valkey_version").or_else(|| version("Redis", "redis_version"))
 }
 

@@ -13,6 +13,7 @@ mod in_flight;
 mod inspect;
 mod layout;
 mod link;
+mod mask;
 mod node;
 mod recent;
 mod reply;

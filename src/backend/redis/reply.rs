@@ -6,7 +6,9 @@ use fred::types::{Resp3Frame as Frame, Value};
 
 use super::super::slots::SLOTS;
 use super::super::{ServerError, Unavailable};
+use super::mask::Mask;
 use crate::config::Address;
+use crate::error::one_line;
 use crate::health::{Reason, ReasonKind};
 
 /// An error reply.
@@ -22,7 +24,7 @@ impl ErrorReply {
     /// # Errors
     ///
     /// Gives the error back where it isn't the server's word.
-    pub(super) fn of(error: FredError) -> Result<Self, FredError> {
+    pub(super) fn of(error: FredError, mask: &Mask) -> Result<Self, FredError> {
         let from_server = !matches!(
             error.kind(),
             ErrorKind::IO
@@ -34,24 +36,35 @@ impl ErrorReply {
         );
         // fred has some errors of its own without a kind, in sentences; a reply begins with its code.
         let code = error.details().split(' ').next().unwrap_or_default();
-        if from_server && code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Ok(Self::parse(error.details()));
+        if from_server && code.len() > 1 && is_code(code) {
+            return Ok(Self::parse(error.details(), mask));
         }
-        Err(error)
+        Err(told(error, mask))
     }
 
-    /// Splits the text of an error reply. What the server quotes of our arguments is cut off: it may be a password
-    /// or a key.
-    pub(super) fn parse(text: &str) -> Self {
+    /// Splits the text of an error reply, and makes it fit to be told: of one line, bounded, and without the password. What the server
+    /// quotes of our arguments is cut off: it may be a key.
+    pub(super) fn parse(text: &str, mask: &Mask) -> Self {
         let (code, message) = text.split_once(' ').unwrap_or((text, ""));
-        let message = message.split(", with args").next().unwrap_or_default();
+        // By these it's decided what a reply means, so they stand as they are, whatever the password.
+        if let Some(code) = KNOWN.into_iter().find(|known| *known == code) {
+            let is_address = matches!(code, "MOVED" | "ASK") && message.len() <= LONGEST_ADDRESS;
+            let message = match message {
+                full if full.starts_with(TOO_MANY_CLIENTS) => TOO_MANY_CLIENTS.to_owned(),
+                address if is_address => address.to_owned(),
+                message => readable(message, mask),
+            };
+            return Self { code: code.to_owned(), message };
+        }
+        let text = readable(text, mask);
+        let (code, message) = text.split_once(' ').unwrap_or((&text, ""));
         Self { code: code.to_owned(), message: message.to_owned() }
     }
 
     /// The server is there and can't serve now; not a word about the command.
     pub(super) fn is_not_ready(&self) -> bool {
         matches!(self.code.as_str(), "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY")
-            || (self.code == "ERR" && self.message.starts_with("max number of clients"))
+            || (self.code == "ERR" && self.message.starts_with(TOO_MANY_CLIENTS))
     }
 
     /// The trouble that it means for whoever needs the command.
@@ -80,6 +93,46 @@ impl ErrorReply {
     }
 }
 
+/// The codes that something is made of, here or further up.
+const KNOWN: [&str; 15] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "ERR",
+    "LOADING",
+    "MASTERDOWN",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNEXPECTED",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
+
+const TOO_MANY_CLIENTS: &str = "max number of clients";
+/// Of a slot, a host name and a port.
+const LONGEST_ADDRESS: usize = 300;
+
+/// An error of fred's that is fit to be told.
+pub(super) fn told(error: FredError, mask: &Mask) -> FredError {
+    FredError::new(error.kind().clone(), readable(error.details(), mask))
+}
+
+/// What a server or fred says, without the Rust around the system's own words, without what a server quotes of our arguments, and without
+/// the password; of one line, and bounded.
+pub(super) fn readable(text: &str, mask: &Mask) -> String {
+    let text = text.split(", with args").next().unwrap_or_default();
+    let quoted = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    one_line(&mask.masked(quoted.map_or(text, |(message, _)| message)))
+}
+
+fn is_code(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 /// Another node of the cluster has the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Redirect {
@@ -92,7 +145,9 @@ pub(super) struct Redirect {
 /// The address that a node announces; where it announces no host, it's that of the node that was `asked`.
 fn address_of(host: &str, port: u16, asked: &Address) -> Option<Address> {
     if !host.is_empty() && host != "?" {
-        return Some(Address::Tcp { host: host.to_owned(), port });
+        // Its host is shown.
+        let is_host = host.len() <= 255 && host.bytes().all(|byte| byte.is_ascii_graphic());
+        return is_host.then(|| Address::Tcp { host: host.to_owned(), port });
     }
     match asked {
         Address::Tcp { host, .. } => Some(Address::Tcp { host: host.clone(), port }),
@@ -113,10 +168,10 @@ impl From<ErrorReply> for ServerError {
 }
 
 /// The frame, unless it's an error reply.
-pub(super) fn checked(frame: Frame) -> Result<Frame, ErrorReply> {
+pub(super) fn checked(frame: Frame, mask: &Mask) -> Result<Frame, ErrorReply> {
     match frame {
-        Frame::SimpleError { data, .. } => Err(ErrorReply::parse(&data)),
-        Frame::BlobError { data, .. } => Err(ErrorReply::parse(&String::from_utf8_lossy(&data))),
+        Frame::SimpleError { data, .. } => Err(ErrorReply::parse(&data, mask)),
+        Frame::BlobError { data, .. } => Err(ErrorReply::parse(&String::from_utf8_lossy(&data), mask)),
         frame => Ok(frame),
     }
 }
@@ -222,7 +277,7 @@ mod tests {
     use super::*;
 
     fn meaning(text: &str) -> ServerError {
-        ErrorReply::parse(text).into()
+        ErrorReply::parse(text, &Mask::default()).into()
     }
 
     #[test]
@@ -248,7 +303,21 @@ mod tests {
 
     #[test]
     fn what_the_server_quotes_of_our_arguments_is_cut_off() {
-        let reply = ErrorReply::parse("ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`");
+        let text = "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`";
+        let reply = ErrorReply::parse(text, &Mask::default());
         assert_eq!(reply, ErrorReply { code: "ERR".into(), message: "unknown command `HELLO`".into() });
+    }
+
+    #[test]
+    fn a_password_is_masked_and_what_a_reply_means_stays() {
+        let parse = |text: &str, password| ErrorReply::parse(text, &Mask::of(password));
+        assert_eq!(parse("NOPERM not for hunter2, hunter2", "hunter2").message, "not for ***, ***");
+        assert_eq!(parse("hunter2 is no word", "hunter2").code, "***");
+        assert_eq!(parse("NOPERM is NOPERM", "NOPERM"), ErrorReply { code: "NOPERM".into(), message: "is ***".into() });
+        assert!(parse("ERR max number of clients reached", "max").is_not_ready());
+        assert!(parse("MOVED 7 10.0.0.7:7007", "7").redirect(&Address::Unix("/".into())).is_some());
+        let endless = parse(&format!("{} {}\r\nx", "A".repeat(3_000_000), "b".repeat(3_000_000)), "hunter2");
+        assert!(endless.code.len() + endless.message.len() < 300);
+        assert_eq!(parse("NOPERM a\nWARN b", "").message, "a\\nWARN b");
     }
 }

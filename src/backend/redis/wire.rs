@@ -9,12 +9,15 @@ use fred::error::{Error as FredError, ErrorKind};
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{ClusterHash, CustomCommand, Key, Resp3Frame as Frame, Value};
 
+use super::mask::Mask;
 use super::reply::{self, ErrorReply};
 
 /// One connection, to send commands on. Clones are the same connection.
 #[derive(Clone)]
 pub(super) struct Wire {
     client: Client,
+    /// Cuts the password out of all that comes back and isn't a value.
+    mask: Mask,
 }
 
 /// A command on its way.
@@ -30,8 +33,8 @@ pub(super) type Command = (&'static str, Vec<Value>);
 pub(super) type SentAll = Result<Result<Vec<Result<Frame, ErrorReply>>, ErrorReply>, FredError>;
 
 impl Wire {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(client: Client, mask: Mask) -> Self {
+        Self { client, mask }
     }
 
     pub(super) async fn send(&self, command: &'static str, args: Vec<Value>) -> Sent {
@@ -39,7 +42,8 @@ impl Wire {
             "GET" | "PTTL" | "UNLINK" => self.reply(call(&self.client, command, args).await),
             _ => {
                 let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
-                Ok(reply::checked(self.client.custom_raw(command, args).await?))
+                let reply = self.client.custom_raw(command, args).await;
+                Ok(reply::checked(reply.map_err(|error| reply::told(error, &self.mask))?, &self.mask))
             }
         }
     }
@@ -71,7 +75,7 @@ impl Wire {
     fn reply(&self, result: Result<Value, FredError>) -> Sent {
         Ok(match result {
             Ok(value) => Ok(reply::frame_of(value)),
-            Err(error) => Err(ErrorReply::of(error)?),
+            Err(error) => Err(ErrorReply::of(error, &self.mask)?),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests stand on: real servers, a network that can be broken, and waits that end.
 
 pub(crate) mod cluster;
+pub(crate) mod fake;
 pub(crate) mod logs;
 pub(crate) mod proxy;
 #[cfg(feature = "metrics")]
