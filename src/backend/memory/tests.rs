@@ -116,8 +116,8 @@ fn no_lock_is_held_while_a_value_is_dropped() {
             ("replaced", &|| insert(1, 8)),
             ("evicted", &|| (2..9).for_each(|number| insert(number, 8))),
             ("refused", &|| insert(1, 2 << 20)),
-            ("removed", &|| (0..9).for_each(|number| drop(memory.remove(&key("n", number))))),
-            ("cleared by prefix", &|| drop(memory.remove_matching(&KeyPrefix::of_scope("p:n:")))),
+            ("removed", &|| (0..9).for_each(|number| _ = memory.remove(&key("n", number)))),
+            ("cleared by prefix", &|| _ = memory.remove_matching(&KeyPrefix::of_scope("p:n:"))),
             ("expired", &|| {
                 clock.advance(2 * LIFE);
                 (0..9).for_each(|number| drop(memory.find(&key("n", number))));

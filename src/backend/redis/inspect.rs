@@ -62,6 +62,7 @@ fn commands(role: Role, core: &Core, key: &impl Fn() -> Value) -> Vec<(&'static 
         ("exists", "EXISTS", vec![key()]),
         ("strlen", "STRLEN", vec![key()]),
         ("client|info", "CLIENT", vec!["INFO".into()]),
+        ("info", "INFO", vec!["server".into()]),
         // A connection that there never is.
         ("client|kill", "CLIENT", ["KILL", "ID", "9223372036854775807"].map(Value::from).to_vec()),
     ];

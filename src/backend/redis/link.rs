@@ -57,11 +57,13 @@ pub(super) struct Lane {
     identity: Option<Identity>,
 }
 
-/// A connection as the server knows it: its number, and its address so that a restarted server's stranger of the
-/// same number isn't taken for it.
+/// A connection as the server knows it. Numbers are given anew after a restart, so more is needed to tell it from a stranger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    id: String,
+    /// The server's own name for this run of it, where it may be asked.
+    run_id: Option<String>,
+    id: u64,
+    /// Over a Unix socket, all connections have the same.
     address: String,
 }
 
@@ -178,10 +180,12 @@ impl Link {
 
     /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on
     /// them can be carried out any more; returns those of which it hasn't answered. A server or a user that can't do so is left
-    /// alone.
+    /// alone, and so are connections that may be strangers'.
     pub(super) async fn end_on_server(&self, mut gone: Vec<Identity>) -> Vec<Identity> {
-        while let Some(Identity { id, address }) = gone.last() {
-            let args = ["KILL", "ID", id, "ADDR", address].map(Value::from).to_vec();
+        let own = self.lanes[0].identity.as_ref().and_then(|own| own.run_id.as_deref());
+        gone.retain(|identity| identity.is_of(own));
+        while let Some(Identity { id, address, .. }) = gone.last() {
+            let args = vec!["KILL".into(), "ID".into(), id.to_string().into(), "ADDR".into(), address.as_str().into()];
             match self.lanes[0].send("CLIENT", args).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(ErrorReply { code, .. })) => {
@@ -263,17 +267,39 @@ impl Lane {
 
     /// Finds out who it is to the server, where that may be asked.
     pub(super) async fn identify(&mut self) {
-        let info = self.send("CLIENT", vec!["INFO".into()]).await;
-        self.identity = info.ok().and_then(Result::ok).and_then(|info| Identity::in_client_info(&reply::text(&info)?));
+        let questions = vec![("CLIENT", vec!["INFO".into()]), ("INFO", vec!["server".into()])];
+        let Ok(Ok(replies)) = self.wire.send_all(questions).await else { return };
+        let mut texts = replies.iter().map(|reply| reply.as_ref().ok().and_then(reply::text));
+        let client = texts.next().flatten();
+        let server = texts.next().flatten();
+        self.identity = client.and_then(|client| Identity::new(&client, server.as_deref()));
     }
 }
 
 impl Identity {
-    fn in_client_info(info: &str) -> Option<Self> {
-        let field = |name: &str| info.split_whitespace().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        Some(Self { id: field("id")?.to_owned(), address: field("addr")?.to_owned() })
+    /// Of the replies to CLIENT INFO and to INFO.
+    fn new(client: &str, server: Option<&str>) -> Option<Self> {
+        let field = |name: &str| client.split_whitespace().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let address = field("addr").filter(|address| address.len() <= LONGEST_ADDRESS)?;
+        let run_id = server.and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:")));
+        let run_id = run_id.map(str::trim).filter(|run_id| (1..=LONGEST_RUN_ID).contains(&run_id.len()));
+        Some(Self { run_id: run_id.map(String::from), id: field("id")?.parse().ok()?, address: address.to_owned() })
+    }
+
+    /// Whether it's a connection to the server of this run, as far as can be known. What one run was told, no other can have read.
+    fn is_of(&self, run_id: Option<&str>) -> bool {
+        match (self.run_id.as_deref(), run_id) {
+            (Some(own), Some(other)) => own == other,
+            // An address of its own tells it from a stranger of the same number, and over a Unix socket there is none.
+            _ => self.address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)),
+        }
     }
 }
+
+/// Of a path of a Unix socket, or of a host and a port.
+const LONGEST_ADDRESS: usize = 300;
+/// It has 40 digits.
+const LONGEST_RUN_ID: usize = 100;
 
 impl Drop for Lane {
     /// fred's task and its connection would outlive the client.
@@ -319,4 +345,40 @@ pub(super) fn reply_reason(reply: &ErrorReply) -> Option<Reason> {
         return None;
     };
     Some(Reason::new(kind, format!("{} {}", reply.code, reply.message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(address: &str, run_id: Option<&str>) -> Identity {
+        let client = format!("id=7 addr={address} laddr=127.0.0.1:6379 fd=8 name= age=0");
+        let server = run_id.map(|run_id| format!("# Server\r\nredis_version:7.0.15\r\nrun_id:{run_id}\r\n"));
+        Identity::new(&client, server.as_deref()).expect("it's told")
+    }
+
+    #[test]
+    fn a_connection_is_known_by_the_run_of_its_server_else_by_its_address() {
+        let (tcp, unix) = ("127.0.0.1:50000", "/run/redis.sock:0");
+        assert_eq!(identity(tcp, Some("aa")), Identity { run_id: Some("aa".into()), id: 7, address: tcp.into() });
+        for address in [tcp, unix, "[::1]:50000"] {
+            assert!(identity(address, Some("aa")).is_of(Some("aa")));
+            assert!(!identity(address, Some("aa")).is_of(Some("bb")), "it has ended with its server");
+        }
+        for (own, other) in [(None, None), (None, Some("aa")), (Some("aa"), None)] {
+            assert!(identity(tcp, own).is_of(other));
+            assert!(!identity(unix, own).is_of(other), "it may be a stranger's");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_identity() {
+        for client in
+            ["", "id=x addr=127.0.0.1:1", "addr=127.0.0.1:1", "id=7", &format!("id=7 addr={}", "x".repeat(301))]
+        {
+            assert_eq!(Identity::new(client, None), None);
+        }
+        assert_eq!(identity("127.0.0.1:1", Some("")).run_id, None);
+        assert_eq!(identity("127.0.0.1:1", Some(&"x".repeat(101))).run_id, None);
+    }
 }

@@ -8,6 +8,7 @@ mod large;
 mod rounds;
 mod stale;
 mod starved;
+mod strangers;
 #[cfg(feature = "tls")]
 mod tls;
 mod unready;
