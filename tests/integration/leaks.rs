@@ -227,3 +227,29 @@ fn many_outages_leave_nothing_behind() {
         wait_until("threads and sockets are as many as before", Duration::from_secs(10), || count() == before);
     });
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_takes_little_memory() {
+    alone("leaks::a_connection_takes_little_memory", || {
+        const LANES: u64 = 64;
+        let server = Server::start();
+        // What the process needs anyway.
+        let small = used(&server, 1);
+        let before = resident();
+        let pool = standalone(server.endpoint()).pool_size(LANES as usize).build().expect("the builder is right");
+        until_connected(&pool);
+        let each = resident().saturating_sub(before) / LANES;
+        assert!(each < 300 * 1024, "{each} bytes a connection");
+        drop((small, pool));
+    });
+}
+
+/// Bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+    let kib: u64 = line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("it's a number");
+    kib * 1024
+}

@@ -145,7 +145,8 @@ impl Connector {
     }
 
     async fn connect_lane(&self) -> Result<(Lane, ConnectHandle), Reason> {
-        let performance = PerformanceConfig { broadcast_channel_capacity: 1024, ..PerformanceConfig::default() };
+        // Nothing listens to fred's events, and a thousand places for them cost 740 KiB a connection.
+        let performance = PerformanceConfig { broadcast_channel_capacity: 1, ..PerformanceConfig::default() };
         let recipe = &*self.recipe;
         let config = Config {
             server: self.server.clone(),
@@ -164,8 +165,17 @@ impl Connector {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => outcome.await,
         };
-        outcome.map_err(|error| self.reason(&error))?;
-        Ok((lane, task))
+        match outcome {
+            Ok(()) => Ok((lane, task)),
+            // fred tells of a failure twice, and there's place for one: the task knows it too.
+            Err(error) => {
+                let error = match task.await {
+                    Ok(Err(error)) => error,
+                    _ => error,
+                };
+                Err(self.reason(&error))
+            }
+        }
     }
 
     /// What kind of server it is: its own word, which any user may ask for.
