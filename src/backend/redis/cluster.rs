@@ -19,7 +19,7 @@ use super::node::{Failed, Node};
 use super::recent::Invalidated;
 use super::reply::{self, Redirect};
 use super::scan::{self, Walk};
-use super::{Core, MAX_WISHES, named};
+use super::{Core, named};
 use crate::config::Address;
 use crate::key::{KeyPrefix, ServerKey};
 
@@ -89,13 +89,16 @@ impl Core {
             let link = node.link()?;
             return Ok((node, link));
         }
-        self.wish_for(address);
+        if !self.wishes.add(address) {
+            return Err(ServerError::Unavailable(Unavailable::NotConnected));
+        }
         let Some(permit) = self.waiting.enter() else { return Err(ServerError::Unavailable(Unavailable::Shed)) };
         let connected = async {
             loop {
                 let changed = self.roster.changed.notified();
                 let layout = self.layout.load_full();
-                if let Some(node) = layout.map().and_then(|map| map.primary_at(address)) {
+                let Some(map) = layout.map() else { return Err(ServerError::Unavailable(Unavailable::NotConnected)) };
+                if let Some(node) = map.primary_at(address) {
                     match node.link() {
                         Ok(link) => return Ok((Arc::clone(node), link)),
                         Err(error) if !self.roster.is_connecting(node.id) => return Err(error),
@@ -107,15 +110,6 @@ impl Core {
         };
         let timed_out = Err(ServerError::Unavailable(Unavailable::TimedOut));
         permit.run(connected).await.unwrap_or(timed_out)
-    }
-
-    fn wish_for(&self, address: &Address) {
-        let mut addresses = self.wishes.addresses.lock();
-        if addresses.len() < MAX_WISHES {
-            addresses.insert(address.clone());
-        }
-        drop(addresses);
-        self.wishes.refresh.notify_one();
     }
 
     /// Waits until the map has been looked at again.

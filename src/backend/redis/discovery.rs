@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::slots::SlotSet;
+use super::Core;
 use super::cluster;
 use super::connector::Connector;
 use super::layout::{Layout, Map, Shard};
@@ -26,7 +27,6 @@ use super::reply::{self, SlotRange};
 use super::roster::Parts;
 use super::stage::Stage;
 use super::supervisor::{Backoff, Driver};
-use super::{Core, Wishes};
 use crate::config::{Address, Expected};
 use crate::health::{Reason, ReasonKind};
 
@@ -40,8 +40,6 @@ const REFRESH_GAP: Duration = Duration::from_millis(20);
 const MAP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a driver that panicked is left alone: a second time soon after would only be the same again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
-/// How long a node is kept that redirects have named and that has no slots.
-const WISHED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct Discovery {
     core: Arc<Core>,
@@ -95,8 +93,8 @@ impl Discovery {
             return;
         }
         let _guard = Guard(Some(self));
-        let (drivers, running, wished) = (JoinSet::new(), HashMap::new(), HashMap::new());
-        let mut nodes = Nodes { core: &core, has_thread, generation, drivers, running, wished };
+        let (drivers, running) = (JoinSet::new(), HashMap::new());
+        let mut nodes = Nodes { core: &core, has_thread, generation, drivers, running };
         tokio::select! {
             biased;
             () = core.home.left(generation) => {}
@@ -119,8 +117,6 @@ struct Nodes<'a> {
     drivers: JoinSet<()>,
     /// By the id of its driver's task.
     running: HashMap<tokio::task::Id, Arc<Node>>,
-    /// Nodes that redirects have named, and when last.
-    wished: HashMap<Address, Instant>,
 }
 
 impl Nodes<'_> {
@@ -141,6 +137,8 @@ impl Nodes<'_> {
             let asked = Instant::now();
             let pause = match &found {
                 Found::Nothing(_) => backoff.next_delay(),
+                // It calls itself what it isn't, and will again.
+                Found::Standalone(_) if self.is_of_another_kind() => backoff.next_delay(),
                 _ => {
                     backoff.reset();
                     REFRESH_GAP
@@ -153,6 +151,11 @@ impl Nodes<'_> {
                 self.wait_for_a_change(asked).await;
             }
         }
+    }
+
+    /// Whether the one server that there is has turned out to be none.
+    fn is_of_another_kind(&self) -> bool {
+        matches!(&**self.core.layout.load(), Layout::Single(node) if self.core.roster.has_another_kind(node.id))
     }
 
     /// Waits until the layout may be another: something says so, a shard is away, or a while has passed.
@@ -275,12 +278,9 @@ impl Nodes<'_> {
                 let mut shards: Vec<_> = primaries.into_iter().map(shard).collect();
                 let parts = Parts::Shards(shards.iter().map(|shard| shard.primary.id).collect());
                 let known: HashSet<_> = shards.iter().map(|shard| shard.primary.address.clone()).collect();
-                let now = Instant::now();
-                self.wished.extend(self.core.wishes.take().into_iter().map(|address| (address, now)));
-                self.wished.retain(|address, since| !known.contains(address) && since.elapsed() < WISHED_FOR);
-                let extra = self.wished.keys().map(|address| (address, Vec::new()));
+                let wished = self.core.wishes.beside(&known);
                 shards.extend(
-                    extra.map(|(address, replicas)| Shard { primary: node(address, Role::Primary, None), replicas }),
+                    wished.iter().map(|it| Shard { primary: node(it, Role::Primary, None), replicas: Vec::new() }),
                 );
                 (Layout::Cluster(Map::new(shards, &ranges)), parts)
             }
@@ -378,12 +378,6 @@ async fn ask_seed(core: &Core, seed: &Address) -> Found {
     link.abort();
     ended.all().await;
     found
-}
-
-impl Wishes {
-    fn take(&self) -> HashSet<Address> {
-        std::mem::take(&mut *self.addresses.lock())
-    }
 }
 
 /// Carries on where the task ends before its time.

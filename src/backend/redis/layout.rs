@@ -80,7 +80,8 @@ impl Map {
     }
 
     pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
-        self.shards.get(usize::from(self.owners[usize::from(slot)].load(Ordering::Relaxed)))
+        let owner = self.owners.get(usize::from(slot))?.load(Ordering::Relaxed);
+        self.shards.get(usize::from(owner))
     }
 
     pub(super) fn primary_at(&self, address: &Address) -> Option<&Arc<Node>> {

@@ -170,12 +170,24 @@ impl Link {
         let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
         for (command, args) in [("SET", set), ("UNLINK", vec![key()])] {
             if let Err(reply) = self.lanes[0].send(command, args).await?
-                && let Some(reason) = reply_reason(&reply)
+                && let Some(reason) = self.trouble(&reply)
             {
                 return Ok(Some(reason));
             }
         }
         Ok(None)
+    }
+
+    /// The trouble that an error reply means for the whole connection; `None` where it's about the one command.
+    pub(super) fn trouble(&self, reply: &ErrorReply) -> Option<Reason> {
+        reply_reason(reply).or_else(|| self.another_kind(reply))
+    }
+
+    /// Why the server isn't what it calls itself, if that's what the reply shows: one that isn't of a cluster has nobody to redirect to.
+    pub(super) fn another_kind(&self, reply: &ErrorReply) -> Option<Reason> {
+        let problem = "the server redirects as a node of a cluster does; configure `cluster` or `autodetect`";
+        let redirects = self.mode == Mode::Standalone && reply.is_redirect();
+        redirects.then(|| Reason::new(ReasonKind::WrongTopology, problem))
     }
 
     /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on

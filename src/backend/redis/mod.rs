@@ -24,16 +24,15 @@ mod starvation;
 mod supervisor;
 mod tls;
 mod wire;
+mod wishes;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fred::types::{Resp3Frame as Frame, Value};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use self::connector::Recipe;
 use self::discovery::Discovery;
@@ -44,6 +43,7 @@ use self::node::{Failed, Node, Shared};
 use self::recent::{Invalidated, Recent};
 use self::roster::Roster;
 use self::stage::{Stage, Stages};
+use self::wishes::Wishes;
 use super::journal::Journal;
 use super::slots::{SLOTS, SlotSet, slot_of};
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
@@ -77,20 +77,8 @@ struct Core {
     stages: Stages,
 }
 
-/// What callers want the discovery to do.
-#[derive(Default)]
-struct Wishes {
-    /// Look again: the layout has changed.
-    refresh: Notify,
-    /// Connect to these, which redirects have named.
-    addresses: Mutex<HashSet<Address>>,
-}
-
 /// No redirect is followed once a command's first timeout has passed, and the last may take one more.
 const STORE_TIMEOUTS: u32 = 2;
-
-/// Addresses that redirects may name before they are looked into.
-const MAX_WISHES: usize = 64;
 
 /// How long closing goes on with a journal that takes its time; each operation has its own deadline besides.
 const LAST_REPLAY: Duration = Duration::from_secs(5);

@@ -221,6 +221,11 @@ impl Node {
 
     /// What an error reply means.
     fn refused(&self, link: &Arc<Link>, reply: ErrorReply) -> Failed {
+        if let Some(reason) = link.another_kind(&reply) {
+            self.counters.server_errors.add_one();
+            self.open(Some(link), reason);
+            return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
+        }
         if let Some(redirect) = reply.redirect(&self.address) {
             self.answered();
             return Failed::Redirected(redirect);

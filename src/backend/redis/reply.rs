@@ -76,16 +76,21 @@ impl ErrorReply {
     /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that was, whose host stands where the
     /// reply names none.
     pub(super) fn redirect(&self, asked: &Address) -> Option<Redirect> {
-        let asking = match self.code.as_str() {
-            "MOVED" => false,
-            "ASK" => true,
-            _ => return None,
-        };
+        if !self.is_redirect() {
+            return None;
+        }
+        let asking = self.code == "ASK";
         let (slot, address) = self.message.split_once(' ')?;
+        let slot = slot.parse().ok().filter(|slot| *slot < SLOTS)?;
         // An IPv6 address has colons too, and no brackets here.
         let (host, port) = address.rsplit_once(':')?;
         let port = port.parse().ok()?;
-        Some(Redirect { slot: slot.parse().ok()?, address: address_of(host, port, asked)?, asking })
+        Some(Redirect { slot, address: address_of(host, port, asked)?, asking })
+    }
+
+    /// Whether only a node of a cluster says so; it may make no sense all the same.
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
     pub(super) fn is_authentication(&self) -> bool {
@@ -299,6 +304,21 @@ mod tests {
         assert_eq!(meaning("WRONGTYPE Operation against a key"), ServerError::WrongType);
         let oom = ServerError::Refused { code: "OOM".into(), message: "command not allowed".into() };
         assert_eq!(meaning("OOM command not allowed"), oom);
+    }
+
+    #[test]
+    fn only_a_slot_that_there_is_is_redirected_to() {
+        let asked = Address::Tcp { host: "asked".into(), port: 1 };
+        let redirect = |text: &str| ErrorReply::parse(text, &Mask::default()).redirect(&asked);
+        let to = |host: &str| Address::Tcp { host: host.into(), port: 7 };
+        let moved = Redirect { slot: 16_383, address: to("::1"), asking: false };
+        assert_eq!(redirect("MOVED 16383 ::1:7"), Some(moved));
+        assert_eq!(redirect("ASK 0 :7"), Some(Redirect { slot: 0, address: to("asked"), asking: true }));
+        for wrong in
+            ["MOVED 16384 ::1:7", "ASK 65535 ::1:7", "MOVED -1 ::1:7", "MOVED 1 ::1:65536", "MOVED", "ERR 1 ::1:7"]
+        {
+            assert_eq!(redirect(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::super::Unavailable;
 use super::connector::Connector;
-use super::link::{self, Ended, Identity, Link, Role};
+use super::link::{Ended, Identity, Link, Role};
 use super::node::Node;
 use super::stage::Stage;
 use super::{scan, wire};
@@ -194,8 +194,7 @@ impl Driver {
 
     /// The circuit is open over a connection that still stands: half-open, one probe at a time.
     async fn recover(&self, link: &Arc<Link>, ended: &mut Ended, reason: &Reason) -> bool {
-        if matches!(reason.kind(), ReasonKind::ConnectionLost | ReasonKind::Permission | ReasonKind::Authentication) {
-            // Connecting anew finds out whether that has been mended.
+        if !mends_by_itself(reason) {
             return false;
         }
         let mut missed = 0;
@@ -210,7 +209,11 @@ impl Driver {
                     missed += 1;
                 }
                 Probe::NotReady(reason) => {
+                    let is_worth_waiting = mends_by_itself(&reason);
                     self.node.roster.down(self.node.id, reason);
+                    if !is_worth_waiting {
+                        return false;
+                    }
                     sleep(self.reconnect.min_delay).await;
                 }
                 Probe::Missed => missed += 1,
@@ -276,7 +279,7 @@ impl Driver {
             () = ended.any() => Probe::Ended,
             answer = timeout(self.patience(), link.probe()) => match answer {
                 Ok(Ok(Ok(_))) => Probe::Answered,
-                Ok(Ok(Err(reply))) => match link::reply_reason(&reply) {
+                Ok(Ok(Err(reply))) => match link.trouble(&reply) {
                     Some(reason) => Probe::NotReady(reason),
                     None => Probe::Answered,
                 },
@@ -285,6 +288,12 @@ impl Driver {
             },
         }
     }
+}
+
+/// Whether the same connection may serve again. Otherwise connecting anew finds out whether it's been mended.
+fn mends_by_itself(reason: &Reason) -> bool {
+    use ReasonKind::{Authentication, ConnectionLost, Permission, WrongTopology};
+    !matches!(reason.kind(), ConnectionLost | Permission | Authentication | WrongTopology)
 }
 
 enum Probe {

@@ -5,6 +5,7 @@ mod clearing;
 mod failover;
 mod migration;
 mod permissions;
+mod redirects;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
