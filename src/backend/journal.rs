@@ -8,6 +8,7 @@ mod clearings;
 mod items;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
@@ -50,6 +51,13 @@ pub(crate) struct Cleared {
     pub(crate) certain: SlotSet,
     /// But for these.
     pub(crate) refusals: Refusals,
+}
+
+/// A key that stays blocked whatever is confirmed.
+#[must_use = "dropped at once, it holds nothing"]
+pub(crate) struct Hold {
+    journal: Arc<Journal>,
+    key: ServerKey,
 }
 
 /// The journal can't take another key: only for custom keys outside their scope, which can't be collapsed.
@@ -99,6 +107,14 @@ impl Journal {
     /// The same for some slots only.
     pub(crate) fn add_prefix_in(&self, prefix: KeyPrefix, slots: SlotSet) {
         self.write(|items| items.add_prefix(prefix, Some(slots)));
+    }
+
+    /// Blocks `key` until the hold is dropped, which notes that the key has to go: a store of it is under way and may come behind
+    /// what is confirmed meanwhile.
+    pub(crate) fn hold(self: &Arc<Self>, key: &CallKey) -> Hold {
+        let key = key.server_key();
+        self.write(|items| items.hold(key.clone()));
+        Hold { journal: Arc::clone(self), key }
     }
 
     /// Replays all that is written, and forgets what was confirmed. The lock is held for a part of it at a time.
@@ -206,6 +222,12 @@ impl Journal {
         let mut items = self.items.lock();
         confirm(&mut items);
         self.len.store(items.len(), Ordering::Release);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.journal.write(|items| items.release(&self.key));
     }
 }
 

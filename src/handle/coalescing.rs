@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::caller::{Caller, Led, Pulse};
 use crate::backend::fallback::Fence;
-use crate::backend::journal::Journal;
+use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
 use crate::deadline;
 use crate::key::{CallKey, KeyPrefix};
@@ -25,8 +25,6 @@ use crate::watchdog::{self, Attention, Watched};
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
-    /// Takes the keys whose store ended after an invalidation that couldn't wait for it.
-    journal: Arc<Journal>,
     /// The watchdog makes sure that leaders that are waited for get to run.
     attention: Attention,
     me: Weak<Self>,
@@ -64,8 +62,8 @@ struct State {
     invalidated: bool,
     /// The value is on its way to the server.
     storing: bool,
-    /// An invalidation has ended before the store did: once that ends, the key is journalled.
-    overtaken: bool,
+    /// An invalidation has ended before the store did: until that ends, the journal blocks the key.
+    overtaken: Option<Hold>,
 }
 
 /// How far a flight has come.
@@ -114,9 +112,9 @@ pub(crate) struct Observer {
 pub(crate) struct Stores(Vec<Arc<Flight>>);
 
 impl Flights {
-    pub(crate) fn new(journal: Arc<Journal>) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new_cyclic(|me| Self { shards, journal, attention: Attention::none(), me: Weak::clone(me) })
+        Arc::new_cyclic(|me| Self { shards, attention: Attention::none(), me: Weak::clone(me) })
     }
 
     /// Leads the flight of `key`, or waits for the one there is.
@@ -255,7 +253,7 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
 
 impl Flight {
     fn new(key: &CallKey, leader: Caller) -> Arc<Self> {
-        let state = State { phase: Phase::Running, waiters: 0, invalidated: false, storing: false, overtaken: false };
+        let state = State { phase: Phase::Running, waiters: 0, invalidated: false, storing: false, overtaken: None };
         let pulse = Pulse::new(leader);
         Arc::new(Self { key: key.clone(), leader, pulse, state: Mutex::new(state), changed: Notify::new() })
     }
@@ -343,11 +341,13 @@ impl Stores {
         .await
     }
 
-    /// The invalidation ends before those that are still under way.
-    pub(crate) fn overtake(&self) {
+    /// The invalidation ends before those that are still under way: their keys are blocked until they end, and have to go then.
+    pub(crate) fn overtake(&self, journal: &Arc<Journal>) {
         for flight in &self.0 {
             let mut state = flight.state.lock();
-            state.overtaken |= state.storing;
+            if state.storing && state.overtaken.is_none() {
+                state.overtaken = Some(journal.hold(&flight.key));
+            }
         }
     }
 }
@@ -451,11 +451,9 @@ impl Drop for Storing {
         let overtaken = {
             let mut state = self.flight.state.lock();
             state.storing = false;
-            state.overtaken
+            state.overtaken.take()
         };
-        if overtaken && self.flights.journal.add_key(key).is_err() {
-            tracing::warn!(target: "cache_house", ?key, "an invalidation is lost");
-        }
+        drop(overtaken);
         self.flight.changed.notify_waiters();
     }
 }

@@ -451,9 +451,9 @@ impl<'a> Pending<'a> {
     }
 
     fn journal(&self) -> Result<(), Error> {
-        // What they bring after the journal has been replayed has to go too.
-        self.stores.overtake();
         let tiers = &self.handle.core.tiers;
+        // What they bring after the journal has been replayed has to go too.
+        self.stores.overtake(&tiers.journal);
         match self.what {
             What::Key(key) => tiers.journal_key(key),
             What::Matching(prefix) => {

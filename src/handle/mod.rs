@@ -325,14 +325,13 @@ impl Core {
         key_builder: Option<Arc<dyn KeyBuilder>>,
         patience: Duration,
     ) -> Self {
-        let flights = Flights::new(Arc::clone(&tiers.journal));
         Self {
             tiers,
             health,
             defaults,
             key_builder,
             hasher: foldhash::quality::RandomState::default(),
-            flights,
+            flights: Flights::new(),
             patience,
             requests: Requests::new(),
             closed: AtomicBool::new(false),

@@ -23,6 +23,8 @@ pub(super) struct Items {
     keys: BTreeMap<ServerKey, Noted>,
     /// How many keys there are of each scope.
     scopes: HashMap<Box<[u8]>, usize>,
+    /// Keys that stay blocked, and by how many holds.
+    held: HashMap<ServerKey, usize>,
     prefixes: PrefixMap<Clearing>,
     folded: Option<Folded>,
     /// More was named than can be told apart: the server isn't read from any more.
@@ -48,7 +50,7 @@ impl Items {
     /// How many items there are; what is folded is one.
     pub(super) fn len(&self) -> usize {
         let folded = usize::from(self.folded.is_some() || self.everything);
-        self.keys.len() + self.prefixes.len() + folded
+        self.keys.len() + self.held.len() + self.prefixes.len() + folded
     }
 
     /// The number of the last writing.
@@ -64,6 +66,7 @@ impl Items {
     pub(super) fn blocks(&self, key: &[u8]) -> bool {
         self.everything
             || self.keys.contains_key(key)
+            || self.held.contains_key(key)
             || self.prefixes.naming(key).any(|(_, clearing)| clearing.concerns(key))
             || self.folded.as_ref().is_some_and(|folded| folded.names(key))
     }
@@ -92,6 +95,21 @@ impl Items {
         } else {
             self.note_key(key, 0);
         }
+    }
+
+    pub(super) fn hold(&mut self, key: ServerKey) {
+        *self.held.entry(key).or_default() += 1;
+    }
+
+    /// Ends a hold: the key has to go once more.
+    pub(super) fn release(&mut self, key: &ServerKey) {
+        if let Some(holds) = self.held.get_mut(key) {
+            *holds -= 1;
+            if *holds == 0 {
+                self.held.remove(key);
+            }
+        }
+        self.add_lone_key(key.clone());
     }
 
     /// Adds what `prefix` names, in these slots or in all.

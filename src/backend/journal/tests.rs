@@ -83,6 +83,21 @@ fn it_blocks_what_was_invalidated_until_that_is_confirmed() {
 }
 
 #[test]
+fn a_key_that_is_held_stays_blocked_and_is_removed_once_more_after() {
+    let journal = Arc::new(Journal::default());
+    journal.add_key(&key("n", 1)).expect("there is room");
+    let holds = [journal.hold(&key("n", 1)), journal.hold(&key("n", 1))];
+    block_on(journal.replay(&Recorder::default())).expect("the server is there");
+    assert!(journal.blocks(&key("n", 1)) && !journal.blocks(&key("n", 2)));
+    drop(holds);
+    assert!(journal.blocks(&key("n", 1)) && journal.len() == 1);
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert_eq!(*server.removed.lock(), HashSet::from([key("n", 1).server_key()]));
+    assert!(!journal.blocks(&key("n", 1)) && journal.len() == 0);
+}
+
+#[test]
 fn a_key_is_blocked_for_every_call_that_is_given_it() {
     let of_n = "p:n:made by hand";
     let by_hand = |namespace: &str| key_with(namespace, "f", Some(&|_: &KeyContext<'_>| of_n.to_owned()));

@@ -13,7 +13,7 @@ fn key(namespace: &str, name: &str) -> CallKey {
 }
 
 fn flights() -> Arc<Flights> {
-    Flights::new(Arc::default())
+    Flights::new()
 }
 
 fn lead(flights: &Arc<Flights>, key: &CallKey) -> Leader {
@@ -129,9 +129,9 @@ fn each_invalidation_sees_a_store_until_it_ends() {
 }
 
 #[test]
-fn a_store_that_ends_after_its_invalidation_is_journalled() {
+fn a_store_that_ends_after_its_invalidation_is_blocked_and_then_journalled() {
     let journal = Arc::new(Journal::default());
-    let flights = Flights::new(Arc::clone(&journal));
+    let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
     let stores = flights.invalidate(&key("n", "a"));
@@ -139,10 +139,11 @@ fn a_store_that_ends_after_its_invalidation_is_journalled() {
     let past = Instant::now();
     let (given_up, _) = deadline::observe(|| futures::FutureExt::now_or_never(stores.ended(past)));
     assert_eq!(given_up, Some(false));
-    stores.overtake();
-    assert!(!journal.blocks(&key("n", "a")));
+    stores.overtake(&journal);
+    // Blocked before it ends, and to be removed after.
+    assert!(journal.blocks(&key("n", "a")) && journal.len() == 1);
     drop(storing);
-    assert!(journal.blocks(&key("n", "a")));
+    assert!(journal.blocks(&key("n", "a")) && journal.len() == 1);
 }
 
 #[test]
