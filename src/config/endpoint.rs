@@ -1,6 +1,6 @@
 //! Where a server is, in every form that users write it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// The port where an endpoint names none.
 const DEFAULT_PORT: u16 = 6379;
+
+const SCHEMES: [&str; 5] = ["redis", "rediss", "valkey", "valkeys", "unix"];
 
 const ACCEPTED: &str = "accepts \"host\", \"host:port\", (\"host\", port), \"[::1]:6379\", \
     \"redis://user:password@host:port/database\", \"rediss://…\" for TLS, or \"unix:///path.sock\"";
@@ -36,7 +38,7 @@ const ACCEPTED: &str = "accepts \"host\", \"host:port\", (\"host\", port), \"[::
 /// assert_eq!(endpoint.to_string(), "rediss://cache.example:7000");
 ///
 /// let error = Endpoint::try_from("localhost:port").unwrap_err();
-/// assert!(error.to_string().starts_with("endpoint: \"localhost:port\" has the port \"port\""));
+/// assert!(error.to_string().starts_with("endpoint: \"localhost:***\" has a port that is no number from 1 to 65535"));
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +142,14 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) => {
+                f.write_str("unix://")?;
+                // Escaped, so that it reads back.
+                path.display().to_string().chars().try_for_each(|c| match c {
+                    '?' | '#' | '%' | '\0'..' ' | '\x7f' => write!(f, "%{:02X}", u32::from(c)),
+                    c => f.write_char(c),
+                })
+            }
         }
     }
 }
@@ -151,11 +160,11 @@ fn parse_host_port(text: &str) -> Result<Endpoint, String> {
     }
     if let Some(bracketed) = text.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']').ok_or("lacks the closing ]")?;
-        host.parse::<Ipv6Addr>().map_err(|_| format!("has {host:?} in brackets, which is no IPv6 address"))?;
+        host.parse::<Ipv6Addr>().map_err(|_| "has in brackets what is no IPv6 address")?;
         return match rest.strip_prefix(':') {
             Some(port) => Ok(Endpoint::tcp(host, parse_port(port)?)),
             None if rest.is_empty() => Ok(Endpoint::tcp(host, DEFAULT_PORT)),
-            None => Err(format!("goes on after ] with {rest:?}")),
+            None => Err("goes on after its ], and not with a : and a port".into()),
         };
     }
     if text.parse::<Ipv6Addr>().is_ok() {
@@ -195,9 +204,10 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
     let password = url.password().map(|password| decode(password, "password")).transpose()?.map(Secret::from);
     let database = match url.path().trim_start_matches('/') {
         "" => None,
-        number => {
-            Some(number.parse().map_err(|_| format!("has the database {number:?}, which is no number from 0 to 255"))?)
-        }
+        number => Some(number.parse().map_err(|_| match number {
+            number if is_harmless(number) => format!("has the database {number}, which is no number from 0 to 255"),
+            _ => "has a database that is no number from 0 to 255".into(),
+        })?),
     };
     Ok(Endpoint { tls, username, password, database, ..Endpoint::tcp(host, port) })
 }
@@ -205,6 +215,9 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Endpoint, String> {
 fn parse_unix(path: &str) -> Result<Endpoint, String> {
     if !path.starts_with('/') {
         return Err("doesn't name an absolute path".into());
+    }
+    if path.contains(['?', '#']) {
+        return Err("has a ? or a #, which means nothing here (in a path write %3F, %23)".into());
     }
     let path = decode(path, "path")?;
     Ok(Endpoint::bare(Address::Unix(PathBuf::from(path))))
@@ -214,7 +227,11 @@ fn parse_port(text: &str) -> Result<u16, String> {
     // `parse` would take a sign.
     let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let port = digits.and_then(|digits| digits.parse().ok());
-    let port = port.ok_or_else(|| format!("has the port {text:?}, which is no number from 1 to 65535"))?;
+    let port = port.ok_or_else(|| match text {
+        "" => "has no port after its colon".into(),
+        number if is_harmless(number) => format!("has the port {number}, which is no number from 1 to 65535"),
+        _ => String::from("has a port that is no number from 1 to 65535"),
+    })?;
     check_port(port)?;
     Ok(port)
 }
@@ -240,28 +257,49 @@ fn decode(text: &str, what: &str) -> Result<String, String> {
     decoded.map(String::from).map_err(|_| format!("has a {what} that isn't UTF-8 once its percent escapes are decoded"))
 }
 
-/// The text as a message may show it. A password may stand before an `@`, escaped or not, after a `?`, and in a URL whose
-/// host was forgotten, after the first colon.
+/// The text as a message may show it. A password may stand before an `@`, after a `?`, and where the host was forgotten, after the
+/// first colon, so that behind a host only short numbers are shown; each of these marks may be escaped.
 fn redacted(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) if is_word(scheme) => (&text[..scheme.len() + 3], rest),
+        Some((scheme, rest)) if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) => {
+            (&text[..scheme.len() + 3], rest)
+        }
+        // Perhaps a user name and a password.
+        Some((scheme, _)) if is_word(scheme) => return format!("{scheme}://***"),
         _ => ("", text),
     };
-    let rest = rest.replace("%40", "@");
-    let (login, rest) = rest.rsplit_once('@').map_or(("", rest.as_str()), |(_, after)| ("***@", after));
-    let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(before, _)| (before, "?***"));
-    match rest.split_once(':').filter(|_| login.is_empty() && !scheme.is_empty() && !rest.starts_with('[')) {
-        Some((host, port)) if !port.split('/').next().is_some_and(is_digits) => format!("{scheme}{host}:***{query}"),
-        _ => format!("{scheme}{login}{rest}{query}"),
+    let rest = percent_decode_str(rest).decode_utf8_lossy();
+    let query = rest.find(['?', '#']).unwrap_or(rest.len());
+    // Escaped twice, perhaps; or it can't be told what ends at which mark.
+    if rest.contains('%') || rest[query..].contains('@') {
+        return format!("{scheme}***");
     }
+    let (login, rest) = rest.rsplit_once('@').map_or(("", &*rest), |(_, after)| ("***@", after));
+    let (rest, query) = rest.split_once(['?', '#']).map_or((rest, ""), |(before, _)| (before, "?***"));
+    let is_path = scheme.eq_ignore_ascii_case("unix://") && (rest.starts_with('/') || !rest.contains(':'));
+    let host_end = match rest.find(']') {
+        Some(end) if rest.starts_with('[') => end + 1,
+        None if rest.starts_with('[') => rest.len(),
+        _ if is_path || rest.parse::<Ipv6Addr>().is_ok() => rest.len(),
+        _ => rest.find([':', '/']).unwrap_or(rest.len()),
+    };
+    let (host, after) = rest.split_at(host_end);
+    let in_address = |c: char| c.is_ascii_hexdigit() || "[:.]".contains(c);
+    let host = if host.starts_with('[') && !host.chars().all(in_address) { "[***]" } else { host };
+    let after = match after.chars().next() {
+        Some(mark) if !after.split([':', '/']).all(is_harmless) => format!("{mark}***"),
+        _ => after.to_owned(),
+    };
+    format!("{scheme}{login}{host}{after}{query}")
+}
+
+/// Whether it's too short a number for a password, or nothing.
+fn is_harmless(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_word(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric())
-}
-
-fn is_digits(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_digit())
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ fn encryption_needs_its_feature() {
 #[test]
 fn a_bad_endpoint_is_kept_and_goes_before_every_other_bad_option() {
     let chain = || builder().standalone("h:port");
-    assert!(refused(chain()).starts_with("standalone: \"h:port\" has the port \"port\""));
+    assert!(refused(chain()).starts_with("standalone: \"h:***\" has a port that is no number"));
     assert!(refused(chain().expire(Duration::ZERO).pool_size(0)).starts_with("standalone: "));
     assert!(refused(builder().namespace("").standalone("h:port")).starts_with("standalone: "));
 }
@@ -347,5 +347,5 @@ fn what_may_be_a_cluster_has_no_database() {
     let socket = refused(builder().cluster("unix:///run/redis.sock"));
     assert!(socket.contains("by TCP"), "{socket}");
     let bad = refused(builder().cluster("a").node("b:port"));
-    assert!(bad.starts_with("node: \"b:port\""), "{bad}");
+    assert!(bad.starts_with("node: \"b:***\""), "{bad}");
 }

@@ -105,6 +105,7 @@ fn unix_sockets_are_absolute_paths() {
     assert_eq!(endpoint("unix:///run/redis.sock"), unix("/run/redis.sock"));
     assert_eq!(endpoint("UNIX:///run/my%20redis.sock"), unix("/run/my redis.sock"));
     assert_eq!(endpoint("unix:///run/a:b@c"), unix("/run/a:b@c"));
+    assert_eq!(endpoint("unix:///run/a%3Fb%23c%25d"), unix("/run/a?b#c%d"));
 }
 
 #[test]
@@ -116,6 +117,7 @@ fn an_endpoint_is_shown_without_its_credentials_and_reads_back() {
         ("::1", "[::1]:6379"),
         ("rediss://:hunter2@[::1]:1", "rediss://[::1]:1"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("unix:///run/my redis%3F%23%25%0a.sock", "unix:///run/my redis%3F%23%25%0A.sock"),
     ] {
         let one = endpoint(text);
         assert_eq!(one.to_string(), shown);
@@ -130,28 +132,31 @@ fn a_message_says_what_was_read() {
     for (text, problem) in [
         ("", r#""" names no host"#),
         (":6379", r#"":6379" names no host"#),
-        ("h:", r#""h:" has the port "", which is no number from 1 to 65535"#),
-        ("h:port", r#""h:port" has the port "port", which is no number from 1 to 65535"#),
-        ("h:65536", r#""h:65536" has the port "65536", which is no number from 1 to 65535"#),
-        ("h:-1", r#""h:-1" has the port "-1", which is no number from 1 to 65535"#),
+        ("h:", r#""h:" has no port after its colon"#),
+        ("h:port", r#""h:***" has a port that is no number from 1 to 65535"#),
+        ("h:65536", r#""h:65536" has the port 65536, which is no number from 1 to 65535"#),
+        ("h:665536", r#""h:***" has a port that is no number from 1 to 65535"#),
+        ("h:-1", r#""h:***" has a port that is no number from 1 to 65535"#),
         ("h:0", r#""h:0" has the port 0"#),
         ("h/2", r#""h/2" has a character that no host name has, in "h/2""#),
         ("my host", r#""my host" has a character that no host name has, in "my host""#),
         ("[::1", r#""[::1" lacks the closing ]"#),
-        ("[h]:1", r#""[h]:1" has "h" in brackets, which is no IPv6 address"#),
-        ("[::1]7000", r#""[::1]7000" goes on after ] with "7000""#),
-        ("http://h:80", r#""http://h:80" has the scheme "http""#),
+        ("[h]:1", r#""[***]:1" has in brackets what is no IPv6 address"#),
+        ("[::1]7000", r#""[::1]7000" goes on after its ], and not with a : and a port"#),
+        ("http://h:80", r#""http://***" has the scheme "http""#),
         ("redis://", r#""redis://" names no host"#),
         ("redis:///2", r#""redis:///2" names no host"#),
         ("redis://h:0", r#""redis://h:0" has the port 0"#),
         ("redis://h:99999", r#""redis://h:99999" is no URL: invalid port number"#),
         ("redis://[::1", r#""redis://[::1" is no URL: invalid IPv6 address"#),
-        ("redis://h/256", r#""redis://h/256" has the database "256", which is no number from 0 to 255"#),
-        ("redis://h/cache", r#""redis://h/cache" has the database "cache", which is no number from 0 to 255"#),
+        ("redis://h/256", r#""redis://h/256" has the database 256, which is no number from 0 to 255"#),
+        ("redis://h/cache", r#""redis://h/***" has a database that is no number from 0 to 255"#),
         ("redis://u:1/2@h/3", r#""redis://***@h/3" has a / before its @ (in a password write %2F)"#),
-        ("redis://h/1/2", r#""redis://h/1/2" has the database "1/2", which is no number from 0 to 255"#),
+        ("redis://h/1/2", r#""redis://h/1/2" has a database that is no number from 0 to 255"#),
         ("redis://%FF@h", r#""redis://***@h" has a user name that isn't UTF-8 once its percent escapes are decoded"#),
         ("unix://run/redis.sock", r#""unix://run/redis.sock" doesn't name an absolute path"#),
+        ("unix:///a?db=1", r#""unix:///a?***" has a ? or a #, which means nothing here (in a path write %3F, %23)"#),
+        ("unix:///a#b", r#""unix:///a?***" has a ? or a #, which means nothing here (in a path write %3F, %23)"#),
         ("unix://", r#""unix://" doesn't name an absolute path"#),
     ] {
         assert_eq!(refused(text), problem);
@@ -164,7 +169,8 @@ fn a_pair_that_is_no_endpoint_says_what_was_read() {
     assert!(refused("", 1).starts_with(r#"endpoint: ("", 1) names no host; accepts "#));
     assert!(refused("h", 0).starts_with(r#"endpoint: ("h", 0) has the port 0; accepts "#));
     assert!(refused("h:1", 2).starts_with(r#"endpoint: ("h:1", 2) has a character that no host name has, in "h:1""#));
-    for host in ["app:hunter2@h", "redis://app:hunter2@h", "redis://app:hunter2", "h?password=hunter2@x"] {
+    for host in ["app:hunter2@h", "redis://app:hunter2@h", "redis://app:hunter2", "h?password=hunter2@x", "app:hunter2"]
+    {
         assert!(!refused(host, 1).contains("hunter2"), "{}", refused(host, 1));
     }
 }
@@ -221,6 +227,29 @@ fn no_message_shows_a_password() {
         "redis://h#hunter2",
         "unix://app:hunter2@/run/redis.sock",
         "unix://app:hunter2@h/run/redis.sock",
+        "unix:///run/redis.sock?password=hunter2",
+        "unix:///run/redis.sock#hunter2",
+        "unix://run/redis.sock?password=hunter2",
+        "unix://app:hunter2/run/redis.sock",
+        "h:6379?password=hunter2",
+        "h:6379#hunter2",
+        "[::1]?password=hunter2",
+        "[::1]:6379?password=hunter2",
+        // In the place of a port, a database or an address.
+        "app:hunter2",
+        "app:hunter2:6379",
+        "app:hunter2%40cache:6379",
+        "app%3Ahunter2%40cache:6379",
+        "app%3Ahunter2",
+        "app%253Ahunter2%2540cache",
+        "redis://app%3Ahunter2",
+        "redis://app%253Ahunter2%2540h",
+        "redis:hunter2",
+        "redis://h/hunter2",
+        "redis://app:1/hunter2",
+        "[app:hunter2]",
+        "[app:hunter2",
+        "[::1]hunter2",
     ] {
         let error = text.parse::<Endpoint>().expect_err(text);
         let shown = format!("{error} {error:?}");
@@ -272,13 +301,37 @@ proptest! {
 
     #[test]
     fn no_password_is_ever_shown(
-        scheme in "((redis|rediss|valkey|REDIS|http|re dis)(://|:/|:)|)",
+        scheme in "((redis|rediss|valkey|REDIS|unix|http|re dis)(://|:/|:)|)",
         user in "[a1%@?#]{0,3}",
+        colon in "(:|%3A|%253a)",
         (before, after) in ("[a1:@/?#%\\[\\] \\\\]{0,4}", "[a1:@/?#%\\[\\] \\\\]{0,4}"),
-        host in "(h|10\\.0\\.0\\.7|\\[::1\\]|my host|)",
+        host in "(@|%40|%2540)(h|10\\.0\\.0\\.7|\\[::1\\]|my host|)|",
         rest in "(:6379|:port|:0|)(/2|/x|)(\\?db=1|#x|)",
     ) {
-        let text = format!("{scheme}{user}:{before}hunter2{after}@{host}{rest}");
+        // What comes after an `@` is a host.
+        let names_host = [&user, &before, &after].iter().any(|part| part.contains('@'));
+        let host = if names_host && host.is_empty() { "@h".to_owned() } else { host };
+        let text = format!("{scheme}{user}{colon}{before}hunter2{after}{host}{rest}");
+        let shown = match text.parse::<Endpoint>() {
+            // A colon that is escaped is one of the user name, or of the path.
+            Ok(endpoint) if endpoint.username.as_ref().is_some_and(|name| name.contains("hunter2")) => endpoint.to_string(),
+            Ok(Endpoint { address: Address::Unix(_), .. }) => String::new(),
+            Err(_) if text.starts_with("unix:///") => String::new(),
+            Ok(endpoint) => format!("{endpoint} {endpoint:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        prop_assert!(!shown.contains("hunter2"), "{} makes {}", text, shown);
+    }
+
+    #[test]
+    fn no_secret_after_an_address_is_ever_shown(
+        address in "(unix:///run/a[.]sock|unix://a|unix:|redis://h|rediss://h:1/2|h|h:1|\\[::1\\]|\\[::1\\]:1|10[.]0[.]0[.]7)",
+        mark in "[?#]([a-z]{0,3}=|a=b&password=|)[a1:@/?#% ]{0,3}|:[a1:/?#% ]{0,3}",
+        after in "([&@/:#?%][a1:@/?#% ]{0,3})?",
+    ) {
+        // A path may have a colon.
+        let is_path = address.starts_with("unix:///");
+        let text = format!("{address}{}{mark}hunter2{after}", if is_path { "?" } else { "" });
         let shown = match text.parse::<Endpoint>() {
             Ok(endpoint) => format!("{endpoint} {endpoint:?}"),
             Err(error) => format!("{error} {error:?}"),

@@ -52,6 +52,11 @@ impl Kind {
             (Self::Secret, _) => return Err(format!("isn't a text (it isn't shown); accepts {}", self.accepts())),
             (Self::Endpoint, Seen::Text(text)) => return endpoint(text).map(Typed::Endpoint),
             (Self::Endpoints, Seen::List(list)) if !list.is_empty() => return self.endpoints(list),
+            (Self::Endpoints, Seen::Text(text))
+                if !text.is_empty() && text.split(',').any(|one| one.trim().parse::<Endpoint>().is_err()) =>
+            {
+                return Err(format!("is a text (it isn't shown, it may hold a password); accepts {}", self.accepts()));
+            }
             (Self::Text, Seen::Text(text)) => Some(text).filter(|text| !text.is_empty()).cloned().map(Typed::Text),
             (Self::File, Seen::Text(text)) => Some(text).filter(|text| !text.is_empty()).map(|text| {
                 let path = Path::new(text);

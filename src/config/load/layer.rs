@@ -9,6 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
 use super::schema::{self, Kind};
+use crate::config::Endpoint;
 
 /// What a source says, before any check.
 #[derive(Clone)]
@@ -168,6 +169,7 @@ impl Notes {
             key => key,
         };
         let is_shown = key.is_some_and(|key| !matches!(key.kind, Kind::Secret));
+        let is_endpoint = key.is_some_and(|key| matches!(key.kind, Kind::Endpoint | Kind::Endpoints));
         match node {
             Node::Table(table) => self.take_table(path, table).into(),
             Node::List(nodes) if is_shown => {
@@ -179,7 +181,9 @@ impl Notes {
                 }
                 values.into()
             }
-            Node::Text(text) if is_shown && !may_hold_login(&text) => text.into(),
+            Node::Text(text) if is_shown && !may_hold_login(&text) && !(is_endpoint && is_no_endpoint(&text)) => {
+                text.into()
+            }
             Node::Integer(number) if is_shown => number.into(),
             Node::Float(number) if is_shown => number.into(),
             Node::Flag(flag) if is_shown => flag.into(),
@@ -215,6 +219,11 @@ impl Notes {
 /// Whether a text may be a URL with a password in it, or a piece of one.
 pub(super) fn may_hold_login(text: &str) -> bool {
     text.contains('@') || text.contains("://") || text.contains("%40")
+}
+
+/// Whether a text in the place of an endpoint is none, so that a password may be anywhere in it.
+fn is_no_endpoint(text: &str) -> bool {
+    text.parse::<Endpoint>().is_err()
 }
 
 /// The keys of `over` in place of those of `under`, table by table.

@@ -213,12 +213,12 @@ told!(
 told!(
     a_bad_endpoint,
     file("[standalone]\nendpoint = \"localhost:port\""),
-    @r#"standalone.endpoint: "localhost:port" has the port "port", which is no number from 1 to 65535; accepts "host", "host:port", "[::1]:6379", "redis://user:password@host:port/database", "rediss://…" for TLS, or "unix:///path.sock" (cachehouse.toml:2)"#
+    @r#"standalone.endpoint: "localhost:***" has a port that is no number from 1 to 65535; accepts "host", "host:port", "[::1]:6379", "redis://user:password@host:port/database", "rediss://…" for TLS, or "unix:///path.sock" (cachehouse.toml:2)"#
 );
 told!(
     a_bad_endpoint_with_a_password,
     file("[autodetect]\nendpoint = \"http://app:hunter2@h\""),
-    @r#"autodetect.endpoint: "http://***@h" has the scheme "http"; accepts "host", "host:port", "[::1]:6379", "redis://user:password@host:port/database", "rediss://…" for TLS, or "unix:///path.sock" (cachehouse.toml:2)"#
+    @r#"autodetect.endpoint: "http://***" has the scheme "http"; accepts "host", "host:port", "[::1]:6379", "redis://user:password@host:port/database", "rediss://…" for TLS, or "unix:///path.sock" (cachehouse.toml:2)"#
 );
 told!(
     a_bad_endpoint_in_a_list,

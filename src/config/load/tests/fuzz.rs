@@ -38,6 +38,10 @@ fn line() -> impl Strategy<Value = String> {
         Just(format!("{{ a = \"{SECRET}\" }}")),
         Just(format!("\"redis://app:{SECRET}@h\"")),
         Just(format!("\"redis://:{SECRET}\"")),
+        Just(format!("\"app:{SECRET}\"")),
+        Just(format!("\"h:1?password={SECRET}\"")),
+        Just(format!("\"unix:///h?password={SECRET}\"")),
+        Just(format!("[\"app:{SECRET}%40h:1\"]")),
         Just(format!("[\"redis://:{SECRET}@h\", 7]")),
         Just(format!("\"{SECRET}\\x\"")),
     ];
@@ -71,6 +75,8 @@ fn variable() -> impl Strategy<Value = (String, String)> {
         Just(format!("{{ password = \"{SECRET}\" }}")),
         Just(format!("[\"{SECRET}\"]")),
         Just(format!("redis://:{SECRET}@h")),
+        Just(format!("app:{SECRET}")),
+        Just(format!("unix:///h#{SECRET}")),
         Just(format!("[\"redis://:{SECRET}@h\"")),
         Just(format!("\"{SECRET}\"")),
     ];
@@ -80,7 +86,7 @@ fn variable() -> impl Strategy<Value = (String, String)> {
 /// Whether a line puts the secret where nobody can know that it's one: into a host's name, or a key that is shown.
 fn is_told(key: &str, value: &str) -> bool {
     let is_shown = ["namespace", "key_prefix", "expire", "codec", "username", "max_", "fallback", "_file", "tls"];
-    let is_address = ["endpoint", "nodes"].iter().any(|name| key.contains(name)) && !value.contains("://");
+    let is_address = ["endpoint", "nodes"].iter().any(|name| key.contains(name)) && !value.contains(':');
     value.contains(SECRET) && (is_address || is_shown.iter().any(|name| key.contains(name)))
 }
 
