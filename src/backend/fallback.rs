@@ -77,16 +77,17 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    /// The value that memory holds, decoded at most once.
+    /// The value that memory holds, decoded at most once; for a second type over the same bytes, each time.
     pub(crate) fn read_memory<T, C>(&self, request: &Request<'_, C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
         let entry = self.memory.as_ref()?.find(request.key)?;
-        if entry.is_decoded() {
-            return entry.value::<T>().cloned();
+        if let Some(value) = entry.value::<T>() {
+            return Some(value.clone());
         }
+        // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
         let bytes = entry.bytes()?;
         self.decode_into(&entry, bytes, request)
     }

@@ -60,6 +60,8 @@ struct State {
     waiters: usize,
     /// The key was invalidated after the flight began.
     invalidated: bool,
+    /// The leader has ended: whoever calls now leads another flight.
+    left: bool,
     /// The value is on its way to the server.
     storing: bool,
     /// An invalidation has ended before the store did: until that ends, the journal blocks the key.
@@ -253,7 +255,14 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
 
 impl Flight {
     fn new(key: &CallKey, leader: Caller) -> Arc<Self> {
-        let state = State { phase: Phase::Running, waiters: 0, invalidated: false, storing: false, overtaken: None };
+        let state = State {
+            phase: Phase::Running,
+            waiters: 0,
+            invalidated: false,
+            left: false,
+            storing: false,
+            overtaken: None,
+        };
         let pulse = Pulse::new(leader);
         Arc::new(Self { key: key.clone(), leader, pulse, state: Mutex::new(state), changed: Notify::new() })
     }
@@ -295,6 +304,20 @@ impl Flight {
         }
     }
 
+    /// Waits until the leader has ended, its store included, but not past `deadline`. Whether it has.
+    pub(crate) async fn left(&self, deadline: Instant) -> bool {
+        let left = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.state.lock().left {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        ends_by(deadline, left).await
+    }
+
     fn end(&self, phase: Phase) {
         self.state.lock().phase = phase;
         self.changed.notify_waiters();
@@ -325,20 +348,12 @@ impl Stores {
         if self.0.is_empty() {
             return true;
         }
-        let mut all = pin!(async {
+        let all = async {
             for flight in &self.0 {
                 flight.stored().await;
             }
-        });
-        let mut late = pin!(watchdog::sleep_until(deadline));
-        poll_fn(|cx| {
-            if all.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            deadline::note(deadline);
-            late.as_mut().poll(cx).map(|()| false)
-        })
-        .await
+        };
+        ends_by(deadline, all).await
     }
 
     /// The invalidation ends before those that are still under way: their keys are blocked until they end, and have to go then.
@@ -350,6 +365,20 @@ impl Stores {
             }
         }
     }
+}
+
+/// Waits for `what`, but not past `deadline`; whoever waits, no task of theirs has to run for that.
+async fn ends_by(deadline: Instant, what: impl Future<Output = ()>) -> bool {
+    let mut what = pin!(what);
+    let mut late = pin!(watchdog::sleep_until(deadline));
+    poll_fn(|cx| {
+        if what.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        deadline::note(deadline);
+        late.as_mut().poll(cx).map(|()| false)
+    })
+    .await
 }
 
 impl Leader {
@@ -383,8 +412,16 @@ impl Leader {
         self.left = true;
         // An invalidation may have taken it out, and another may lead the key's next flight.
         remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
-        let state = self.flight.state.lock();
-        state.waiters > 0 && matches!(state.phase, Phase::Running)
+        let mut state = self.flight.state.lock();
+        state.left = true;
+        let has_waiters = state.waiters > 0;
+        let is_running = matches!(state.phase, Phase::Running);
+        drop(state);
+        if has_waiters && !is_running {
+            // Some may wait for just that.
+            self.flight.changed.notify_waiters();
+        }
+        has_waiters && is_running
     }
 }
 

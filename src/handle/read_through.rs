@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
+use std::time::Instant;
 
 use super::CacheHandle;
 use super::blocking;
@@ -219,8 +220,13 @@ impl CacheHandle {
             };
             match phase {
                 Phase::Landed(value) => {
-                    let value = value.downcast_ref::<T>().cloned();
-                    return value.map_or(Turn::Alone, Turn::Have);
+                    if let Some(value) = value.downcast_ref::<T>() {
+                        return Turn::Have(value.clone());
+                    }
+                    // Of another type. What is stored of it may be read as this one too, by one for all who wait.
+                    if !flight.left(Instant::now() + self.core.patience).await {
+                        return Turn::Alone;
+                    }
                 }
                 // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
                 Phase::Failed(storable) => {

@@ -256,3 +256,53 @@ fn two_calls_of_one_key_in_one_task_run_once() {
         assert_eq!(current_thread().block_on(both), (1, 1));
     });
 }
+
+#[test]
+fn callers_of_two_types_run_the_work_no_more_often_than_there_are_types() {
+    over_each(|cache| {
+        let has_server = cache.health().is_connected();
+        for round in 0..20 {
+            let (runs, go_on) = (Count::default(), Count::default());
+            let options = || call("f").arg(round);
+            current_thread().block_on(async {
+                let work = async || {
+                    runs.add_one();
+                    eventually("all have come", || go_on.read() > 0).await;
+                    7
+                };
+                let small = futures::future::join_all(
+                    (0..10).map(|_| cache.cached_async(options(), || async { work().await as u8 })),
+                );
+                let large = futures::future::join_all(
+                    (0..10).map(|_| cache.cached_async(options(), || async { work().await as u64 })),
+                );
+                let go = async {
+                    let_others_run().await;
+                    go_on.add_one();
+                };
+                let (small, large, ()) = futures::join!(small, large, go);
+                assert_eq!((small, large), (vec![7; 10], vec![7; 10]));
+            });
+            // Where there are bytes, they are read as either.
+            assert_eq!(runs.read(), if has_server { 1 } else { 2 });
+        }
+        // Both find it from now on.
+        let runs = cache.stats().runs;
+        if has_server {
+            thread::scope(|scope| {
+                for n in 0..8 {
+                    let cache = &cache;
+                    scope.spawn(move || {
+                        for _ in 0..200 {
+                            match n % 2 {
+                                0 => assert_eq!(cache.cached(call("f").arg(1), || 8_u8), 7),
+                                _ => assert_eq!(cache.cached(call("f").arg(1), || 8_u64), 7),
+                            }
+                        }
+                    });
+                }
+            });
+            assert_eq!(cache.stats().runs, runs);
+        }
+    });
+}

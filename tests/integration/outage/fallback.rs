@@ -263,3 +263,23 @@ fn a_read_only_server_is_read_and_the_writes_are_counted_as_failed() {
     wait_until("the removal is made up for", DEADLINE, || cache.stats().journal_length == 0);
     assert!(!server.has(&cache.key(&call("f")).expect("it has a key")));
 }
+
+#[test]
+fn two_types_over_the_same_bytes_are_both_served_in_an_outage() {
+    let server = Server::start();
+    let cache = connected(&server);
+    cache.insert(call("f"), &7_u8).expect("the server is there");
+    assert_eq!((cache.get::<u8>(call("f")), cache.get::<u64>(call("f"))), (Some(7), Some(7)));
+    server.kill();
+    until_degraded(&cache);
+    for _ in 0..3 {
+        assert_eq!((cache.get::<u64>(call("f")), cache.get::<u8>(call("f"))), (Some(7), Some(7)));
+        assert_eq!(cache.cached(call("f"), || 8_u64), 7);
+        assert_eq!(cache.cached(call("f"), || 8_u8), 7);
+    }
+    // What can't be read as the other type is a miss, and overwritten, as on the server.
+    assert_eq!(cache.get::<String>(call("f")), None);
+    assert_eq!(cache.cached(call("f"), || "text".to_owned()), "text");
+    assert_eq!(cache.get::<u64>(call("f")), None);
+    assert_eq!(cache.stats().runs, 1);
+}
