@@ -15,16 +15,16 @@ pub(super) fn write_float<const N: usize, F: zmij::Float + Into<f64> + Copy>(
 /// `serde_json/arbitrary_precision`.
 ///
 /// A number that a 64-bit integer or float can't hold keeps all its digits: without that feature it
-/// couldn't have been told from its neighbours, with it two different numbers get two keys.
-pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) {
+/// couldn't have been told from its neighbours, with it two different numbers get two keys. Whether they can hold it is returned.
+pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) -> bool {
     if text != "-0" {
         if let Ok(value) = text.parse::<u64>() {
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-            return;
+            return true;
         }
         if let Ok(value) = text.parse::<i64>() {
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-            return;
+            return true;
         }
     }
     let exact = Decimal::parse(text);
@@ -35,7 +35,7 @@ pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) {
         let shortest = buffer.format_finite(float);
         if Decimal::parse(shortest) == exact {
             out.extend_from_slice(shortest.as_bytes());
-            return;
+            return true;
         }
     }
     if exact.negative {
@@ -44,6 +44,7 @@ pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) {
     out.extend_from_slice(exact.digits.as_bytes());
     out.push(b'e');
     out.extend_from_slice(itoa::Buffer::new().format(exact.exponent).as_bytes());
+    false
 }
 
 /// `±digits × 10^exponent`, with no zero at either end of the digits.

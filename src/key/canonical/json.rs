@@ -1,6 +1,6 @@
 //! Canonical text as JSON, for those who are shown the arguments.
 
-use super::{Members, SOME_NULL, Text, write_str};
+use super::{Members, SOME_NULL, Text, number, write_str};
 
 /// Appends canonical `text` as JSON that `serde_json` reads: a key that isn't text becomes the text of its JSON, as `serde_json`
 /// writes such keys. `None` for what JSON can't tell from something else, or what is nested deeper than `serde_json` reads.
@@ -23,11 +23,27 @@ impl Reader<'_> {
             b'[' => self.elements(out, levels.checked_sub(1)?),
             b'{' => self.members(out, levels.checked_sub(1)?),
             &SOME_NULL => None,
-            _ => {
-                let end = self.rest.iter().position(|byte| b",:]}".contains(byte));
-                self.copy(out, end.filter(|&end| end > 0)?)
-            }
+            b'-' | b'0'..=b'9' => self.number(out),
+            _ => self.copy(out, self.word_end()?),
         }
+    }
+
+    /// A number; a float as an `f64` would be written: an `f32` has exponents where that has zeros, and the reverse.
+    fn number(&mut self, out: &mut Text) -> Option<()> {
+        let end = self.word_end()?;
+        let digits = std::str::from_utf8(self.rest.get(..end)?).ok()?;
+        let before = out.len();
+        if digits.contains(['.', 'e']) && number::write_decimal(out, digits) {
+            return self.skip(digits.as_bytes());
+        }
+        // What 64 bits don't hold: whether it can be shown is seen by what `serde_json` makes of it.
+        out.truncate(before);
+        self.copy(out, end)
+    }
+
+    /// Where a number, `true`, `false` or `null` ends.
+    fn word_end(&self) -> Option<usize> {
+        self.rest.iter().position(|byte| b",:]}".contains(byte)).filter(|&end| end > 0)
     }
 
     fn elements(&mut self, out: &mut Text, levels: u8) -> Option<()> {
@@ -42,21 +58,21 @@ impl Reader<'_> {
     }
 
     fn members(&mut self, out: &mut Text, levels: u8) -> Option<()> {
-        self.skip(b'{')?;
+        self.skip(b"{")?;
         // Keys that become text may belong in another order.
         let mut members = Members::new(out, b"}");
         while self.rest.first() != Some(&b'}') {
             members.begin();
             self.key(members.out, levels)?;
-            self.skip(b':')?;
+            self.skip(b":")?;
             members.out.push(b':');
             self.value(members.out, levels)?;
             if self.rest.first() == Some(&b',') {
-                self.skip(b',')?;
+                self.skip(b",")?;
             }
         }
         members.finish();
-        self.skip(b'}')
+        self.skip(b"}")
     }
 
     fn key(&mut self, out: &mut Text, levels: u8) -> Option<()> {
@@ -77,8 +93,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn skip(&mut self, byte: u8) -> Option<()> {
-        self.rest = self.rest.strip_prefix(&[byte])?;
+    fn skip(&mut self, text: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(text)?;
         Some(())
     }
 }

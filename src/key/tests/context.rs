@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::*;
@@ -111,6 +112,40 @@ fn a_builder_sees_keys_that_are_not_text_as_text() {
     // The order of the names by themselves, and of the names in their quotes.
     let kwargs = call("f").arg(1).kwarg("a", 1).kwarg("a b", None::<u8>);
     assert_eq!(seen(kwargs, see), r#"1 {"a": Number(1), "a b": Null}"#);
+}
+
+/// That a builder is shown `float`, and what another carrier of the same number would be shown as.
+fn assert_shown(float: f32) {
+    let see = |cx: &KeyContext<'_>| cx.args()[0].to_string();
+    let shown = seen(call("f").arg(float), see);
+    assert_eq!(shown.parse::<f32>(), Ok(float), "{shown}");
+    let decimal: f64 = float.to_string().parse().expect("a number");
+    assert_eq!(shown, seen(call("f").arg(decimal), see));
+    assert_eq!(seen(call("f").kwarg("n", [Some(float)]), |cx| cx.kwargs()["n"][0].to_string()), shown);
+}
+
+proptest! {
+    #[test]
+    fn a_builder_sees_every_float_that_is_finite(float in any::<f32>().prop_filter("finite", |f| f.is_finite())) {
+        assert_shown(float);
+    }
+}
+
+#[test]
+fn a_builder_sees_floats_at_the_ends_of_their_notations() {
+    for float in
+        [1e-6, 1e-5, 1e-4, 0.1, 1.0, 16_777_216.0, 1e9, 1e15, 1e16, 1e17, f32::MIN_POSITIVE, f32::MAX, -1e-7, -0.0]
+    {
+        assert_shown(float);
+    }
+}
+
+#[test]
+fn an_integer_beyond_64_bits_is_shown_to_no_builder() {
+    for number in [u128::from(u64::MAX) + 1, 10_u128.pow(30), u128::MAX] {
+        let options = call("f").arg(number).key_builder(|_: &KeyContext<'_>| "one for all".to_owned());
+        assert!(keyed(&options, None).expect_err("it would be shown rounded").is_key());
+    }
 }
 
 #[test]

@@ -268,8 +268,7 @@ struct Curious {
 impl Drop for Curious {
     fn drop(&mut self) {
         if let Some(cache) = &self.cache {
-            let _ = cache.stats();
-            let _ = cache.contains(call("curious"));
+            let _ = (cache.stats(), cache.contains(call("curious")));
         }
     }
 }
