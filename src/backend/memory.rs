@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
-use crate::key::{CallKey, KeyPrefix, ServerKey, StoredKey};
+use crate::key::{CallKey, KeyPrefix, Kind, ServerKey, StoredKey};
 
 /// How much the memory tier may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,14 @@ pub(crate) struct Memory {
     clock: Clock,
     /// What an entry weighs at least, so that the bound on bytes bounds the entries too.
     least_weight: u64,
+    kinds: Kinds,
+}
+
+/// Which kinds of keys have been kept: calls of different kinds may be given one key on the server, and have two entries here.
+#[derive(Default)]
+struct Kinds {
+    default: AtomicBool,
+    like_default: AtomicBool,
 }
 
 /// One cached value.
@@ -68,7 +76,7 @@ pub(crate) struct Content {
 /// dropping a value is the user's code.
 #[must_use = "drop this outside all locks"]
 #[derive(Default)]
-pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
+pub(crate) struct Evicted(Vec<Arc<Entry>>);
 
 /// Another client may change the life of a value without changing its bytes. So after a tenth of the life that was known, but not sooner
 /// than this and not on every hit, the server is asked for that too.
@@ -96,7 +104,7 @@ impl Memory {
             .build()
             .expect("both capacities are set, and the rest has defaults");
         let cache = Cache::with_options(options, ByWeight, Prehashed, KeepEvicted);
-        Self { cache, clock, least_weight }
+        Self { cache, clock, least_weight, kinds: Kinds::default() }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -123,6 +131,7 @@ impl Memory {
     /// Keeps `content` for `life`, counted from `since`.
     pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, life: Duration) -> Evicted {
         let stored = key.stored();
+        self.kinds.note(key.kind());
         let mut size = stored.as_bytes().len() as u64 + ENTRY_OVERHEAD;
         // The decoded value, which is taken to be as large as its encoded form and comes later if not now, and the bytes.
         size += content.encoded_len as u64 * if content.bytes.is_some() { 2 } else { 1 };
@@ -145,12 +154,34 @@ impl Memory {
 
     /// Drops the entry of `key`; whether there was one that hadn't expired.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
+        drop(self.take_twins(key));
         self.cache.remove(key).is_some_and(|(_, entry)| entry.expires() > self.now())
     }
 
     /// Takes the entry of `key` out, for who must not drop it here.
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
-        Evicted(self.cache.remove(key).into_iter().map(|(_, entry)| entry).collect())
+        let mut twins = self.take_twins(key);
+        twins.0.extend(self.cache.remove(key).map(|(_, entry)| entry));
+        twins
+    }
+
+    /// Takes out what other calls have that are given the same key on the server: a key builder may return the default key of another
+    /// call. That's rare, so all are looked at; and where it can't be, none is.
+    fn take_twins(&self, key: &CallKey) -> Evicted {
+        self.kinds.note(key.kind());
+        if !self.kinds.may_have_twins(key.kind()) {
+            return Evicted::default();
+        }
+        let server_key = key.server_key();
+        let twins = RefCell::new(Vec::new());
+        self.cache.retain(|_, entry| {
+            let goes = entry.server_key() == Some(&server_key);
+            if goes {
+                twins.borrow_mut().push(Arc::clone(entry));
+            }
+            !goes
+        });
+        Evicted(twins.into_inner())
     }
 
     /// Drops the entries that `prefix` names; how many there were that hadn't expired.
@@ -231,6 +262,25 @@ impl Entry {
             (Some(own), Some(asked)) => own.same_as(asked),
             _ => false,
         }
+    }
+}
+
+impl Kinds {
+    #[inline]
+    fn note(&self, kind: Kind) {
+        let kept = match kind {
+            Kind::Default => &self.default,
+            Kind::LikeDefault => &self.like_default,
+            Kind::Custom => return,
+        };
+        // Read before written: the line stays shared between cores.
+        if !kept.load(Ordering::Relaxed) {
+            kept.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn may_have_twins(&self, kind: Kind) -> bool {
+        kind != Kind::Custom && self.default.load(Ordering::Relaxed) && self.like_default.load(Ordering::Relaxed)
     }
 }
 

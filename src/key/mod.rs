@@ -47,6 +47,15 @@ pub(crate) struct CallKey {
     hash: u64,
 }
 
+/// Kinds of keys: only a default one and a custom one that looks like it can be the same on the server and two in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Default,
+    Custom,
+    /// Of the user's own making, and it ends as a default key does.
+    LikeDefault,
+}
+
 /// First byte of a key's text, so that a custom key can't be taken for a default one.
 const DEFAULT: u8 = 0;
 const CUSTOM: u8 = 1;
@@ -103,6 +112,16 @@ impl CallKey {
         let scope = &self.text[1..=self.scope_len];
         // Both a scope and a custom key came from a `str`; the scope ends at an ASCII `:`.
         std::str::from_utf8(scope).ok().filter(|scope| !scope.is_empty())
+    }
+
+    /// What the key is to others that may be given the same text on the server.
+    #[inline]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.text[0] {
+            CUSTOM if ends_like_default(&self.text) => Kind::LikeDefault,
+            CUSTOM => Kind::Custom,
+            _ => Kind::Default,
+        }
     }
 
     /// A copy for a table.
@@ -245,6 +264,12 @@ fn canonical_text(framed: &[u8]) -> Text {
         text.extend_from_slice(arguments);
     }
     text
+}
+
+/// Whether the text ends with `:` and a hash.
+fn ends_like_default(text: &[u8]) -> bool {
+    text.split_last_chunk::<41>()
+        .is_some_and(|(_, [colon, hash @ ..])| *colon == b':' && hash.iter().all(|byte| canonical::HEX.contains(byte)))
 }
 
 fn server_key(text: &[u8], scope_len: usize) -> ServerKey {

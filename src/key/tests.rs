@@ -368,3 +368,19 @@ proptest! {
         prop_assert_eq!(one_key.hash() == two_key.hash(), one == two);
     }
 }
+
+#[test]
+fn a_custom_key_that_ends_as_a_default_one_is_known_for_it() {
+    let default = key(&call("f").arg(1));
+    assert_eq!(default.kind(), Kind::Default);
+    let text = text_of(&default);
+    let kind = |text: &str| {
+        let text = text.to_owned();
+        key(&call("f").key_builder(move |_: &KeyContext<'_>| text.clone())).kind()
+    };
+    assert_eq!(kind(&text), Kind::LikeDefault);
+    for other in [&text[1..], &text[..text.len() - 1], &text.to_uppercase(), &text.replace(':', "-"), "x"] {
+        let like = if other == &text[1..] { Kind::LikeDefault } else { Kind::Custom };
+        assert_eq!(kind(other), like, "{other}");
+    }
+}

@@ -126,3 +126,45 @@ fn a_key_of_ones_own_is_not_read_from_the_server_by_whichever_call_while_it_wait
         until_connected(&cache);
     }
 }
+
+#[test]
+fn a_key_builder_that_returns_the_default_key_of_another_call_shares_its_invalidations() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let cache = connect(standalone(proxy.endpoint()));
+    let key = cache.key(&call("f")).expect("it has a key");
+    let default = || call("f");
+    let by_hand = || {
+        let key = key.clone();
+        call("g").namespace("other").key_builder(move |_: &KeyContext<'_>| key.clone())
+    };
+    let both: [&dyn Fn() -> CacheOptions; 2] = [&default, &by_hand];
+    let old = |options: CacheOptions| assert_eq!(cache.get::<String>(options), None, "the old value");
+    for [one, other] in [both, [both[1], both[0]]] {
+        // Removed, and replaced, by the one; read by the other: before an outage, and in one.
+        for away in [false, true] {
+            cache.insert(other(), &"old".to_owned()).expect("the server is there");
+            if away {
+                proxy.set(Mode::Refuse);
+                until_degraded(&cache);
+            }
+            assert_eq!(cache.remove(one()).is_ok(), !away);
+            old(other());
+            proxy.set(Mode::Refuse);
+            until_degraded(&cache);
+            old(other());
+            proxy.set(Mode::Pass);
+            wait_until("the journal is empty", DEADLINE, || {
+                old(other());
+                cache.health().is_connected() && cache.stats().journal_length == 0
+            });
+            cache.insert(other(), &"old".to_owned()).expect("the server is there");
+            cache.insert(one(), &"new".to_owned()).expect("the server is there");
+            proxy.set(Mode::Refuse);
+            until_degraded(&cache);
+            assert_ne!(cache.get::<String>(other()).as_deref(), Some("old"));
+            proxy.set(Mode::Pass);
+            until_connected(&cache);
+        }
+    }
+}
