@@ -1,8 +1,9 @@
 //! How the cache is doing, for `health` and `watch_health`, and told once per change.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::one_line;
@@ -183,11 +184,64 @@ pub(crate) struct HealthBoard {
     posted: watch::Sender<Health>,
     /// Named in log lines; carries no credentials.
     endpoint: String,
+    lines: Mutex<Lines>,
+}
+
+/// Bounds the log lines of a server that comes and goes: a few at once, then one after a while.
+#[derive(Debug)]
+struct Lines {
+    /// How many may be logged at once.
+    left: u32,
+    /// When `left` was reckoned up.
+    since: Instant,
+    held_back: u64,
+}
+
+impl Lines {
+    const MOST: u32 = 10;
+    const EACH: Duration = Duration::from_secs(6);
+
+    fn new(now: Instant) -> Self {
+        Self { left: Self::MOST, since: now, held_back: 0 }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.since);
+        let more = u32::try_from(passed.as_nanos() / Self::EACH.as_nanos()).unwrap_or(u32::MAX);
+        if self.left.saturating_add(more) >= Self::MOST {
+            (self.left, self.since) = (Self::MOST, now);
+        } else {
+            self.left += more;
+            self.since += Self::EACH * more;
+        }
+    }
+
+    /// Whether a line may be logged now. One that may not be is counted.
+    fn allow(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        if self.left > 0 && self.held_back == 0 {
+            self.left -= 1;
+            return true;
+        }
+        self.held_back += 1;
+        false
+    }
+
+    /// How many lines were held back, if there were any and one in their place may be logged now.
+    fn catch_up(&mut self, now: Instant) -> Option<u64> {
+        if self.held_back == 0 {
+            return None;
+        }
+        self.refill(now);
+        self.left = self.left.checked_sub(1)?;
+        Some(std::mem::take(&mut self.held_back))
+    }
 }
 
 impl HealthBoard {
     pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
-        let board = Self { posted: watch::Sender::new(first), endpoint: endpoint.into() };
+        let lines = Mutex::new(Lines::new(Instant::now()));
+        let board = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
         board.tell_circuit(board.read().circuit());
         board
     }
@@ -204,7 +258,7 @@ impl HealthBoard {
     pub(crate) fn connected(&self, topology: Topology, trouble: Option<&Reason>) {
         let endpoint = &self.endpoint;
         let before = self.change(Health::Connected { topology });
-        let Some(before) = before else { return };
+        let Some(before) = before.filter(|_| self.may_log()) else { return };
         match (before, trouble) {
             (Health::Connected { topology: before }, Some(reason)) if topology.served() < before.served() => {
                 tracing::warn!(target: "cache_house", %endpoint, %reason, "{topology}; memory serves the others");
@@ -224,12 +278,26 @@ impl HealthBoard {
             _ => Instant::now(),
         };
         let told = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
-        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !told {
+        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !told && self.may_log() {
             tracing::warn!(
                 target: "cache_house", endpoint = %self.endpoint, %reason,
                 "the cache server is unavailable, memory serves"
             );
         }
+        self.catch_up();
+    }
+
+    /// Logs how it is, where changes have been so many that lines were held back.
+    pub(crate) fn catch_up(&self) {
+        let held_back = self.lines.lock().catch_up(Instant::now());
+        if let Some(held_back) = held_back {
+            let (endpoint, health) = (&self.endpoint, self.read());
+            tracing::warn!(target: "cache_house", %endpoint, %health, held_back, "the cache server comes and goes");
+        }
+    }
+
+    fn may_log(&self) -> bool {
+        self.lines.lock().allow(Instant::now())
     }
 
     pub(crate) fn closed(&self) {
@@ -273,5 +341,21 @@ mod tests {
         assert_eq!(Health::Degraded { since: Instant::now(), reason }.circuit(), Some(Circuit::Open));
         assert_eq!(Health::Connecting.circuit(), Some(Circuit::Open));
         assert_eq!((Health::Memory.circuit(), Health::Closed.circuit()), (None, None));
+    }
+
+    #[test]
+    fn of_many_changes_a_few_are_logged_and_then_how_it_is() {
+        let begin = Instant::now();
+        let mut lines = Lines::new(begin);
+        assert_eq!((0..100).filter(|_| lines.allow(begin)).count(), 10);
+        assert_eq!(lines.catch_up(begin + Lines::EACH / 2), None, "not yet");
+        assert_eq!(lines.catch_up(begin + Lines::EACH), Some(90));
+        assert_eq!(lines.catch_up(begin + Lines::EACH * 2), None, "there is nothing to catch up with");
+        // Now and then one is always allowed.
+        assert!(lines.allow(begin + Lines::EACH * 2));
+        assert!(!lines.allow(begin + Lines::EACH * 2));
+        assert!(!lines.allow(begin + Lines::EACH * 9), "the one that was held back comes first");
+        assert_eq!(lines.catch_up(begin + Lines::EACH * 9), Some(2));
+        assert_eq!((0..100).filter(|_| lines.allow(begin + Lines::EACH * 1000)).count(), 10);
     }
 }

@@ -7,7 +7,7 @@ use cache_house::figment::{Figment, providers::Serialized};
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, Health, ReasonKind};
 use tempfile::TempDir;
 
-use crate::support::fake::{Fake, healthy};
+use crate::support::fake::{Answer, Fake, healthy};
 use crate::support::resp::Reply;
 use crate::support::{DEADLINE, Server, alone_in, logs, standalone, until_connected, until_degraded, wait_until};
 
@@ -163,7 +163,7 @@ fn a_password_that_the_server_repeats_is_masked_wherever_it_is_told() {
             let text: Arc<str> = format!("-{code} the user with {form} may not: {form}\r\n").into();
             let answer = Arc::clone(&text);
             let server = Fake::answering(move |words| {
-                Some(if words[0] == refused { answer.as_bytes().to_vec() } else { healthy(words) })
+                if words[0] == refused { Answer::Reply(answer.as_bytes().to_vec()) } else { healthy(words) }
             });
             let cache = standalone(server.endpoint()).username("app").password(PASSWORD).build().expect("it's right");
             match (refused, code) {

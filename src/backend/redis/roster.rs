@@ -86,6 +86,11 @@ impl Roster {
         }
     }
 
+    /// Logs how it is, where changes have been so many that lines were held back.
+    pub(super) fn catch_up(&self) {
+        self.board.catch_up();
+    }
+
     /// Whether it's still to be seen how the node does.
     pub(super) fn is_connecting(&self, id: NodeId) -> bool {
         self.state.lock().nodes.get(&id) == Some(&Condition::Connecting)

@@ -4,7 +4,7 @@
 //! [discovery](super::discovery), which begins it anew should it panic.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use tokio::sync::Notify;
@@ -32,6 +32,9 @@ pub(super) struct Driver {
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long one probe may take before it counts as missed; at least as long as a command may.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a link has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
+/// connected to without end.
+const STABLE: Duration = Duration::from_secs(1);
 /// Probes missed in a row before the connection is given up and built anew.
 const PROBES_TO_REBUILD: u32 = 2;
 /// How long the journal waits for room among what is in flight.
@@ -65,8 +68,11 @@ impl Driver {
                     let settling = async { self.admit(&link, &mut ended).await && self.settle(&link, &mut gone).await };
                     let settled = self.unless_closing(settling).await;
                     if settled == Some(true) {
-                        backoff.reset();
+                        let begin = Instant::now();
                         self.unless_closing(self.serve(&link, &mut ended)).await;
+                        if begin.elapsed() >= STABLE {
+                            backoff.reset();
+                        }
                     }
                     self.node.stands(None);
                     link.abort();
@@ -262,7 +268,10 @@ impl Driver {
     async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
         self.node.starvation.relieve();
         match self.probe(link, ended).await {
-            Probe::Answered => true,
+            Probe::Answered => {
+                self.node.roster.catch_up();
+                true
+            }
             Probe::NotReady(reason) => {
                 // Recovery comes next, over the same connection.
                 self.node.give_up(reason);

@@ -3,6 +3,7 @@
 mod burst;
 mod busy;
 mod circuit;
+mod flapping;
 mod garbage;
 mod large;
 mod rounds;

@@ -3,14 +3,19 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::server::free_port;
 
-/// What is answered to the words of a command; `None` ends the connection.
-pub(crate) type Answers = dyn Fn(&[String]) -> Option<Vec<u8>> + Send + Sync;
+pub(crate) enum Answer {
+    Reply(Vec<u8>),
+    /// The connection ends soon after it.
+    Last(Vec<u8>),
+}
+
+type Answers = dyn Fn(&[String]) -> Answer + Send + Sync;
 
 pub(crate) struct Fake {
     port: u16,
@@ -21,11 +26,13 @@ pub(crate) struct Fake {
 struct Shared {
     answers: Box<Answers>,
     ended: AtomicBool,
+    accepted: AtomicUsize,
 }
 
 impl Fake {
-    pub(crate) fn answering(answers: impl Fn(&[String]) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared { answers: Box::new(answers), ended: AtomicBool::new(false) });
+    pub(crate) fn answering(answers: impl Fn(&[String]) -> Answer + Send + Sync + 'static) -> Self {
+        let (ended, accepted) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { answers: Box::new(answers), ended, accepted });
         let (port, listener) = loop {
             let port = free_port();
             if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
@@ -38,6 +45,7 @@ impl Fake {
             while !accepting.ended.load(Ordering::SeqCst) {
                 match listener.accept() {
                     Ok((client, _)) => {
+                        accepting.accepted.fetch_add(1, Ordering::SeqCst);
                         let serving = Arc::clone(&accepting);
                         thread::spawn(move || serving.serve(client));
                     }
@@ -50,6 +58,11 @@ impl Fake {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Connections so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 }
 
@@ -69,7 +82,15 @@ impl Shared {
         let mut reader = BufReader::new(client);
         while !self.ended.load(Ordering::SeqCst) {
             let words = command(&mut reader)?;
-            reader.get_mut().write_all(&(self.answers)(&words)?).ok()?;
+            match (self.answers)(&words) {
+                Answer::Reply(reply) => reader.get_mut().write_all(&reply).ok()?,
+                Answer::Last(reply) => {
+                    reader.get_mut().write_all(&reply).ok()?;
+                    // So that what comes of it is seen first.
+                    thread::sleep(Duration::from_millis(20));
+                    return Some(());
+                }
+            }
         }
         Some(())
     }
@@ -96,7 +117,7 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
 }
 
 /// What a standalone server answers that is empty, and takes what it's sent.
-pub(crate) fn healthy(words: &[String]) -> Vec<u8> {
+pub(crate) fn healthy(words: &[String]) -> Answer {
     let reply: &[u8] = match words[0].to_ascii_uppercase().as_str() {
         "HELLO" => b"%1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n",
         "INFO" => b"$0\r\n\r\n",
@@ -106,5 +127,5 @@ pub(crate) fn healthy(words: &[String]) -> Vec<u8> {
         "PTTL" => b":-2\r\n",
         _ => b"+OK\r\n",
     };
-    reply.to_vec()
+    Answer::Reply(reply.to_vec())
 }
