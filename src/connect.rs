@@ -109,7 +109,7 @@ fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
 
 impl<S> CacheHouseBuilder<S> {
     /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, for ever, and calls are served
-    /// from memory until it succeeds.
+    /// from memory until it succeeds. Only a file of a password or certificate can hold it up, for `connect_timeout` at most.
     ///
     /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
     ///

@@ -197,6 +197,7 @@
 //! Recipes are in `docs/cookbook.md`, and what users of the Python library cache-house find where in `docs/from-python.md`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod apart;
 mod backend;
 mod clock;
 pub mod codec;

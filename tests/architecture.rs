@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module imports only from floors below its own.
 const FLOORS: [&[&str]; 7] = [
-    &["error", "clock", "deadline", "telemetry", "watchdog"],
+    &["error", "clock", "deadline", "telemetry", "watchdog", "apart"],
     &["key", "codec", "health"],
     &["options", "config"],
     &["backend"],

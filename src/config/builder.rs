@@ -399,7 +399,8 @@ impl<S> CacheHouseBuilder<S> {
     /// A file that holds the password, in place of a [`password`](Self::password) set before. It's read at each connect, so that a
     /// rotated one works without a restart: UTF-8, up to 64 KiB, taken as it is but for one line break (`\n` or `\r\n`) at its end.
     ///
-    /// A file that can't be read is an error of `build()`; later it makes the handle `Degraded`, until it can.
+    /// A file that can't be read within [`connect_timeout`](Self::connect_timeout) is an error of `build()`; later it makes the handle
+    /// `Degraded`, until it can.
     ///
     /// ```no_run
     /// # use cache_house::CacheHouse;

@@ -2,6 +2,7 @@
 
 mod builder;
 mod endpoint;
+pub(crate) mod file;
 mod limits;
 mod load;
 mod namespace;

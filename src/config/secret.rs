@@ -1,8 +1,10 @@
 //! A text that is never shown, and where it comes from.
 
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::file::{self, Size};
 
 /// A password: handed to the server and shown nowhere, neither by `Debug` nor in errors or logs.
 ///
@@ -47,31 +49,30 @@ pub(crate) enum Password {
 }
 
 impl Password {
-    /// The password as it is now; of a file all but one line break at its end. The problem names the file.
-    pub(crate) fn read(&self) -> Result<Secret, String> {
+    /// The password as it is now; of a file all but one line break at its end. The problem names the file. Waits so long at most.
+    pub(crate) fn read(&self, patience: Duration) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
-            Self::File(path) => read_file(path).map_err(|problem| format!("{path:?} {problem}")),
+            Self::File(path) => in_file(path, file::read(path, Size::Password, Instant::now() + patience, patience)),
+        }
+    }
+
+    /// The same, waited for by a task.
+    pub(crate) async fn read_async(&self, patience: Duration) -> Result<Secret, String> {
+        match self {
+            Self::Given(secret) => Ok(secret.clone()),
+            Self::File(path) => in_file(path, file::read_async(path, Size::Password, patience).await),
         }
     }
 }
 
-fn read_file(path: &Path) -> Result<Secret, String> {
-    // Far more than a server takes, far less than a device without an end.
-    const MOST: u64 = 64 * 1024;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
-    file.map_err(|error| format!("can't be read: {error}"))?;
-    if bytes.len() as u64 > MOST {
-        return Err("is longer than 64 KiB".into());
-    }
-    let Ok(mut text) = String::from_utf8(bytes) else { return Err("isn't UTF-8".into()) };
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
+fn in_file(path: &Path, read: Result<impl AsRef<[u8]>, String>) -> Result<Secret, String> {
+    read.and_then(|bytes| password_of(bytes.as_ref())).map_err(|problem| format!("{path:?} {problem}"))
+}
+
+fn password_of(bytes: &[u8]) -> Result<Secret, String> {
+    let Ok(text) = str::from_utf8(bytes) else { return Err("isn't UTF-8".into()) };
+    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if text.is_empty() { Err("is empty".into()) } else { Ok(text.into()) }
 }
 
@@ -79,13 +80,15 @@ fn read_file(path: &Path) -> Result<Secret, String> {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(30);
+
     #[test]
     fn a_password_file_is_literal_but_for_one_line_break_at_its_end() {
         let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
         let path = folder.path().join("password");
         let read = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("the file can be written");
-            Password::File(path.clone()).read()
+            Password::File(path.clone()).read(LONG)
         };
         for (bytes, password) in
             [("x", "x"), ("x\n", "x"), ("x\r\n", "x"), ("x\n\n", "x\n"), (" a b ", " a b "), ("x\r", "x\r")]
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_missing_password_file_is_named() {
-        let told = Password::File("/no/such/file".into()).read().expect_err("there is none");
+        let told = Password::File("/no/such/file".into()).read(LONG).expect_err("there is none");
         assert!(told.starts_with("\"/no/such/file\" can't be read: No such file"), "{told}");
     }
 }

@@ -292,10 +292,12 @@ impl ConnectionOptions {
             problems.push(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"));
         }
         let mut keep = |error| problems.push(error);
-        let login = login(setter, &seeds, self.username, self.password).map_err(&mut keep);
         let second = Duration::from_secs(1);
         let connect_timeout = self.connect_timeout.unwrap_or(5 * second);
         let connect_timeout = within("connect_timeout", connect_timeout, &CONNECT_TIMEOUT).map_err(&mut keep);
+        // Where it isn't right, the reader's patience hardly matters.
+        let patience = connect_timeout.as_ref().copied().unwrap_or(second);
+        let login = login(setter, &seeds, self.username, self.password, patience).map_err(&mut keep);
         let command_timeout = self.command_timeout.unwrap_or(DEFAULT_COMMAND_TIMEOUT);
         let command_timeout = within("command_timeout", command_timeout, &COMMAND_TIMEOUT).map_err(&mut keep);
         let pool_size = in_range("pool_size", self.pool_size.unwrap_or(1) as u64, &POOL_SIZE).map_err(&mut keep);
@@ -325,6 +327,7 @@ fn login(
     seeds: &[Endpoint],
     username: Option<String>,
     password: Option<Password>,
+    patience: Duration,
 ) -> Result<Option<Login>, Error> {
     let in_urls = agreed_login(setter, seeds)?;
     let username = one_of("username", in_urls.0, username)?;
@@ -332,7 +335,7 @@ fn login(
     let password = one_of(option, in_urls.1.map(Password::Given), password)?;
     match (username, password) {
         (username, Some(password)) => {
-            password.read().map_err(|problem| Error::config(option, problem))?;
+            password.read(patience).map_err(|problem| Error::config(option, problem))?;
             Ok(Some(Login { username, password }))
         }
         (None, None) => Ok(None),

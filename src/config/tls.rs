@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// TLS for the connections of a handle: which authorities to trust, and who we are.
 ///
 /// Without more, the system's root certificates are trusted. The host name of the endpoint is always
-/// checked. Files are read by `build()`, which reports what is wrong with them.
+/// checked. Files are read by `build()`, which reports what is wrong with them: one that is longer than 1 MiB, or that can't be read
+/// within `connect_timeout`, is an error.
 ///
 /// ```no_run
 /// use cache_house::{CacheHouse, Tls};

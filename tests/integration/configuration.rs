@@ -179,6 +179,103 @@ fn a_password_file_of_the_builder_has_to_be_there_when_it_is_built() {
     );
 }
 
+/// A file that nothing can be read from: no one writes to it.
+#[cfg(unix)]
+fn fifo(folder: &TempDir) -> std::path::PathBuf {
+    let path = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("`mkfifo` is there");
+    assert!(made.success());
+    path
+}
+
+#[cfg(unix)]
+#[test]
+fn a_password_file_that_hangs_or_never_ends_is_an_error_of_build() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let build = |path: &std::path::Path| {
+        let path = path.to_owned();
+        let patience = Duration::from_millis(100);
+        let build = move || standalone("localhost").password_file(path).connect_timeout(patience).build();
+        support::finishes("`build` with a file that hangs", build).expect_err("it's no password").to_string()
+    };
+    let path = fifo(&folder);
+    for _ in 0..3 {
+        assert_eq!(build(&path), format!("password_file: {path:?} isn't read within 100ms"));
+    }
+    assert_eq!(build("/dev/zero".as_ref()), "password_file: \"/dev/zero\" is longer than 64 KiB");
+}
+
+#[cfg(all(unix, feature = "tls"))]
+#[test]
+fn a_certificate_file_that_hangs_or_never_ends_is_an_error_of_build() {
+    use cache_house::Tls;
+
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let [authority, certificate, key] = ["ca.pem", "server.pem", "server.key"]
+        .map(|name| format!("{}/tests/integration/faults/tls/{name}", env!("CARGO_MANIFEST_DIR")));
+    let build = |tls: Tls| {
+        let build = move || standalone("localhost").tls(tls).connect_timeout(Duration::from_millis(100)).build();
+        support::finishes("`build` with a file that hangs", build).expect_err("it's no certificate").to_string()
+    };
+    let fifo = fifo(&folder).display().to_string();
+    for (path, problem) in [(&*fifo, "isn't read within 100ms"), ("/dev/zero", "is longer than 1 MiB")] {
+        let authorities = Tls::default().ca_file(&authority);
+        for (option, tls) in [
+            ("ca_file", Tls::default().ca_file(path)),
+            ("cert_file", authorities.clone().client_cert(path, &key)),
+            ("key_file", authorities.clone().client_cert(&certificate, path)),
+        ] {
+            assert_eq!(build(tls), format!("tls.{option}: {path} {problem}; accepts a PEM file"));
+        }
+    }
+    // A file that isn't there is told as ever.
+    let missing = build(Tls::default().ca_file("/no/such/file"));
+    assert!(missing.starts_with("tls.ca_file: /no/such/file can't be read: "), "{missing}");
+    let loaded = folder.path().join("cache.toml");
+    fs::write(&loaded, format!("[connection.tls]\nca_file = {fifo:?}")).expect("it can be written");
+    let told = support::finishes("`from_file`", move || CacheHouse::from_file(loaded).build());
+    assert!(told.expect_err("it's no certificate").to_string().contains("isn't read within 5s"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_file_that_hangs_later_costs_one_thread_and_is_read_again_once_it_can_be() {
+    support::alone(
+        "configuration::a_password_file_that_hangs_later_costs_one_thread_and_is_read_again_once_it_can_be",
+        || {
+            let server = Server::start_with(&["--requirepass", "right"]);
+            let folder = TempDir::new().expect("a temporary folder can be made");
+            let path = folder.path().join("password");
+            fs::write(&path, "right").expect("it can be written");
+            let runtime = support::multi_thread(2);
+            let patience = Duration::from_millis(5);
+            let cache = {
+                let _inside = runtime.enter();
+                standalone(server.endpoint()).password_file(&path).build().expect("it's right")
+            };
+            until_connected(&cache);
+            let threads = || fs::read_dir("/proc/self/task").expect("it can be read").count();
+            let before = threads();
+            fs::rename(fifo(&folder), &path).expect("it can be renamed");
+            let others: Vec<_> = (0..50)
+                .map(|_| {
+                    let built = standalone(server.endpoint()).password_file(&path).connect_timeout(patience).build();
+                    built.expect_err("it hangs").to_string()
+                })
+                .collect();
+            assert!(others.iter().all(|told| told.contains("isn't read within 5ms")), "{others:?}");
+            server.kill();
+            server.restart();
+            until_degraded(&cache);
+            assert!(threads() <= before + 2, "{} threads, {before} before", threads());
+            fs::write(&path, "right").expect("it can be written to whoever reads it");
+            fs::remove_file(&path).expect("it can be removed");
+            fs::write(&path, "right").expect("it can be written");
+            until_connected(&cache);
+        },
+    );
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn a_bad_certificate_file_is_told_with_its_place() {

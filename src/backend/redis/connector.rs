@@ -18,7 +18,7 @@ use super::mask::{self, Mask};
 use super::reply::{self, ErrorReply};
 use super::tls;
 use super::wire::Wire;
-use crate::config::{Address, Connection, Expected, Login, Password};
+use crate::config::{Address, Connection, Expected, Login};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
@@ -46,7 +46,7 @@ pub(super) struct Connector {
 
 impl Recipe {
     pub(super) fn new(settings: &Connection) -> Result<Self, Error> {
-        let tls = settings.tls.as_ref().map(tls::connector).transpose()?;
+        let tls = settings.tls.as_ref().map(|tls| tls::connector(tls, settings.connect_timeout)).transpose()?;
         let login = settings.login.clone();
         let config = Config {
             fail_fast: true,
@@ -83,21 +83,10 @@ impl Recipe {
     /// With the password as it is now.
     async fn with_password(&self) -> Result<Self, Reason> {
         let Some(login) = self.login.clone() else { return Ok(self.clone()) };
-        // Reading a file may take its time, which other tasks of the runtime shouldn't have to wait for.
-        let password = match login.password {
-            Password::Given(password) => Ok(password),
-            file @ Password::File(_) => {
-                let reading = tokio::task::spawn_blocking(move || file.read());
-                match tokio::time::timeout(self.connect_timeout, reading).await {
-                    Ok(Ok(read)) => read,
-                    _ => Err("wasn't read within connect_timeout".into()),
-                }
-            }
-        };
         let unreadable = |problem: String| {
             Reason::new(ReasonKind::Authentication, format!("the password file {problem}; it's tried again"))
         };
-        let password = password.map_err(unreadable)?;
+        let password = login.password.read_async(self.connect_timeout).await.map_err(unreadable)?;
         let config = Config { password: Some(mask::inline(password.expose())), ..self.config.clone() };
         Ok(Self { config, mask: Mask::of(password.expose()), ..self.clone() })
     }

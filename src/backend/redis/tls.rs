@@ -12,6 +12,7 @@ pub(super) use disabled::connector;
 mod enabled {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use fred::types::config::{TlsConfig, TlsConnector};
     use rustls::pki_types::pem::PemObject;
@@ -19,20 +20,23 @@ mod enabled {
     use rustls::{ClientConfig, RootCertStore};
 
     use crate::config::Tls;
+    use crate::config::file::{self, Size};
     use crate::error::Error;
 
-    pub(in super::super) fn connector(tls: &Tls) -> Result<TlsConfig, Error> {
+    /// Reads the files, all of them within `patience`.
+    pub(in super::super) fn connector(tls: &Tls, patience: Duration) -> Result<TlsConfig, Error> {
+        let files = Files { deadline: Instant::now() + patience, patience };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::config("tls", format!("can't be set up: {error}")))?
-            .with_root_certificates(roots(tls)?);
+            .with_root_certificates(roots(tls, &files)?);
         let config = match &tls.client {
             None => builder.with_no_client_auth(),
             Some(client) => {
-                let key = PrivateKeyDer::from_pem_file(&client.key_file)
+                let key = PrivateKeyDer::from_pem_slice(&files.read("tls.key_file", &client.key_file)?)
                     .map_err(|error| unreadable("tls.key_file", &client.key_file, &error))?;
-                builder.with_client_auth_cert(certificates("tls.cert_file", &client.cert_file)?, key).map_err(
+                builder.with_client_auth_cert(files.certificates("tls.cert_file", &client.cert_file)?, key).map_err(
                     |error| {
                         Error::config("tls", format!("has a certificate and a key that don't belong together: {error}"))
                     },
@@ -42,11 +46,11 @@ mod enabled {
         Ok(TlsConnector::from(config).into())
     }
 
-    fn roots(tls: &Tls) -> Result<RootCertStore, Error> {
+    fn roots(tls: &Tls, files: &Files) -> Result<RootCertStore, Error> {
         let mut roots = RootCertStore::empty();
         match &tls.ca_file {
             Some(path) => {
-                for certificate in certificates("tls.ca_file", path)? {
+                for certificate in files.certificates("tls.ca_file", path)? {
                     roots.add(certificate).map_err(|error| unreadable("tls.ca_file", path, &error))?;
                 }
             }
@@ -62,14 +66,28 @@ mod enabled {
         Ok(roots)
     }
 
-    fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| unreadable(option, path, &error))?;
-        if certificates.is_empty() {
-            return Err(Error::config(option, format!("{} holds no certificate; accepts a PEM file", path.display())));
+    struct Files {
+        deadline: Instant,
+        patience: Duration,
+    }
+
+    impl Files {
+        fn certificates(&self, option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+            let bytes = self.read(option, path)?;
+            let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+                .collect::<Result<_, _>>()
+                .map_err(|error| unreadable(option, path, &error))?;
+            if certificates.is_empty() {
+                let problem = format!("{} holds no certificate; accepts a PEM file", path.display());
+                return Err(Error::config(option, problem));
+            }
+            Ok(certificates)
         }
-        Ok(certificates)
+
+        fn read(&self, option: &str, path: &Path) -> Result<Arc<[u8]>, Error> {
+            file::read(path, Size::Certificates, self.deadline, self.patience)
+                .map_err(|problem| Error::config(option, format!("{} {problem}; accepts a PEM file", path.display())))
+        }
     }
 
     fn unreadable(option: &str, path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -80,10 +98,12 @@ mod enabled {
 /// Without `tls`: a configuration that asks for it is refused before it gets here.
 #[cfg(not(feature = "tls"))]
 mod disabled {
+    use std::time::Duration;
+
     use crate::config::Tls;
     use crate::error::Error;
 
-    pub(in super::super) fn connector(_: &Tls) -> Result<std::convert::Infallible, Error> {
+    pub(in super::super) fn connector(_: &Tls, _: Duration) -> Result<std::convert::Infallible, Error> {
         Err(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"))
     }
 }

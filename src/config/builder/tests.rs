@@ -36,7 +36,7 @@ fn connection(builder: CacheHouseBuilder<impl Buildable>) -> Connection {
 }
 
 fn shown(password: &Password) -> String {
-    password.read().expect("it can be read").expose().to_owned()
+    password.read(Duration::from_secs(30)).expect("it can be read").expose().to_owned()
 }
 
 /// What `build()` says.

@@ -1,15 +1,15 @@
 //! From settings to a builder: the same transitions and setters that code would call.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::kind::Typed;
 use super::problems::Problem;
 use super::schema::{self, DEFAULT_ENDPOINT, TOPOLOGIES};
 use super::walk::Settings;
 use crate::codec::SharedCodec;
+use crate::config::file::{self, Size};
 use crate::config::state::{Connects, Decided, Loaded};
 use crate::config::{CacheHouseBuilder, Endpoint, NamespaceOptions, Reconnect, Tls};
 use crate::error::Error;
@@ -208,13 +208,15 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
     builder
 }
 
+/// How long a file may take to be opened, before it's known whether `connect_timeout` is right.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 fn tls(settings: &mut Settings) -> Option<Tls> {
     let path = |name: &str| format!("connection.tls.{name}");
     let mut file = |name: &str| {
         let Some(Typed::File(file)) = settings.value(&path(name)) else { return None };
-        if let Err(error) = File::open(&file) {
-            let problem =
-                Problem::new(path(name), format!("{file:?} can't be read: {error}"), settings.source(&path(name)));
+        if let Err(problem) = file::read(&file, Size::Nothing, Instant::now() + PATIENCE, PATIENCE) {
+            let problem = Problem::new(path(name), format!("{file:?} {problem}"), settings.source(&path(name)));
             settings.problems.push(problem);
         }
         Some(file)

@@ -20,7 +20,7 @@ fn connection(config: Config) -> Connection {
 
 pub(super) fn password_of(config: Config) -> String {
     let login = connection(config).login.expect("there is a login");
-    login.password.read().expect("it can be read").expose().to_owned()
+    login.password.read(Duration::from_secs(30)).expect("it can be read").expose().to_owned()
 }
 
 #[track_caller]
