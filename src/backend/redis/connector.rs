@@ -1,6 +1,7 @@
 //! From the settings to a connection: logging in, and finding out what kind of server it is.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,9 +13,12 @@ use fred::error::{Error as FredError, ErrorKind};
 use fred::prelude::ClientLike;
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, Server as FredServer, ServerConfig, TcpConfig};
 use fred::types::{ConnectHandle, RespVersion};
+use futures_util::future::Either;
+use tokio::time::{Instant, timeout_at};
 
 use super::link::{Ended, Lane, Link, Mode, Role, reply_reason};
 use super::mask::{self, Mask};
+use super::names::Names;
 use super::reply::{self, ErrorReply};
 use super::tls;
 use super::wire::Wire;
@@ -34,12 +38,14 @@ pub(super) struct Recipe {
     login: Option<Login>,
     /// Of the password that was asked for last.
     mask: Mask,
+    /// Also what is known of their addresses, from one attempt to the next.
+    names: Arc<Names>,
 }
 
 /// What it takes to connect to one node.
 pub(super) struct Connector {
     recipe: Arc<Recipe>,
-    server: ServerConfig,
+    address: Address,
     role: Role,
     probe_key: Bytes,
 }
@@ -77,7 +83,16 @@ impl Recipe {
             Expected::Cluster { .. } | Expected::Either => 0,
         };
         let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
-        Ok(Self { config, connection, lanes, connect_timeout, database, login, mask: Mask::default() })
+        Ok(Self {
+            config,
+            connection,
+            lanes,
+            connect_timeout,
+            database,
+            login,
+            mask: Mask::default(),
+            names: Arc::default(),
+        })
     }
 
     /// With the password as it is now.
@@ -94,51 +109,83 @@ impl Recipe {
 
 impl Connector {
     pub(super) fn new(recipe: &Arc<Recipe>, address: &Address, role: Role, probe_key: Bytes) -> Self {
-        let server = match address {
-            Address::Tcp { host, port } => ServerConfig::Centralized { server: FredServer::new(host.as_str(), *port) },
-            Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
-        };
-        Self { recipe: Arc::clone(recipe), server, role, probe_key }
+        Self { recipe: Arc::clone(recipe), address: address.clone(), role, probe_key }
     }
 
     /// One attempt; the reason carries no secret.
     pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
         let recipe = Arc::new(self.recipe.with_password().await?);
-        Self { recipe, server: self.server.clone(), role: self.role, probe_key: self.probe_key.clone() }.attempt().await
+        Self { recipe, address: self.address.clone(), role: self.role, probe_key: self.probe_key.clone() }
+            .attempt()
+            .await
     }
 
     async fn attempt(&self) -> Result<(Link, Ended), Reason> {
-        let all = async {
-            let (mut lanes, mut tasks) = (Vec::new(), Vec::new());
-            for _ in 0..self.recipe.lanes {
-                let (lane, task) = self.connect_lane().await?;
-                lanes.push(lane);
-                tasks.push(task);
+        let limit = self.recipe.connect_timeout;
+        let deadline = Instant::now() + limit;
+        let unreachable = |problem: String| Reason::new(ReasonKind::Unreachable, problem);
+        let late = || format!("no answer within connect_timeout = {limit:?}");
+        let connecting = match &self.address {
+            Address::Unix(path) => Either::Left(self.connect_to(ServerConfig::Unix { path: path.clone() })),
+            Address::Tcp { host, port } => {
+                let found = timeout_at(deadline, self.recipe.names.addresses(host, *port)).await;
+                let found = found.unwrap_or_else(|_| Err(late()));
+                let found = found.map_err(|problem| unreachable(format!("the host isn't resolved: {problem}")))?;
+                Either::Right(self.connect_to_any(host, found, deadline))
             }
-            let mode = self.detect(&lanes[0]).await?;
-            for lane in &mut lanes {
-                lane.identify().await;
-                if self.role == Role::Replica {
-                    lane.allow_reading().await.map_err(|error| self.reason(&error))?;
-                }
-            }
-            Ok((Link::new(lanes, mode, self.probe_key.clone()), Ended::new(tasks)))
         };
-        match tokio::time::timeout(self.recipe.connect_timeout, all).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Reason::new(
-                ReasonKind::Unreachable,
-                format!("no answer within connect_timeout = {:?}", self.recipe.connect_timeout),
-            )),
-        }
+        timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(unreachable(late())))
     }
 
-    async fn connect_lane(&self) -> Result<(Lane, ConnectHandle), Reason> {
+    /// To the first of the host's addresses that answers. One that never does takes all the time, and is the last at the next attempt.
+    async fn connect_to_any(
+        &self,
+        host: &str,
+        addresses: Vec<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<(Link, Ended), Reason> {
+        let mut last = Reason::new(ReasonKind::Unreachable, "the host has no address");
+        for address in addresses {
+            self.recipe.names.tries(host, address);
+            match self.connect_to(server_at(host, address)).await {
+                Ok(connected) => {
+                    self.recipe.names.worked(host, address);
+                    return Ok(connected);
+                }
+                Err(reason) => last = reason,
+            }
+            // fred's own timeout may be what ended it; and one that says what is wrong with it is the server.
+            if Instant::now() >= deadline || last.kind() != ReasonKind::Unreachable {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// With all lanes to one address: the order in which a server carries out commands is that of one server.
+    async fn connect_to(&self, server: ServerConfig) -> Result<(Link, Ended), Reason> {
+        let (mut lanes, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..self.recipe.lanes {
+            let (lane, task) = self.connect_lane(&server).await?;
+            lanes.push(lane);
+            tasks.push(task);
+        }
+        let mode = self.detect(&lanes[0]).await?;
+        for lane in &mut lanes {
+            lane.identify().await;
+            if self.role == Role::Replica {
+                lane.allow_reading().await.map_err(|error| self.reason(&error))?;
+            }
+        }
+        Ok((Link::new(lanes, mode, self.probe_key.clone()), Ended::new(tasks)))
+    }
+
+    async fn connect_lane(&self, server: &ServerConfig) -> Result<(Lane, ConnectHandle), Reason> {
         // Nothing listens to fred's events, and a thousand places for them cost 740 KiB a connection.
         let performance = PerformanceConfig { broadcast_channel_capacity: 1, ..PerformanceConfig::default() };
         let recipe = &*self.recipe;
         let config = Config {
-            server: self.server.clone(),
+            server: server.clone(),
             database: (self.role == Role::Standalone && recipe.database != 0).then_some(recipe.database),
             ..recipe.config.clone()
         };
@@ -226,8 +273,119 @@ impl Connector {
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The server at one address of a host, which is held to the host's name by TLS.
+fn server_at(host: &str, address: SocketAddr) -> ServerConfig {
+    let at = match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+        address => address.ip().to_string(),
+    };
+    #[cfg(feature = "tls")]
+    let server = FredServer::new_with_tls(at, address.port(), Some(host.to_owned()));
+    #[cfg(not(feature = "tls"))]
+    let (server, _) = (FredServer::new(at, address.port()), host);
+    ServerConfig::Centralized { server }
+}
+
 fn is_tls_trouble(detail: &str) -> bool {
     ["certificate", "handshake", "corrupt message", "invalidmessage", "alert", "tls"]
         .iter()
         .any(|word| detail.to_lowercase().contains(word))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::{CacheHouseBuilder, Topology};
+
+    /// Answers as a server that is empty.
+    fn serve(client: TcpStream) -> Option<()> {
+        let mut lines = BufReader::new(client.try_clone().ok()?).lines();
+        let mut client = client;
+        while let Some(Ok(line)) = lines.next() {
+            let rest = line.strip_prefix('*').map_or(0, |count| 2 * count.parse().unwrap_or(0));
+            let words: Vec<_> = lines.by_ref().take(rest).map_while(Result::ok).collect();
+            let command = words.get(1).map_or(line.as_str(), String::as_str);
+            let reply = match command.split(' ').next() {
+                Some("HELLO") => "%1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n",
+                Some("INFO") => "$0\r\n\r\n",
+                _ => "+OK\r\n",
+            };
+            client.write_all(reply.as_bytes()).ok()?;
+        }
+        Some(())
+    }
+
+    fn connector(name: &str, port: u16, limit: Duration, names: Names) -> Connector {
+        let builder = CacheHouseBuilder::new().standalone((name, port)).connect_timeout(limit);
+        let Topology::Server(settings) = builder.into_config().expect("it's right").topology else { unreachable!() };
+        let recipe = Recipe { names: Arc::new(names), ..Recipe::new(&settings).expect("it's right") };
+        Connector::new(&Arc::new(recipe), &settings.seeds[0].address, Role::Standalone, "probe".into())
+    }
+
+    fn local(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port))
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_all_hides_the_others_for_one_attempt_only() {
+        let server = TcpListener::bind(local(1, 0)).expect("there is a free port");
+        let port = server.local_addr().expect("it's bound").port();
+        let (_silent, _silent_too) = (TcpListener::bind(local(2, port)), TcpListener::bind(local(3, port)));
+        std::thread::spawn(move || server.incoming().flatten().filter_map(serve).count());
+        let resolve = |_: &str, port| Ok([2, 3, 1].map(|last| local(last, port)).to_vec());
+        let connector = connector("swallows.example", port, Duration::from_secs(1), Names::by(resolve));
+        let mut attempts = 0;
+        while let Err(reason) = connector.connect().await {
+            attempts += 1;
+            assert_eq!(reason.kind(), ReasonKind::Unreachable, "{reason}");
+            assert!(attempts < 10, "{attempts} attempts: {reason}");
+        }
+        assert!(attempts >= 2, "{attempts}");
+        // What worked comes first: the others would take all the time.
+        assert!(connector.connect().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_costs_no_attempt() {
+        let server = TcpListener::bind(local(1, 0)).expect("there is a free port");
+        let port = server.local_addr().expect("it's bound").port();
+        std::thread::spawn(move || server.incoming().flatten().filter_map(serve).count());
+        let resolve = |_: &str, port| Ok([4, 5, 1].map(|last| local(last, port)).to_vec());
+        let connector = connector("refuses.example", port, Duration::from_secs(20), Names::by(resolve));
+        if let Err(reason) = connector.connect().await {
+            panic!("{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_hangs_or_fails_is_told() {
+        let hang = |_: &str, _| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(Vec::new())
+        };
+        let told = async |name: &str, names| match connector(name, 1, Duration::from_millis(50), names).connect().await
+        {
+            Ok(_) => panic!("there is nothing"),
+            Err(reason) => reason.to_string(),
+        };
+        let hanging = told("hangs.example", Names::by(hang)).await;
+        assert!(hanging.contains("isn't resolved: no answer within connect_timeout = 50ms"), "{hanging}");
+        let failing = told("fails.example", Names::by(|_, _| Err(std::io::Error::other("no such name")))).await;
+        assert!(failing.ends_with("the host isn't resolved: no such name"), "{failing}");
+        let empty = told("empty.example", Names::by(|_, _| Ok(Vec::new()))).await;
+        assert!(empty.ends_with("the host has no address"), "{empty}");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_checks_the_name_and_not_the_address() {
+        let ServerConfig::Centralized { server } = server_at("cache.example", local(1, 7)) else { unreachable!() };
+        assert_eq!(
+            (&*server.host, server.port, server.tls_server_name.as_deref()),
+            ("127.0.0.1", 7, Some("cache.example"))
+        );
+    }
 }

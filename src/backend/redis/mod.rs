@@ -14,6 +14,7 @@ mod inspect;
 mod layout;
 mod link;
 mod mask;
+mod names;
 mod node;
 mod recent;
 mod reply;

@@ -9,7 +9,7 @@ use cache_house::{CacheHandle, CacheHouse, Health, ReasonKind, Reconnect};
 
 use super::call;
 use crate::support::cluster::clustered;
-use crate::support::fake::{Fake, healthy};
+use crate::support::fake::{Answer, Fake, healthy};
 use crate::support::{DEADLINE, alone, connect, logs, standalone, until_connected, wait_until};
 
 fn names_a_key(words: &[String]) -> bool {
@@ -25,12 +25,12 @@ fn cluster_of_one(answer: impl Fn() -> String + Send + Sync + 'static) -> Fake {
             _ if names_a_key(words) => answer(),
             "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n".to_owned(),
             "CLUSTER" if words[1] == "SLOTS" => {
-                let port: &String = own_port.get()?;
+                let port = own_port.get().map_or("0", String::as_str);
                 format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n")
             }
-            _ => return Some(healthy(words)),
+            _ => return healthy(words),
         };
-        Some(reply.into_bytes())
+        Answer::Reply(reply.into_bytes())
     });
     let (_, own) =
         node.endpoint().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).expect("a port");
@@ -46,9 +46,9 @@ fn redirecting_server(redirects: &Arc<AtomicBool>, greetings: &Arc<AtomicU32>) -
             greetings.fetch_add(1, Ordering::SeqCst);
         }
         if names_a_key(words) && redirects.load(Ordering::SeqCst) {
-            return Some(b"-MOVED 7 127.0.0.1:1\r\n".to_vec());
+            return Answer::Reply(b"-MOVED 7 127.0.0.1:1\r\n".to_vec());
         }
-        Some(healthy(words))
+        healthy(words)
     })
 }
 
