@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::super::slots::SlotSet;
+use super::super::slots::{SLOTS, slot_of};
 use super::Core;
 use super::cluster;
 use super::connector::Connector;
@@ -40,6 +41,9 @@ const REFRESH_GAP: Duration = Duration::from_millis(20);
 const MAP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a driver that panicked is left alone: a second time soon after would only be the same again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+/// So many new nodes are connected to at once, then as many more: a thousand together would keep all else from running.
+const AT_ONCE: usize = 32;
+const TURN: Duration = Duration::from_millis(10);
 
 pub(super) struct Discovery {
     core: Arc<Core>,
@@ -243,9 +247,10 @@ impl Nodes<'_> {
         let kept: HashMap<_, _> =
             before.nodes().into_iter().map(|node| ((node.address.clone(), node.role), node)).collect();
         let mut added = Vec::new();
-        let mut node = |address: &Address, role: Role, slots: Option<&SlotSet>| {
+        let is_kept = |address: &Address, role: Role| kept.contains_key(&(address.clone(), role));
+        let mut node = |address: &Address, role: Role, probe_key: Option<&Bytes>| {
             kept.get(&(address.clone(), role)).cloned().unwrap_or_else(|| {
-                let probe_key = self.core.probe_key_in(slots);
+                let probe_key = probe_key.cloned().unwrap_or_else(|| self.core.probe_key.clone().into());
                 let node = Arc::new(Node::new(address.clone(), role, probe_key, &self.core.shared));
                 added.push(Arc::clone(&node));
                 node
@@ -263,17 +268,24 @@ impl Nodes<'_> {
                     // Before anybody reads from the heirs.
                     self.core.invalidate_again(&map.failed_over(&ranges));
                 }
-                let mut primaries: HashMap<&Address, (SlotSet, Vec<&Address>)> = HashMap::new();
+                let mut primaries: HashMap<&Address, HashSet<&Address>> = HashMap::new();
                 for range in &ranges {
-                    let (slots, own) = primaries.entry(&range.primary).or_insert_with(|| (SlotSet::none(), Vec::new()));
-                    slots.insert_range(range.first..=range.last);
+                    let replicas = primaries.entry(&range.primary).or_default();
                     if self.core.expected == (Expected::Cluster { read_from_replicas: true }) {
-                        own.extend(range.replicas.iter().filter(|replica| !own.contains(replica)).collect::<Vec<_>>());
+                        replicas.extend(&range.replicas);
                     }
                 }
-                let shard = |(primary, (slots, replicas)): (_, (SlotSet, Vec<_>))| Shard {
-                    primary: node(primary, Role::Primary, Some(&slots)),
-                    replicas: replicas.into_iter().map(|replica| node(replica, Role::Replica, Some(&slots))).collect(),
+                let is_new = |(primary, replicas): &(&&Address, &HashSet<&Address>)| {
+                    !is_kept(primary, Role::Primary) || replicas.iter().any(|replica| !is_kept(replica, Role::Replica))
+                };
+                let new = primaries.iter().filter(is_new).map(|(primary, _)| *primary).collect();
+                let probe_keys = probe_keys(&self.core.probe_key, &ranges, &new);
+                let shard = |(primary, replicas): (&Address, HashSet<&Address>)| {
+                    let probe_key = probe_keys.get(primary);
+                    Shard {
+                        primary: node(primary, Role::Primary, probe_key),
+                        replicas: replicas.into_iter().map(|it| node(it, Role::Replica, probe_key)).collect(),
+                    }
                 };
                 let mut shards: Vec<_> = primaries.into_iter().map(shard).collect();
                 let parts = Parts::Shards(shards.iter().map(|shard| shard.primary.id).collect());
@@ -295,8 +307,8 @@ impl Nodes<'_> {
                 node.advance(Stage::Closing);
             }
         }
-        for node in added {
-            self.drive(&node, Duration::ZERO);
+        for (delay, nodes) in (0..).map(|turn| TURN * turn).zip(added.chunks(AT_ONCE)) {
+            nodes.iter().for_each(|node| self.drive(node, delay));
         }
         self.core.roster.expect(parts);
     }
@@ -321,7 +333,8 @@ async fn look(core: &Core) -> Found {
             // Nodes tell it also while the cluster is down, and calls go to none of them.
             if let Some(link) = node.standing()
                 && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, link.cluster_slots()).await
-                && let Some(ranges) = reply::cluster_slots(slots, &node.address).filter(|ranges| !ranges.is_empty())
+                && let Ok(ranges) = reply::cluster_slots(slots, &node.address)
+                && !ranges.is_empty()
             {
                 return Found::Cluster(ranges);
             }
@@ -351,10 +364,11 @@ async fn look(core: &Core) -> Found {
 }
 
 async fn ask_seed(core: &Core, seed: &Address) -> Found {
-    let (link, ended) = match Connector::new(&core.recipe, seed, Role::Any, core.probe_key_in(None)).connect().await {
-        Ok(connected) => connected,
-        Err(reason) => return Found::Nothing(reason),
-    };
+    let (link, ended) =
+        match Connector::new(&core.recipe, seed, Role::Any, core.probe_key.clone().into()).connect().await {
+            Ok(connected) => connected,
+            Err(reason) => return Found::Nothing(reason),
+        };
     let found = match (link.mode(), core.expected) {
         (Mode::Standalone, Expected::Cluster { .. }) => {
             let problem = "the server isn't a node of a cluster; configure `standalone` or `autodetect`";
@@ -363,11 +377,9 @@ async fn ask_seed(core: &Core, seed: &Address) -> Found {
         (Mode::Standalone, _) => Found::Standalone(seed.clone()),
         (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, link.cluster_slots()).await {
             Ok(Ok(Ok(slots))) => match reply::cluster_slots(slots, seed) {
-                Some(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
-                Some(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),
-                None => {
-                    Found::Nothing(Reason::new(ReasonKind::Unreachable, "the reply to CLUSTER SLOTS makes no sense"))
-                }
+                Ok(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
+                Ok(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),
+                Err(problem) => Found::Nothing(Reason::new(ReasonKind::Unreachable, problem)),
             },
             Ok(Ok(Err(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
             Ok(Err(_)) | Err(_) => {
@@ -378,6 +390,26 @@ async fn ask_seed(core: &Core, seed: &Address) -> Found {
     link.abort();
     ended.all().await;
     found
+}
+
+/// For each of these primaries a key to probe it and its replicas with: in one of its slots, so that a slot which nobody has isn't
+/// taken for a cluster that is down. All in one go, because each key that is tried fits some primary.
+fn probe_keys<'a>(base: &str, ranges: &'a [SlotRange], of: &HashSet<&'a Address>) -> HashMap<&'a Address, Bytes> {
+    let mut keys = HashMap::with_capacity(of.len());
+    let mut owners = vec![None; usize::from(SLOTS)];
+    for range in ranges.iter().filter(|range| of.contains(&range.primary)) {
+        owners[usize::from(range.first)..=usize::from(range.last)].fill(Some(&range.primary));
+    }
+    let mut numbers = 0..u32::from(SLOTS) * 16;
+    while keys.len() < of.len()
+        && let Some(number) = numbers.next()
+    {
+        let key = format!("{base}:{number}");
+        if let Some(owner) = owners[usize::from(slot_of(key.as_bytes()))] {
+            keys.entry(owner).or_insert_with(|| key.into());
+        }
+    }
+    keys
 }
 
 /// Carries on where the task ends before its time.
@@ -402,5 +434,25 @@ impl Drop for Guard {
             core.advance(Stage::Closed);
             core.roster.nothing_found(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_primary_is_probed_in_a_slot_of_its_own() {
+        let node = |number: u16| Address::Tcp { host: "node".into(), port: number };
+        let range =
+            |slot: u16| SlotRange { first: slot, last: slot, primary: node(slot % 1_000), replicas: Vec::new() };
+        let ranges: Vec<_> = (0..SLOTS).map(range).collect();
+        let new: Vec<_> = (0..500).map(node).collect();
+        let keys = probe_keys("p:n:probe", &ranges, &new.iter().collect());
+        assert_eq!(keys.len(), 500);
+        for (primary, key) in keys {
+            assert_eq!(*primary, node(slot_of(&key) % 1_000));
+        }
+        assert!(probe_keys("{p}:n:probe", &ranges, &[&node(1), &node(2)].into()).len() < 2, "a tag is one slot");
     }
 }

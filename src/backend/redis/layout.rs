@@ -63,7 +63,7 @@ impl Layout {
 impl Map {
     /// `shards` are all there are, with their slots as `ranges` tells by the address of their primary.
     pub(super) fn new(shards: Vec<Shard>, ranges: &[SlotRange]) -> Self {
-        // A cluster has a thousand nodes at most, says its specification.
+        // A map that names more primaries is refused.
         let numbered = (0..NOBODY).zip(&shards);
         let by_address: HashMap<_, _> =
             numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();

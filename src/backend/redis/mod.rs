@@ -46,7 +46,7 @@ use self::roster::Roster;
 use self::stage::{Stage, Stages};
 use self::wishes::Wishes;
 use super::journal::Journal;
-use super::slots::{SLOTS, SlotSet, slot_of};
+use super::slots::slot_of;
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
@@ -298,15 +298,6 @@ impl Core {
 
     async fn reached(&self, stage: Stage) {
         self.stages.reached(stage).await;
-    }
-
-    /// A key to probe a node with that has these slots: one of them, so that a slot which nobody has isn't taken for a
-    /// cluster that is down.
-    fn probe_key_in(&self, slots: Option<&SlotSet>) -> Bytes {
-        let plain = || Bytes::from(self.probe_key.clone());
-        let Some(slots) = slots.filter(|slots| !slots.is_empty()) else { return plain() };
-        let numbered = (0..u32::from(SLOTS) * 16).map(|number| Bytes::from(format!("{}:{number}", self.probe_key)));
-        numbered.into_iter().find(|key| slots.contains(slot_of(key))).unwrap_or_else(plain)
     }
 
     /// The node that a change of `key` goes to.

@@ -1,5 +1,7 @@
 //! Replies by their meaning, read from the reply's code: its first word.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{Resp3Frame as Frame, Value};
@@ -218,10 +220,45 @@ pub(super) struct SlotRange {
     pub(super) replicas: Vec<Address>,
 }
 
+/// Primaries that a map may name. A cluster has a thousand nodes at most, says its specification.
+const MOST_PRIMARIES: usize = 1_000;
+/// Replicas that it may name: three for each of so many primaries.
+const MOST_REPLICAS: usize = 3_000;
+
 /// The reply to CLUSTER SLOTS; `asked` is the node that gave it.
-pub(super) fn cluster_slots(frame: Frame, asked: &Address) -> Option<Vec<SlotRange>> {
-    let Frame::Array { data, .. } = frame else { return None };
-    data.into_iter().map(|range| slot_range(range, asked)).collect()
+///
+/// # Errors
+///
+/// What is wrong with it. Each node that it names takes memory and a connection, so their number is bounded.
+pub(super) fn cluster_slots(frame: Frame, asked: &Address) -> Result<Vec<SlotRange>, String> {
+    const NO_SENSE: &str = "the reply to CLUSTER SLOTS makes no sense";
+    let Frame::Array { data, .. } = frame else { return Err(NO_SENSE.into()) };
+    let mut ranges = Vec::with_capacity(data.len().min(usize::from(SLOTS)));
+    let (mut slots, mut primaries, mut replicas) = (0, HashSet::new(), HashSet::new());
+    for range in data {
+        let range = slot_range(range, asked).ok_or(NO_SENSE)?;
+        slots += usize::from(range.last).checked_sub(range.first.into()).ok_or(NO_SENSE)? + 1;
+        // More only where one is named twice.
+        if slots > usize::from(SLOTS) {
+            return Err(NO_SENSE.into());
+        }
+        if !primaries.contains(&range.primary) {
+            primaries.insert(range.primary.clone());
+        }
+        for replica in &range.replicas {
+            if !replicas.contains(replica) {
+                replicas.insert(replica.clone());
+            }
+        }
+        if primaries.len() > MOST_PRIMARIES {
+            return Err(format!("the cluster's map names more than {MOST_PRIMARIES} primaries"));
+        }
+        if replicas.len() > MOST_REPLICAS {
+            return Err(format!("the cluster's map names more than {MOST_REPLICAS} replicas"));
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
 }
 
 fn slot_range(frame: Frame, asked: &Address) -> Option<SlotRange> {

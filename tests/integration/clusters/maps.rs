@@ -1,0 +1,100 @@
+//! Maps that are large, or can't be right.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cache_house::{CacheHandle, CacheHouse, Health};
+
+use super::call;
+use crate::support::fake::{Fake, healthy};
+use crate::support::{DEADLINE, multi_thread, wait_until};
+
+/// A node of a cluster that gives this map.
+fn node_of(map: String) -> Fake {
+    Fake::answering(move |words| {
+        let reply = match words[0].to_ascii_uppercase().as_str() {
+            "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n",
+            "CLUSTER" if words[1] == "SLOTS" => &map,
+            _ => return Some(healthy(words)),
+        };
+        Some(reply.as_bytes().to_vec())
+    })
+}
+
+/// The reply to CLUSTER SLOTS: each range with the number of its primary, where nobody answers.
+fn map_of(ranges: &[(usize, usize, usize)]) -> String {
+    let mut map = format!("*{}\r\n", ranges.len());
+    for (first, last, primary) in ranges {
+        let host = format!("127.1.{}.{}", primary / 250, 1 + primary % 250);
+        map += &format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n${}\r\n{host}\r\n:1\r\n", host.len());
+    }
+    map
+}
+
+/// Each slot is a range of its own, and primaries take turns.
+fn scattered(primaries: usize) -> String {
+    map_of(&(0..16_384).map(|slot| (slot, slot, slot % primaries)).collect::<Vec<_>>())
+}
+
+fn handle(node: &Fake) -> CacheHandle {
+    CacheHouse::builder().cluster(node.endpoint().as_str()).build().expect("the builder is right")
+}
+
+#[track_caller]
+fn until_refused(map: String, words: &str) {
+    let node = node_of(map);
+    let cache = handle(&node);
+    wait_until(&format!("it's told that {words}"), DEADLINE, || match cache.health() {
+        Health::Degraded { reason, .. } => reason.to_string().contains(words),
+        _ => false,
+    });
+    assert_eq!(cache.cached(call(2), || 4), 4);
+}
+
+#[test]
+fn a_map_of_more_primaries_than_a_cluster_may_have_is_refused() {
+    until_refused(scattered(1_001), "more than 1000 primaries");
+}
+
+#[test]
+fn a_map_that_names_a_slot_twice_or_backwards_is_refused() {
+    until_refused(map_of(&[(0, 16_383, 0), (16_383, 16_383, 1)]), "makes no sense");
+    until_refused(map_of(&[(7, 6, 0)]), "makes no sense");
+    until_refused(map_of(&[(0, 16_384, 0)]), "makes no sense");
+}
+
+#[test]
+fn a_large_map_holds_no_worker_up_for_seconds() {
+    // What reading such a map takes here, and how busy the machine is.
+    let refused = longest_pause(scattered(1_001), "more than 1000 primaries");
+    let adopted = longest_pause(scattered(1_000), "refused");
+    assert!(adopted < 8 * refused.max(Duration::from_millis(250)), "{adopted:?}, where {refused:?} are for reading it");
+}
+
+/// For how long a task of the one worker that there is isn't run, while this map is looked at.
+fn longest_pause(map: String, until: &str) -> Duration {
+    let node = node_of(map);
+    let runtime = multi_thread(1);
+    let over = Arc::new(AtomicBool::new(false));
+    let ticking = {
+        let over = Arc::clone(&over);
+        runtime.spawn(async move {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !over.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            longest
+        })
+    };
+    let _entered = runtime.enter();
+    let cache = handle(&node);
+    wait_until(until, DEADLINE, || cache.health().to_string().contains(until));
+    // Some of what follows from it, too.
+    thread::sleep(Duration::from_secs(1));
+    over.store(true, Ordering::SeqCst);
+    runtime.block_on(ticking).expect("it ends")
+}
