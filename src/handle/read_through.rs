@@ -14,6 +14,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Answer, Timer};
 
 /// How a call goes on after the lookup that needs no waiting.
@@ -338,8 +339,14 @@ impl CacheHandle {
     }
 
     fn tell_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
-        let first = self.core.tiers.counters.encode_warning.first();
-        if first && (error.is_codec() || error.is_too_large()) {
+        let counters = &self.core.tiers.counters;
+        // What a server refuses may be all right in a moment; these won't.
+        let warning = match error {
+            _ if error.is_codec() => Some(&counters.encode_warning),
+            _ if error.is_too_large() => Some(&counters.too_large_warning),
+            _ => None,
+        };
+        if warning.is_some_and(Once::first) {
             tracing::warn!(target: "cache_house", call = %options.name(), %error, "the value isn't stored; told once");
         } else {
             tracing::debug!(target: "cache_house", call = %options.name(), %error, "the value isn't stored");

@@ -43,6 +43,7 @@ pub(crate) struct Counters {
     pub(crate) desyncs: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
+    pub(crate) too_large_warning: Once,
     pub(crate) decode_warning: Once,
 }
 

@@ -141,3 +141,24 @@ fn no_secret_value_or_argument_is_ever_logged() {
         assert!(lines.is_empty(), "{secret}: {lines:?}");
     }
 }
+
+#[test]
+fn each_reason_why_a_value_isnt_stored_is_warned_of_once_whatever_came_before() {
+    logs::capture();
+    let server = Server::start_with(&["--maxmemory-policy", "noeviction"]);
+    let cache = connect(standalone(server.endpoint()).max_value_bytes(100));
+    let warnings = |call: &str| logs::containing(call).iter().filter(|line| line.level == Level::WARN).count();
+    let unencodable = || {
+        let options = CacheOptions::new("warned-unencodable").encoder(|_: &i32| Err::<Vec<u8>, _>("no"));
+        options.decoder(|_: &[u8]| Err::<i32, _>("no"))
+    };
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    cache.cached(CacheOptions::new("warned-refused"), || 1);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!((cache.stats().failed_writes, warnings("warned-refused")), (1, 0));
+    for _ in 0..2 {
+        cache.cached(CacheOptions::new("warned-large"), || "x".repeat(100));
+        cache.cached(unencodable(), || 1);
+    }
+    assert_eq!((warnings("warned-large"), warnings("warned-unencodable")), (1, 1));
+}
