@@ -11,6 +11,7 @@ use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{ConnectHandle, Resp3Frame as Frame, Value};
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::batch::Batcher;
@@ -47,6 +48,8 @@ pub(super) struct Link {
     over: AtomicBool,
     /// Set once a reply was seen that answers another command.
     out_of_step: AtomicBool,
+    /// Whether the server was found to refuse all writes, when that was looked into last.
+    read_only: watch::Sender<bool>,
 }
 
 /// One connection of a link.
@@ -73,7 +76,7 @@ pub(super) struct Ended(Vec<ConnectHandle>);
 impl Link {
     pub(super) fn new(lanes: Vec<Lane>, mode: Mode, probe_key: Bytes) -> Self {
         let (over, out_of_step) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { lanes, mode, probe_key, over, out_of_step }
+        Self { lanes, mode, probe_key, over, out_of_step, read_only: watch::Sender::new(false) }
     }
 
     /// Sends a command that concerns `key`.
@@ -169,9 +172,10 @@ impl Link {
         // `XX` on a key that isn't there: nothing is set.
         let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
         for (command, args) in [("SET", set), ("UNLINK", vec![key()])] {
-            if let Err(reply) = self.lanes[0].send(command, args).await?
-                && let Some(reason) = self.trouble(&reply)
-            {
+            let refused = self.lanes[0].send(command, args).await?.err();
+            let is_read_only = refused.as_ref().is_some_and(ErrorReply::is_read_only);
+            self.read_only.send_if_modified(|known| std::mem::replace(known, is_read_only) != is_read_only);
+            if let Some(reason) = refused.as_ref().and_then(|reply| self.trouble(reply)) {
                 return Ok(Some(reason));
             }
         }
@@ -188,6 +192,17 @@ impl Link {
         let problem = "the server redirects as a node of a cluster does; configure `cluster` or `autodetect`";
         let redirects = self.mode == Mode::Standalone && reply.is_redirect();
         redirects.then(|| Reason::new(ReasonKind::WrongTopology, problem))
+    }
+
+    /// Whether the server refuses all writes, as far as is known.
+    pub(super) fn is_read_only(&self) -> bool {
+        *self.read_only.borrow()
+    }
+
+    /// Waits until the server is known to refuse all writes.
+    pub(super) async fn becomes_read_only(&self) {
+        // Fails only when the sender is gone, and that is borrowed here.
+        let _ = self.read_only.subscribe().wait_for(|read_only| *read_only).await;
     }
 
     /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on

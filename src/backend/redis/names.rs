@@ -37,6 +37,9 @@ impl Default for Names {
     }
 }
 
+/// The addresses of a host, or why there are none.
+type Resolved = Result<Vec<SocketAddr>, String>;
+
 impl Names {
     pub(super) fn by(resolve: Resolve) -> Self {
         Self { resolve, turns: Mutex::default() }
@@ -48,8 +51,7 @@ impl Names {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         // Of the process: handles that share a name share the thread that asks for it.
-        static RESOLVING: LazyLock<Arc<Apart<(String, u16), Result<Vec<SocketAddr>, String>>>> =
-            LazyLock::new(Arc::default);
+        static RESOLVING: LazyLock<Arc<Apart<(String, u16), Resolved>>> = LazyLock::new(Arc::default);
         let resolve = self.resolve;
         let begun = RESOLVING.begin((host.to_owned(), port), move |(host, port)| {
             resolve(host, *port).map_err(|error| error.to_string())

@@ -41,7 +41,7 @@ pub(crate) struct Node {
     /// Tells the driver that the circuit has been opened under it, and why.
     trip: Notify,
     trip_reason: Mutex<Option<Reason>>,
-    /// Tells the driver that a permission is missing, perhaps, or that replies are out of step.
+    /// Tells the driver that a permission is missing, perhaps, that the server takes no writes, or that replies are out of step.
     suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
@@ -236,6 +236,9 @@ impl Node {
             self.failed(1, Some(link), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
             return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
         }
+        if reply.is_read_only() && !link.is_read_only() {
+            self.suspect.notify_one();
+        }
         self.answered();
         Failed::Server(reply.into())
     }
@@ -287,7 +290,7 @@ impl Node {
         self.standing.store(link.cloned());
     }
 
-    /// Waits until a permission may be missing, or replies be out of step.
+    /// Waits until there is something to look into.
     pub(super) async fn suspected(&self) {
         self.suspect.notified().await;
     }

@@ -95,6 +95,11 @@ impl ErrorReply {
         matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
+    /// The server takes no writes, whatever the key: it's a replica, perhaps since a moment ago.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.code == "READONLY"
+    }
+
     pub(super) fn is_authentication(&self) -> bool {
         matches!(self.code.as_str(), "NOAUTH" | "WRONGPASS")
     }

@@ -3,6 +3,7 @@
 //! One task owns the node's connection and the sweeper of its deadlines. It ends when the node is told to close; it's owned by the
 //! [discovery](super::discovery), which begins it anew should it panic.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,10 +59,16 @@ impl Driver {
     async fn supervise(&self) {
         let mut backoff = Backoff::new(self.reconnect);
         let mut gone = self.gone.clone();
+        let mut heir = None;
         while self.node.stage() == Stage::Running {
-            let Some(attempt) = self.unless_closing(self.connector.connect()).await else { return };
-            match attempt {
-                Ok((link, mut ended)) => {
+            let connected = match heir.take() {
+                Some(connected) => Some(Ok(connected)),
+                None => self.unless_closing(self.connector.connect()).await,
+            };
+            match connected {
+                None => return,
+                Some(Err(reason)) => self.node.roster.down(self.node.id, reason),
+                Some(Ok((link, mut ended))) => {
                     let link = Arc::new(link);
                     let _ending = AbortOnDrop(&link);
                     self.node.stands(Some(&link));
@@ -69,7 +76,7 @@ impl Driver {
                     let settled = self.unless_closing(settling).await;
                     if settled == Some(true) {
                         let begin = Instant::now();
-                        self.unless_closing(self.serve(&link, &mut ended)).await;
+                        heir = self.unless_closing(self.serve(&link, &mut ended)).await.flatten();
                         if begin.elapsed() >= STABLE {
                             backoff.reset();
                         }
@@ -85,9 +92,14 @@ impl Driver {
                     let surplus = gone.len().saturating_sub(MAX_GONE);
                     gone.drain(..surplus);
                 }
-                Err(reason) => self.node.roster.down(self.node.id, reason),
             }
-            self.unless_closing(sleep(backoff.next_delay())).await;
+            if heir.is_none() {
+                self.unless_closing(sleep(backoff.next_delay())).await;
+            }
+        }
+        if let Some((link, ended)) = heir {
+            link.abort();
+            ended.all().await;
         }
     }
 
@@ -161,21 +173,22 @@ impl Driver {
         self.node.role == Role::Standalone
     }
 
-    /// Until the link is over.
-    async fn serve(&self, link: &Arc<Link>, ended: &mut Ended) {
+    /// Until the link is over; then perhaps with another that is to follow.
+    async fn serve(&self, link: &Arc<Link>, ended: &mut Ended) -> Option<(Link, Ended)> {
         let closed_again = Notify::new();
         tokio::select! {
             biased;
-            () = self.watch(link, ended, &closed_again) => {}
-            () = self.keep_replaying(link, &closed_again), if self.replays() => {}
+            heir = self.watch(link, ended, &closed_again) => heir,
+            () = self.keep_replaying(link, &closed_again), if self.replays() => None,
         }
     }
 
     /// Watches the connection until it's over.
-    async fn watch(&self, link: &Arc<Link>, ended: &mut Ended, closed_again: &Notify) {
+    async fn watch(&self, link: &Arc<Link>, ended: &mut Ended, closed_again: &Notify) -> Option<(Link, Ended)> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.tick().await;
+        let mut heir = pin!(self.heir(link));
         loop {
             let alive = tokio::select! {
                 biased;
@@ -187,13 +200,47 @@ impl Driver {
                 }
                 () = self.node.suspected() => self.still_permitted(link).await,
                 _ = heartbeat.tick() => self.beat(link, ended).await,
+                heir = &mut heir => {
+                    let problem = "the server takes no writes any more, and its address leads to one that does";
+                    self.node.give_up(Reason::new(ReasonKind::ConnectionLost, problem));
+                    return Some(heir);
+                }
             };
             if !alive || link.is_out_of_step() {
                 if link.is_out_of_step() {
                     self.node.give_up(Reason::new(ReasonKind::ConnectionLost, wire::out_of_step().details()));
                 }
                 self.node.lost();
-                return;
+                return None;
+            }
+        }
+    }
+
+    /// Once the server takes no writes any more: a link to one that does, as soon as its address leads there. A primary that was
+    /// demoted keeps its connections; meanwhile it's read from.
+    async fn heir(&self, link: &Arc<Link>) -> (Link, Ended) {
+        if self.node.role != Role::Standalone {
+            // In a cluster, redirects say who it is.
+            return std::future::pending().await;
+        }
+        loop {
+            link.becomes_read_only().await;
+            let mut backoff = Backoff::new(self.reconnect);
+            loop {
+                sleep(backoff.next_delay()).await;
+                let found = self.connector.connect().await.ok();
+                // It may be a primary again, and then the other link may lead to the same server.
+                let _ = timeout(self.patience(), link.check_permissions()).await;
+                if !link.is_read_only() {
+                    break;
+                }
+                let Some((other, ended)) = found else { continue };
+                let checked = timeout(self.patience(), other.check_permissions()).await;
+                if matches!(checked, Ok(Ok(None))) && !other.is_read_only() {
+                    return (other, ended);
+                }
+                other.abort();
+                ended.all().await;
             }
         }
     }

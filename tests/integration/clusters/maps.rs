@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cache_house::{CacheHandle, CacheHouse, Health};
 
 use super::call;
-use crate::support::fake::{Fake, healthy};
+use crate::support::fake::{Answer, Fake, healthy};
 use crate::support::{DEADLINE, multi_thread, wait_until};
 
 /// A node of a cluster that gives this map.
@@ -17,9 +17,9 @@ fn node_of(map: String) -> Fake {
         let reply = match words[0].to_ascii_uppercase().as_str() {
             "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n",
             "CLUSTER" if words[1] == "SLOTS" => &map,
-            _ => return Some(healthy(words)),
+            _ => return healthy(words),
         };
-        Some(reply.as_bytes().to_vec())
+        Answer::Reply(reply.as_bytes().to_vec())
     })
 }
 

@@ -1,5 +1,6 @@
 //! A server that is absent, dies, falls silent, and comes back.
 
+mod demotion;
 mod fallback;
 mod invalidation;
 mod journal;

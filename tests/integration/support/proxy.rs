@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
-    upstream: u16,
+    upstream: AtomicU16,
     mode: Mutex<(Mode, u64)>,
     ended: AtomicBool,
     standing: AtomicUsize,
@@ -57,7 +57,7 @@ const TICK: Duration = Duration::from_millis(2);
 impl Proxy {
     pub(crate) fn of(server: &Server) -> Self {
         let shared = Shared {
-            upstream: server.port(),
+            upstream: AtomicU16::new(server.port()),
             mode: Mutex::new((Mode::Pass, 0)),
             ended: AtomicBool::new(false),
             standing: AtomicUsize::new(0),
@@ -97,6 +97,11 @@ impl Proxy {
     /// Whether a connection is held up by [`Mode::HoldFrom`].
     pub(crate) fn holds(&self) -> bool {
         self.shared.marked.load(Ordering::SeqCst) > 0
+    }
+
+    /// New connections lead to this server; those that stand stay.
+    pub(crate) fn lead_to(&self, server: &Server) {
+        self.shared.upstream.store(server.port(), Ordering::SeqCst);
     }
 
     /// How many connections stand.
@@ -156,7 +161,8 @@ impl Shared {
         if mode == Mode::Refuse {
             return;
         }
-        let upstream = (mode != Mode::Mute).then(|| TcpStream::connect((Ipv4Addr::LOCALHOST, self.upstream)));
+        let upstream = (mode != Mode::Mute)
+            .then(|| TcpStream::connect((Ipv4Addr::LOCALHOST, self.upstream.load(Ordering::SeqCst))));
         let upstream = match upstream {
             Some(Ok(upstream)) => Some(upstream),
             // The server is down: so is the way to it.
