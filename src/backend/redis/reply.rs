@@ -50,7 +50,7 @@ impl ErrorReply {
         let (code, message) = text.split_once(' ').unwrap_or((text, ""));
         // By these it's decided what a reply means, so they stand as they are, whatever the password.
         if let Some(code) = KNOWN.into_iter().find(|known| *known == code) {
-            let is_address = matches!(code, "MOVED" | "ASK") && message.len() <= LONGEST_ADDRESS;
+            let is_address = matches!(code, "MOVED" | "ASK") && is_slot_and_address(message);
             let message = match message {
                 full if full.starts_with(TOO_MANY_CLIENTS) => TOO_MANY_CLIENTS.to_owned(),
                 address if is_address => address.to_owned(),
@@ -139,6 +139,16 @@ pub(super) fn readable(text: &str, mask: &Mask) -> String {
     let text = text.split(", with args").next().unwrap_or_default();
     let quoted = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
     one_line(&mask.masked(quoted.map_or(text, |(message, _)| message)))
+}
+
+/// Whether that's all there is to it, so that it may stand as it is.
+fn is_slot_and_address(text: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    text.len() <= LONGEST_ADDRESS
+        && text.split_once(' ').is_some_and(|(slot, address)| {
+            let (host, port) = address.rsplit_once(':').unwrap_or_default();
+            is_number(slot) && is_number(port) && host.bytes().all(|byte| byte.is_ascii_graphic())
+        })
 }
 
 fn is_code(word: &str) -> bool {
@@ -381,5 +391,21 @@ mod tests {
         let endless = parse(&format!("{} {}\r\nx", "A".repeat(3_000_000), "b".repeat(3_000_000)), "hunter2");
         assert!(endless.code.len() + endless.message.len() < 300);
         assert_eq!(parse("NOPERM a\nWARN b", "").message, "a\\nWARN b");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_redirect_is_told_as_any_other_text() {
+        for text in [
+            "MOVED a\nWARN b",
+            "MOVED 7 a\nWARN b:7",
+            "ASK 7 a\u{202e}b:7",
+            "MOVED 7 hunter2",
+            "ASK hunter2 a:7",
+            "MOVED 7 a:hunter2",
+        ] {
+            let reply = ErrorReply::parse(text, &Mask::of("hunter2"));
+            assert!(!reply.message.contains("hunter2") && reply.message.is_ascii(), "{reply:?}");
+            assert!(!reply.message.contains(char::is_control), "{reply:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod burst;
 mod busy;
 mod circuit;
 mod flapping;
+mod forged;
 mod garbage;
 mod large;
 mod rounds;
