@@ -14,6 +14,7 @@ pub(crate) enum Size {
     /// Far more than a server takes for a password.
     Password,
     /// All the authorities of a system have a quarter of it.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "certificates are of TLS alone"))]
     Certificates,
     /// Whether it can be opened is all that is asked.
     Nothing,

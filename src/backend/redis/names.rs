@@ -20,6 +20,9 @@ pub(super) struct Names {
 
 type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
+/// The addresses, or what is wrong.
+type Resolved = Result<Vec<SocketAddr>, String>;
+
 /// The addresses of one name, in the order in which they're tried.
 #[derive(Debug, Default)]
 struct Turns {
@@ -46,7 +49,7 @@ impl Names {
     }
 
     /// The addresses of the host, the one to be tried first in front. May wait for ever.
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Resolved {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
