@@ -209,13 +209,15 @@ impl<S> CacheHouseBuilder<S> {
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 impl<S> CacheHouseBuilder<S> {
-    /// The namespace of calls that name none: `main`. Any text of at least one character.
+    /// The namespace of calls that name none: `main`. Any text of at least one character; in keys, `:`, `%`, `{`, `}` and what isn't
+    /// printable ASCII are percent-escaped. So braces are no hash tag: a cluster spreads the keys of each namespace over all shards.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.common.namespace = namespace.into();
         self
     }
 
-    /// What every key begins with: `cachehouse`. Any text of at least one character.
+    /// What every key begins with: `cachehouse`. Any text of at least one character, escaped in keys as the
+    /// [namespace](Self::namespace) is.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.common.key_prefix = key_prefix.into();
         self

@@ -8,8 +8,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::error::Error;
 
 /// What can't stand for itself in a prefix or a namespace: `:` separates the parts of a key, `%`
-/// begins an escape, and what isn't printable ASCII (the library adds all that isn't ASCII).
-const ESCAPED: &AsciiSet = &CONTROLS.add(b':').add(b'%');
+/// begins an escape, braces would be a hash tag, by which a cluster keeps all keys of the scope in one slot, and what isn't
+/// printable ASCII (the library adds all that isn't ASCII).
+const ESCAPED: &AsciiSet = &CONTROLS.add(b':').add(b'%').add(b'{').add(b'}');
 
 /// An escaped `{prefix}:{namespace}:`; two different pairs never have the same text.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -102,6 +103,7 @@ mod tests {
         assert_eq!(text("a:b", "c"), "a%3Ab:c:");
         assert_eq!(text("a%3Ab", "c"), "a%253Ab:c:");
         assert_eq!(text("a\n\0", "é"), "a%0A%00:%C3%A9:");
+        assert_eq!(text("{a}", "b}{"), "%7Ba%7D:b%7D%7B:");
     }
 
     #[test]

@@ -40,9 +40,6 @@ impl Default for Names {
     }
 }
 
-/// The addresses of a host, or why there are none.
-type Resolved = Result<Vec<SocketAddr>, String>;
-
 impl Names {
     pub(super) fn by(resolve: Resolve) -> Self {
         Self { resolve, turns: Mutex::default() }

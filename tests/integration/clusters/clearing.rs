@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cache_house::{CacheHandle, CacheOptions};
+use cache_house::{CacheHandle, CacheOptions, KeyContext};
 
 use super::{shards, until_served};
 use crate::support::cluster::{Borrowed, clustered, connected_to};
@@ -77,12 +77,30 @@ fn what_could_not_be_reached_is_journalled_and_told_and_the_rest_is_gone() {
 }
 
 #[test]
+fn braces_in_prefix_and_namespace_do_not_keep_keys_on_one_shard() {
+    let cluster = Borrowed::get();
+    for (prefix, namespace) in [("cachehouse", "{users}"), ("{shop}", "users"), ("a{", "}b")] {
+        let builder = clustered(cluster.endpoint()).key_prefix(prefix);
+        let cache = builder.build().expect("the builder is right");
+        crate::support::until_connected(&cache);
+        fill(&cache, namespace, 300);
+        assert!(cluster.nodes.iter().all(|node| node.keys().len() > 50), "{prefix} {namespace}");
+        assert_eq!(cache.clear_namespace(namespace).expect("the cluster is there"), 300);
+        assert_eq!(cluster.keys().len(), 0);
+    }
+}
+
+#[test]
 fn keys_that_move_while_they_are_cleared_do_not_escape() {
     let cluster = Cluster::of(3, 0, &[]);
-    let cache = clustered(cluster.endpoint()).build().expect("the builder is right");
+    // All of one namespace in one slot, so that all of them move.
+    let namespace = "moving";
+    let tagged = move |cx: &KeyContext<'_>| {
+        let tag = if cx.namespace() == namespace { "{moving}" } else { "" };
+        cx.scoped(&format!("{tag}:{}", cx.args()[0]))
+    };
+    let cache = clustered(cluster.endpoint()).key_builder(tagged).build().expect("the builder is right");
     crate::support::until_connected(&cache);
-    // All in one slot, so that all of them move.
-    let namespace = "{moving}";
     let key = cache.key(&call(namespace, 0)).expect("it has a key");
     let slot = usize::try_from(cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", &key]).integer()).expect("it's a slot");
     for _ in 0..4 {
