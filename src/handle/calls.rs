@@ -1,10 +1,42 @@
-//! `cached` and its kin: the calls that cache the result of work.
+//! The handle that programs share, and the calls that cache the result of work.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use super::{CacheHandle, read_through};
+use super::{Core, read_through};
 use crate::codec::ValueCodec;
+use crate::key::Scope;
 use crate::options::CacheOptions;
+use crate::telemetry::metrics::Series;
+
+/// A cache, shared by all who call it.
+///
+/// Cheap to clone, and of one type whatever is behind it. When the last clone goes, the connections, tasks and threads
+/// go too; [`close`](Self::close) does it at a time of your choosing.
+///
+/// The `cached` calls return what the work returns: trouble with the cache is logged and counted, never returned, and never a
+/// panic. Any number of concurrent callers of one key run its work once.
+///
+/// ```
+/// use cache_house::{CacheHouse, opts};
+///
+/// # fn load_user(id: u64) -> String { format!("user {id}") }
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let cache = CacheHouse::builder().standalone("localhost:6379").build()?;
+/// let user: String = cache.cached_async(opts!("get_user", 7), || async { load_user(7) }).await;
+/// assert_eq!(user, "user 7");
+/// # Ok::<(), cache_house::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct CacheHandle {
+    pub(super) core: Arc<Core>,
+    /// Key prefix and namespace of calls that name none.
+    pub(super) scope: Scope,
+    /// What those calls are counted under.
+    pub(super) series: Series,
+}
 
 /// Calls that cache the result of work.
 impl CacheHandle {

@@ -1,4 +1,4 @@
-//! The handle that programs share, and its calls.
+//! What all clones of a handle share, and what is done with the handle itself.
 
 // First, so that the documentation begins with it.
 mod calls;
@@ -26,37 +26,9 @@ use crate::health::{Health, HealthBoard};
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
-use crate::telemetry::metrics::{Requests, Series};
+use crate::telemetry::metrics::Requests;
+pub use calls::CacheHandle;
 use coalescing::Flights;
-
-/// A cache, shared by all who call it.
-///
-/// Cheap to clone, and of one type whatever is behind it. When the last clone goes, the connections, tasks and threads
-/// go too; [`close`](Self::close) does it at a time of your choosing.
-///
-/// The `cached` calls return what the work returns: trouble with the cache is logged and counted, never returned, and never a
-/// panic. Any number of concurrent callers of one key run its work once.
-///
-/// ```
-/// use cache_house::{CacheHouse, opts};
-///
-/// # fn load_user(id: u64) -> String { format!("user {id}") }
-/// # tokio::runtime::Runtime::new()?.block_on(async {
-/// let cache = CacheHouse::builder().standalone("localhost:6379").build()?;
-/// let user: String = cache.cached_async(opts!("get_user", 7), || async { load_user(7) }).await;
-/// assert_eq!(user, "user 7");
-/// # Ok::<(), cache_house::Error>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct CacheHandle {
-    core: Arc<Core>,
-    /// Key prefix and namespace of calls that name none.
-    scope: Scope,
-    /// What those calls are counted under.
-    series: Series,
-}
 
 /// What all clones of a handle share.
 pub(crate) struct Core {
