@@ -194,10 +194,11 @@ impl Server for Redis {
 
     async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
         let node = self.core.reader(key)?;
-        let value = self.core.send_to(&node, key, "GET", vec![named(key)]);
         let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
-        // Sent back to back on one connection: one round trip.
-        let (value, life) = tokio::join!(value, life);
+        let value = self.core.send_to(&node, key, "GET", vec![named(key)]);
+        // Sent back to back on one connection: one round trip. The life first: if another client replaces the value in between, the new
+        // one gets what remained to the old one, and no old one lives on.
+        let (life, value) = tokio::join!(life, value);
         let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
             Ok(Some(value)) => value,
             Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {

@@ -1,12 +1,14 @@
 //! Memory serves while the server is away, and the server is used again when it's back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cache_house::ManualClock;
+use cache_house::{CacheHouse, ManualClock};
 
 use super::{call, persistent};
+use crate::support::fake::{Answer, Fake, healthy};
 use crate::support::{
     DEADLINE, Mode, Proxy, Server, connect, connected, multi_thread, standalone, until_connected, until_degraded,
     wait_until,
@@ -282,4 +284,45 @@ fn two_types_over_the_same_bytes_are_both_served_in_an_outage() {
     assert_eq!(cache.cached(call("f"), || "text".to_owned()), "text");
     assert_eq!(cache.get::<u64>(call("f")), None);
     assert_eq!(cache.stats().runs, 1);
+}
+
+#[test]
+fn a_copy_of_a_value_that_is_replaced_while_its_life_is_asked_for_does_not_get_the_life_of_its_successor() {
+    // Another client's write comes between the two questions of a read, whichever is the first.
+    let questions = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&questions);
+    let named =
+        CacheHouse::builder().memory().build().expect("it needs nothing").key(&call("f")).expect("it has a key");
+    let server = Fake::answering(move |words| {
+        let is_old = || asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let key = words.get(1).filter(|key| **key == named);
+        let reply = match (words[0].to_ascii_uppercase().as_str(), key) {
+            ("GET", Some(_)) => {
+                if is_old() {
+                    "$1\r\n1\r\n"
+                } else {
+                    "$1\r\n2\r\n"
+                }
+            }
+            ("PTTL", Some(_)) => {
+                if is_old() {
+                    ":1000\r\n"
+                } else {
+                    ":3600000\r\n"
+                }
+            }
+            _ => return healthy(words),
+        };
+        Answer::Reply(reply.as_bytes().to_vec())
+    });
+    let clock = ManualClock::new();
+    let cache = connect(standalone(server.endpoint()).clock(clock.clone()));
+    assert!(cache.get::<i32>(call("f")).is_some());
+    assert_eq!(questions.load(Ordering::SeqCst), 2);
+    drop(server);
+    until_degraded(&cache);
+    clock.advance(Duration::from_millis(900));
+    assert!(cache.contains(call("f")), "there is a copy");
+    clock.advance(Duration::from_millis(200));
+    assert_ne!(cache.get::<i32>(call("f")), Some(1), "what was replaced lives on");
 }
