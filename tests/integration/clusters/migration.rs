@@ -1,21 +1,19 @@
 //! Slots that move, and nodes that come and go.
 
-use cache_house::KeyContext;
+use std::time::Duration;
 
 use super::{Callers, call, shards, until_served, warm};
 use crate::support::cluster::connected_to;
-use crate::support::{Cluster, DEADLINE, Server, wait_until};
+use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, wait_until};
 
-/// The slot of all keys of [`one_slot`].
+/// Questions whose keys are in one slot, and the slot: of a namespace with a hash tag, all keys are.
 fn of_one_slot(cache: &cache_house::CacheHandle, cluster: &Cluster) -> usize {
     let key = cache.key(&call(0)).expect("it has a key");
     usize::try_from(cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", &key]).integer()).expect("it's a slot")
 }
 
-/// A handle whose key builder gives all keys one hash tag.
 fn one_slot(cluster: &Cluster) -> cache_house::CacheHandle {
-    let tagged = |cx: &KeyContext<'_>| cx.scoped(&format!("{{moving}}:{}", cx.args()[0]));
-    let builder = crate::support::cluster::clustered(cluster.endpoint()).key_builder(tagged);
+    let builder = crate::support::cluster::clustered(cluster.endpoint()).namespace("{moving}");
     // Whatever is computed again is seen: memory can't stand in.
     let cache = builder.fallback_to_memory(false).build().expect("the builder is right");
     crate::support::until_connected(&cache);
@@ -112,4 +110,67 @@ fn a_node_that_joins_and_gets_slots_is_used_and_one_that_leaves_is_closed() {
     wait_until("its connection is closed", DEADLINE, || {
         cluster.nodes[added].command(&["CLIENT", "LIST", "TYPE", "normal"]).text().lines().count() == 1
     });
+}
+
+#[test]
+fn a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it() {
+    const STALE: u64 = 77_777_777;
+    let cluster = Cluster::of(3, 0, &[]);
+    let proxies: Vec<_> = cluster.nodes.iter().map(Proxy::of).collect();
+    for (node, proxy) in cluster.nodes.iter().zip(&proxies) {
+        node.command(&["CONFIG", "SET", "cluster-announce-port", &proxy.port().to_string()]);
+    }
+    let knows_proxies = |node: &Server| {
+        let nodes = node.command(&["CLUSTER", "NODES"]).text();
+        proxies.iter().all(|proxy| nodes.contains(&format!(":{}@", proxy.port())))
+    };
+    wait_until("all nodes are known by their proxies", DEADLINE, || cluster.nodes.iter().all(knows_proxies));
+    let builder = crate::support::cluster::clustered(proxies[2].endpoint()).command_timeout(Duration::from_secs(15));
+    let cache = builder.build().expect("the builder is right");
+    until_served(&cache, 3, 3);
+
+    let slot_of = |n: u64| {
+        let key = cache.key(&call(n)).expect("it has a key");
+        usize::try_from(cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", &key]).integer()).expect("it's a slot")
+    };
+    let of_node = |node: usize| {
+        let (first, last) = cluster.share(node);
+        (0..).find(|n| (first..=last).contains(&slot_of(*n))).expect("there are many")
+    };
+    let move_to_second = |n: u64, from: usize| {
+        cluster.begin_move(slot_of(n), &cluster.nodes[from], &cluster.nodes[1]);
+        cluster.end_move(slot_of(n), &cluster.nodes[1]);
+    };
+    let (n, other) = (of_node(0), of_node(2));
+    std::thread::scope(|scope| {
+        let filling = scope.spawn(|| {
+            // The slot moves between the question and the store, which is held up on its way to where the slot was.
+            cache.cached(call(n), || {
+                move_to_second(n, 0);
+                proxies[0].set(Mode::HoldFrom(b"77777777"));
+                STALE
+            })
+        });
+        wait_until("the store is held up", DEADLINE, || proxies[0].holds());
+        // The handle hears of it from another node.
+        let told = || cluster.nodes[1].calls("cluster|slots") + cluster.nodes[2].calls("cluster|slots");
+        let before = told();
+        move_to_second(other, 2);
+        cache.contains(call(other));
+        wait_until("the handle has a new map", DEADLINE, || told() > before);
+        crate::support::current_thread().block_on(async {
+            let removal = tokio::time::timeout(Duration::from_millis(50), cache.remove_async(call(n)));
+            assert!(removal.await.is_err(), "it waits for the store");
+        });
+        wait_until("the journal is replayed", DEADLINE, || cluster.nodes[1].calls("unlink") > 0);
+        assert!(!filling.is_finished());
+        proxies[1].set(Mode::Delay(Duration::from_millis(50)));
+        proxies[0].set(Mode::Pass);
+        wait_until("the store has ended, and the journal is empty", DEADLINE, || {
+            assert_ne!(cache.get::<u64>(call(n)), Some(STALE), "what was removed is back");
+            filling.is_finished() && cache.stats().journal_length == 0
+        });
+    });
+    assert_eq!(cache.get::<u64>(call(n)), None);
+    assert!(!cluster.nodes[1].has(&cache.key(&call(n)).expect("it has a key")));
 }
