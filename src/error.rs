@@ -30,9 +30,10 @@ pub(crate) enum Kind {
         option: String,
         problem: String,
     },
-    /// A configuration that was loaded; a line for each problem.
+    /// A configuration that was loaded; a line for each problem, and how many more there are.
     Load {
         problems: Vec<String>,
+        more: usize,
     },
     /// The server can't be asked now.
     Unavailable {
@@ -71,8 +72,8 @@ impl Error {
     }
 
     /// All that is wrong with a configuration that was loaded.
-    pub(crate) fn load(problems: Vec<String>) -> Self {
-        Self::new(Kind::Load { problems })
+    pub(crate) fn load(problems: Vec<String>, more: usize) -> Self {
+        Self::new(Kind::Load { problems, more })
     }
 
     /// The option that it's about.
@@ -192,9 +193,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Config { option, problem } => write!(f, "{option}: {problem}"),
-            Kind::Load { problems } => match &problems[..] {
-                [one] => f.write_str(one),
-                all => write!(f, "{} problems in the configuration:\n{}", all.len(), all.join("\n")),
+            Kind::Load { problems, more } => match (&problems[..], more) {
+                ([one], 0) => f.write_str(one),
+                (all, 0) => write!(f, "{} problems in the configuration:\n{}", all.len(), all.join("\n")),
+                (all, more) => {
+                    let count = all.len().saturating_add(*more);
+                    write!(f, "{count} problems in the configuration:\n{}\nand {more} more", all.join("\n"))
+                }
             },
             Kind::Unavailable { reason } => {
                 write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")

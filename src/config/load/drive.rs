@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::kind::Typed;
-use super::problems::Problem;
+use super::problems::{Problem, Problems};
 use super::schema::{self, DEFAULT_ENDPOINT, TOPOLOGIES};
-use super::walk::Settings;
+use super::walk::{Found, Settings};
 use crate::codec::SharedCodec;
 use crate::config::file::{self, Size};
 use crate::config::state::{Connects, Decided, Loaded};
@@ -25,7 +25,9 @@ impl Sources {
         let Some(option) = error.option() else { return error };
         let path = path_of(option);
         let Some((_, source)) = self.0.iter().find(|(known, _)| *known == path) else { return error };
-        super::problems::into_error(&[translated(option, &error.problem(), path, source)])
+        let mut problems = Problems::default();
+        problems.push(translated(option, &error.problem(), path, source));
+        problems.into_error()
     }
 }
 
@@ -235,7 +237,29 @@ fn tls(settings: &mut Settings) -> Option<Tls> {
     if let (Some(cert), Some(key)) = (cert, key) {
         tls = tls.client_cert(cert, key);
     }
+    if let (Some(endpoint), Some(false)) = (over_tls(settings), settings.flag("connection.tls")) {
+        let own = settings.source("connection.tls");
+        if own == "default" {
+            // What is in effect is what the endpoint says.
+            let found = Found { value: Typed::Flag(true), source: endpoint };
+            settings.found.insert(["connection", "tls"].map(String::from).to_vec(), found);
+        } else {
+            let text = "is false, but an endpoint asks for TLS by `rediss://`; keep one";
+            settings.problems.push(Problem::new("connection.tls", text, own).and(endpoint));
+        }
+    }
     (settings.table("connection.tls").is_some() || settings.flag("connection.tls") == Some(true)).then_some(tls)
+}
+
+/// Where an endpoint was written that is reached by TLS.
+fn over_tls(settings: &Settings) -> Option<String> {
+    let is_over_tls = |path: &&str| match settings.value(path) {
+        Some(Typed::Endpoint(endpoint)) => endpoint.tls,
+        Some(Typed::Endpoints(nodes)) => nodes.iter().any(|node| node.tls),
+        _ => false,
+    };
+    let paths = ["standalone.endpoint", "cluster.nodes", "autodetect.endpoint", "autodetect.nodes"];
+    paths.into_iter().find(is_over_tls).map(|path| settings.source(path))
 }
 
 /// The one key that a table can't do without.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::file;
-use super::layer::{Node, Table, merge, nested};
-use super::problems::Problem;
+use super::layer::{self, Node, Table, merge, nested};
+use super::problems::{Problem, Problems};
 use super::schema::{self, Kind, VARIABLE_PREFIX};
 
 /// What the environment says.
@@ -16,7 +16,7 @@ pub(super) struct Environment {
     pub(super) config: Option<(OsString, String)>,
     /// `CACHEHOUSE_PROFILE`, and its name as it's set.
     pub(super) profile: Option<(String, String)>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Problems,
 }
 
 /// Where it is, of what is named by its variable.
@@ -24,6 +24,9 @@ pub(super) const SOURCE: &str = "environment";
 
 /// The variables that have a meaning of their own.
 pub(super) const SPECIAL: [&str; 2] = ["CACHEHOUSE_CONFIG", "CACHEHOUSE_PROFILE"];
+
+/// More than any key has. Each is a table in another, and what goes through them does so by recursion.
+const MOST_PARTS: usize = 16;
 
 impl Environment {
     pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
@@ -72,6 +75,12 @@ impl Environment {
             self.profile = Some((text, name));
             return;
         }
+        let parts = canonical[VARIABLE_PREFIX.len()..].split("__").count();
+        if parts > MOST_PARTS {
+            let start: String = name.chars().take(40).collect();
+            let text = format!("is no variable of cache-house: its name has {parts} parts, and none has more than 3");
+            return self.problems.push(Problem::new(format!("{start}…"), text, SOURCE));
+        }
         let path: Vec<String> = canonical[VARIABLE_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
         let node = match schema::key_at(&path) {
             Some(key) => literal(&key.kind, &text, &place),
@@ -89,7 +98,9 @@ impl Environment {
             },
             None => Node::Text(text),
         };
-        merge(&mut self.settings, nested(&path, node, &place));
+        let one = nested(&path, node, &place);
+        self.problems.extend(layer::tls_contradiction(&self.settings, &one));
+        merge(&mut self.settings, one);
     }
 }
 

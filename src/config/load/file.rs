@@ -70,7 +70,7 @@ pub(super) fn unreadable(error: &io::Error) -> String {
 /// The settings in the text of a file, unmerged.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Table, Problem> {
     match ImDocument::parse(text) {
-        Ok(document) => Ok(table(document.as_table(), &Lines { path, text })),
+        Ok(document) => Ok(table(document.as_table(), &Lines::of(path, text))),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let before = &text.as_bytes()[..at.min(text.len())];
@@ -119,17 +119,21 @@ fn is_part_of_a_key(name: &str) -> bool {
 /// Tells the line of a place in the text.
 struct Lines<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where the line breaks are.
+    breaks: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(path: &'a Path, text: &str) -> Self {
+        Self { path, breaks: text.match_indices('\n').map(|(at, _)| at).collect() }
+    }
+
     fn place(&self, at: Option<std::ops::Range<usize>>) -> String {
         let path = self.path.display();
-        let before = at.and_then(|at| self.text.as_bytes().get(..at.start));
-        before.map_or_else(
-            || path.to_string(),
-            |before| format!("{path}:{}", 1 + before.iter().filter(|byte| **byte == b'\n').count()),
-        )
+        match at {
+            Some(at) => format!("{path}:{}", 1 + self.breaks.partition_point(|line_break| *line_break < at.start)),
+            None => path.to_string(),
+        }
     }
 }
 
@@ -164,7 +168,7 @@ fn value_node(value: &Value, lines: &Lines<'_>) -> Node {
 
 /// A value in TOML that isn't of a file.
 pub(super) fn parse_value(text: &str, place: &str) -> Option<Node> {
-    let mut node = value_node(&text.trim().parse::<Value>().ok()?, &Lines { path: Path::new(""), text: "" });
+    let mut node = value_node(&text.trim().parse::<Value>().ok()?, &Lines::of(Path::new(""), ""));
     set_place(&mut node, place);
     Some(node)
 }

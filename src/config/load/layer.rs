@@ -8,6 +8,7 @@ use std::sync::Arc;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
+use super::problems::Problem;
 use super::schema::{self, Kind};
 use crate::config::Endpoint;
 
@@ -226,13 +227,48 @@ fn is_no_endpoint(text: &str) -> bool {
     text.parse::<Endpoint>().is_err()
 }
 
-/// The keys of `over` in place of those of `under`, table by table.
-pub(super) fn merge(under: &mut Table, over: Table) {
+/// The keys of `over` in place of those of `under`, table by table; [`keep_tls_table`] holds.
+pub(super) fn merge(under: &mut Table, mut over: Table) {
+    keep_tls_table(under, &mut over);
+    lay(under, over);
+}
+
+/// `connection.tls` is a flag or a table: `true` over a table asks for what the table sets up, so it doesn't replace the table.
+pub(super) fn keep_tls_table(under: &Table, over: &mut Table) {
+    if let (Some(Entry { node: Node::Table(_), .. }), Some(Entry { node: Node::Flag(true), .. })) =
+        (tls(under), tls(over))
+        && let Some(Entry { node: Node::Table(connection), .. }) = over.get_mut(TLS[0])
+    {
+        connection.remove(TLS[1]);
+    }
+}
+
+/// What is wrong if one source has `connection.tls` as `false` and another as a table: which of them was meant isn't known.
+pub(super) fn tls_contradiction(one: &Table, two: &Table) -> Option<Problem> {
+    let (one, two) = (tls(one)?, tls(two)?);
+    matches!((&one.node, &two.node), (Node::Table(_), Node::Flag(false)) | (Node::Flag(false), Node::Table(_))).then(
+        || {
+            let text = "is false in one place and in the other a table, which turns TLS on; keep one";
+            Problem::new(TLS.join("."), text, &one.place).and(&two.place)
+        },
+    )
+}
+
+const TLS: [&str; 2] = ["connection", "tls"];
+
+fn tls(table: &Table) -> Option<&Entry> {
+    match &table.get(TLS[0])?.node {
+        Node::Table(connection) => connection.get(TLS[1]),
+        _ => None,
+    }
+}
+
+fn lay(under: &mut Table, over: Table) {
     for (name, entry) in over {
         match (under.get_mut(&name), entry) {
             (Some(Entry { node: Node::Table(under), place }), Entry { node: Node::Table(over), place: newer }) => {
                 *place = newer;
-                merge(under, over);
+                lay(under, over);
             }
             (_, entry) => {
                 under.insert(name, entry);

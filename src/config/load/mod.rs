@@ -18,6 +18,7 @@ use figment::{Figment, Provider};
 use super::{CacheHouseBuilder, Loaded};
 use crate::error::Error;
 pub(crate) use drive::Sources;
+use problems::Problems;
 use stack::Stack;
 use walk::Settings;
 
@@ -83,7 +84,7 @@ impl Config {
     /// As [`load`](Self::load). A provider's name takes the place of file and line.
     pub fn from_provider(provider: impl Provider) -> Result<Self, Error> {
         let figment = stack::defaults().merge(provider);
-        Self::of(Stack { figment, problems: Vec::new(), profile: None, is_incomplete: false })
+        Self::of(Stack { figment, problems: Problems::default(), profile: None, is_incomplete: false })
     }
 
     /// The layers of [`load`](Self::load), to be extended with one's own and handed to
@@ -135,14 +136,14 @@ impl Config {
 
     fn of(stack: Stack) -> Result<Self, Error> {
         let mut settings = Settings::of(&stack.figment);
-        settings.problems.splice(0..0, stack.problems);
+        settings.problems = stack.problems.and(settings.problems);
         // Of settings that aren't all there it can't be said what is missing.
         let builder = if stack.is_incomplete { None } else { drive::drive(&mut settings) };
         match builder {
             Some(builder) if settings.problems.is_empty() => {
                 Ok(Self { builder, settings: in_effect(&settings), profile: stack.profile })
             }
-            _ => Err(problems::into_error(&settings.problems)),
+            _ => Err(settings.problems.into_error()),
         }
     }
 }

@@ -7,14 +7,14 @@ use figment::{Figment, Profile};
 
 use super::environment::{self, Environment};
 use super::file::{self, Which};
-use super::layer::{Broken, Layer, Table, merge, nested};
-use super::problems::Problem;
+use super::layer::{self, Broken, Layer, Table, merge, nested};
+use super::problems::{Problem, Problems};
 use super::schema;
 
 /// The layers, and what was wrong with them as such.
 pub(super) struct Stack {
     pub(super) figment: Figment,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Problems,
     /// Which of the file's profiles is in effect, and which aren't, in words; `None` where it has none.
     pub(super) profile: Option<String>,
     /// A layer is missing, so that what seems to be missing may have been in it.
@@ -34,7 +34,7 @@ impl Stack {
             (None, Some((path, by))) => Which::Named(path.into(), Some(by)),
             (None, None) => Which::Default(default),
         };
-        let mut this = Self { figment: defaults(), problems: Vec::new(), profile: None, is_incomplete: false };
+        let mut this = Self { figment: defaults(), problems: Problems::default(), profile: None, is_incomplete: false };
         let selected = environment.profile.as_ref().map(|(name, _)| name.as_str());
         let (settings, profiles) = this.read_file(&which, selected);
         let (Which::Default(path) | Which::Named(path, _)) = which;
@@ -53,14 +53,17 @@ impl Stack {
             this.figment = this.figment.select(Profile::new(name));
         }
         this.profile = told_profile(environment.profile.as_ref(), &profiles);
-        let (file, variables) = (Layer::file(path, settings), Layer::environment(environment.settings));
+        let mut variables = environment.settings;
+        this.problems.extend(layer::tls_contradiction(&settings, &variables));
+        layer::keep_tls_table(&settings, &mut variables);
+        let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
         let password = ["connection", "password"];
         if let (Some(one), Some(two)) = (file.place(&password), variables.place(&password)) {
             let text = "is given twice, in the file and in the environment; keep one";
             this.problems.push(Problem::new(password.join("."), text, one).and(two));
         }
         this.figment = this.figment.merge(file).merge(variables);
-        this.problems.extend(environment.problems);
+        this.problems = this.problems.and(environment.problems);
         this
     }
 
@@ -69,7 +72,7 @@ impl Stack {
         if self.problems.is_empty() {
             return self.figment;
         }
-        self.figment.merge(Broken(self.problems.iter().map(Problem::to_string).collect()))
+        self.figment.merge(Broken(self.problems.lines()))
     }
 
     fn read_file(&mut self, which: &Which, selected: Option<&str>) -> (Table, Vec<String>) {

@@ -9,7 +9,7 @@ use figment::{Figment, Profile, Source};
 use super::environment::{self, SPECIAL};
 use super::kind::{Seen, Typed};
 use super::layer::{self, Sealed};
-use super::problems::{Problem, nearest};
+use super::problems::{Problem, Problems, nearest};
 use super::schema::{self, Key, VARIABLE_PREFIX};
 
 /// A value, and where it was written.
@@ -28,7 +28,7 @@ pub(super) struct Settings {
     given: BTreeSet<Vec<String>>,
     /// Where each table was written; of the tables that may decide the topology, those that were.
     pub(super) tables: BTreeMap<Vec<String>, String>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Problems,
 }
 
 impl Settings {
@@ -93,6 +93,10 @@ impl Settings {
 
     /// Its value isn't shown, whatever it is: it may be a secret under a misspelt name.
     fn unknown(&mut self, path: &[String], value: &Value, origin: Origin) {
+        if self.problems.is_full() {
+            // Looking for the nearest key takes time.
+            return self.problems.count();
+        }
         if schema::is_table(path) {
             let keys = schema::KEYS.iter().filter_map(|key| key.path.strip_prefix(&format!("{}.", path.join("."))));
             let mut keys: Vec<_> =

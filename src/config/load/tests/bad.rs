@@ -473,3 +473,40 @@ fn what_is_wrong_with_the_layers_is_told_where_they_are_extended() {
     CACHEHOUSE_EXPIRE: is set twice, since the case of letters doesn't count; keep one (variable CACHEHOUSE_EXPIRE, variable cachehouse_expire)
 "#);
 }
+
+told!(
+    tls_off_beside_an_endpoint_over_tls,
+    file("[connection]\ntls = false\n[cluster]\nnodes = [\"a\", \"rediss://b\"]"),
+    @"connection.tls: is false, but an endpoint asks for TLS by `rediss://`; keep one (cachehouse.toml:2, cachehouse.toml:4)"
+);
+
+#[test]
+fn a_file_of_many_bad_keys_names_the_first_and_counts_the_rest() {
+    let took = |count: u32| {
+        let text: String = (0..count).map(|n| format!("bad{n} = 1\n")).collect();
+        let start = std::time::Instant::now();
+        let told = file(&text);
+        let took = start.elapsed();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 52, "{told}");
+        assert_eq!(lines[0], format!("{count} problems in the configuration:"));
+        assert!(lines[1].starts_with("bad0: is no key") && lines[1].ends_with("(cachehouse.toml:1)"), "{told}");
+        assert_eq!(lines[51], format!("and {} more", count - 50));
+        took
+    };
+    let (few, many) = (took(1_000), took(30_000));
+    assert!(many < few * 110, "{few:?} for 1,000, {many:?} for 30,000");
+}
+
+#[test]
+fn nesting_without_an_end_is_an_error_wherever_it_is() {
+    for text in [
+        format!("{} = 1", vec!["a"; 20_000].join(".")),
+        format!("[{}]", vec!["a"; 20_000].join(".")),
+        format!("connection = {}1{}", "{a=".repeat(20_000), "}".repeat(20_000)),
+        format!("connection = {{ {} = 1 }}", vec!["a"; 20_000].join(".")),
+        format!("cluster.nodes = {}{}", "[".repeat(20_000), "]".repeat(20_000)),
+    ] {
+        assert!(file(&text).len() < 1_000);
+    }
+}

@@ -177,3 +177,37 @@ fn a_variable_that_is_not_utf_8() {
     let stack = Stack::new([("CACHEHOUSE_CONNECTION__PASSWORD".into(), bytes)], None, "/no/such/file".into());
     insta::assert_snapshot!(Place::new().told(Config::of(stack)), @"CACHEHOUSE_CONNECTION__PASSWORD: isn't UTF-8 (it isn't shown); accepts UTF-8 (environment)");
 }
+
+#[test]
+fn a_variable_of_many_parts_is_no_variable() {
+    for parts in [17, 20_000] {
+        let name = format!("CACHEHOUSE_{}", vec!["A"; parts].join("__"));
+        let told = variables(&[(&name, "x")]);
+        assert!(told.starts_with("CACHEHOUSE_A__A__A"), "{told}");
+        let expected = format!(
+            "…: is no variable of cache-house: its name has {parts} parts, and none has more than 3 (environment)"
+        );
+        assert!(told.ends_with(&expected) && told.len() < 200, "{told}");
+    }
+    let deep = format!("{}1{}", "{a=".repeat(20_000), "}".repeat(20_000));
+    assert!(variables(&[("CACHEHOUSE_CONNECTION", &deep)]).len() < 1_000);
+}
+
+#[test]
+fn many_bad_variables_are_told_by_the_first() {
+    let names: Vec<String> = (0..2_000).map(|n| format!("CACHEHOUSE_BAD{n}")).collect();
+    let told = variables(&names.iter().map(|name| (name.as_str(), "x")).collect::<Vec<_>>());
+    assert!(told.starts_with("2000 problems") && told.ends_with("and 1950 more"), "{told}");
+}
+
+#[test]
+fn tls_off_beside_a_table_is_an_error_that_names_both() {
+    let place = Place::new().with(DEFAULT_FILE, "[connection.tls]\nca_file = \"ca.pem\"");
+    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS", "false")])), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (cachehouse.toml:1, variable CACHEHOUSE_CONNECTION__TLS)");
+    let place = Place::new().with(DEFAULT_FILE, "[connection]\ntls = false");
+    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "/dev/null")])), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (cachehouse.toml:2, variable CACHEHOUSE_CONNECTION__TLS__CA_FILE)");
+    let both = [("CACHEHOUSE_CONNECTION__TLS", "false"), ("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "/dev/null")];
+    insta::assert_snapshot!(variables(&both), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (variable CACHEHOUSE_CONNECTION__TLS, variable CACHEHOUSE_CONNECTION__TLS__CA_FILE)");
+    let place = Place::new().with(DEFAULT_FILE, "[standalone]\nendpoint = \"rediss://app:hunter2@h\"");
+    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS", "false")])), @"connection.tls: is false, but an endpoint asks for TLS by `rediss://`; keep one (variable CACHEHOUSE_CONNECTION__TLS, cachehouse.toml:2)");
+}

@@ -142,7 +142,52 @@ fn tls_is_a_flag_or_a_table() {
     assert_eq!(tls(files, &[]), Some(all));
     let variable = [("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "FOLDER/ca.pem")];
     assert_eq!(tls("connection.tls = true", &variable), Some(Tls::default().ca_file(place.path("ca.pem"))));
-    assert_eq!(tls(files, &[("CACHEHOUSE_CONNECTION__TLS", "false")]), None);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_as_true_keeps_the_table_that_it_is_laid_over() {
+    use crate::config::Tls;
+    let place = Place::new().with("ca.pem", "").with("cert.pem", "").with("key.pem", "");
+    let all = Tls::default().ca_file(place.path("ca.pem")).client_cert(place.path("cert.pem"), place.path("key.pem"));
+    let files = "ca_file = \"ca.pem\"\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"";
+    let on = ("CACHEHOUSE_CONNECTION__TLS", "true");
+    for (text, variables) in [
+        (format!("[connection.tls]\n{files}"), vec![on]),
+        (format!("[connection.tls]\n{files}"), vec![("CACHEHOUSE_CONNECTION", "{ tls = true }")]),
+        (format!("[connection.tls]\n{files}\n[production.connection]\ntls = true"), vec![]),
+        (
+            "[connection.tls]\nca_file = \"other.pem\"".to_owned(),
+            vec![
+                on,
+                ("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "FOLDER/ca.pem"),
+                ("CACHEHOUSE_CONNECTION__TLS__CERT_FILE", "FOLDER/cert.pem"),
+                ("CACHEHOUSE_CONNECTION__TLS__KEY_FILE", "FOLDER/key.pem"),
+            ],
+        ),
+    ] {
+        std::fs::write(place.path(DEFAULT_FILE), &text).expect("it can be written");
+        let profile = text.contains("production").then_some(("CACHEHOUSE_PROFILE", "production"));
+        let variables: Vec<_> = variables.into_iter().chain(profile).collect();
+        let config = place.load(&variables).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(connection(config).tls.as_ref(), Some(&all), "{text} {variables:?}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_profile_turns_tls_off() {
+    let text = "[connection.tls]\nca_file = \"ca.pem\"\n[development.connection]\ntls = false";
+    assert_eq!(connection(load(text, &[("CACHEHOUSE_PROFILE", "development")])).tls, None);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_by_the_endpoint_is_shown() {
+    let config = load("[standalone]\nendpoint = \"rediss://h\"", &[]);
+    let setting = config.settings().iter().find(|setting| setting.key() == "connection.tls").expect("it's shown");
+    assert_eq!(setting.value(), "true");
+    assert!(setting.source().ends_with("cachehouse.toml:2"), "{setting:?}");
 }
 
 #[test]
