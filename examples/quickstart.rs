@@ -1,10 +1,10 @@
 //! Counts the words of every text file under a folder, twice: the first pass does the work, the second finds it cached.
 //!
 //! ```sh
-//! cargo run --release --example quickstart [PATH]
+//! cargo run --release --example quickstart [PATH [ENDPOINT]]
 //! ```
 //!
-//! With a Redis or Valkey on localhost:6379 the counts outlive the program: run it again and it starts warm. Without
+//! With a Redis or Valkey at the endpoint, localhost:6379 where none is named, the counts outlive the program: run it again and it starts warm. Without
 //! one they are cached in memory.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
@@ -54,12 +54,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (mut sources, mut unreadable) = (Vec::new(), 0);
     find(&root, &mut sources, &mut unreadable);
 
-    let cache = builder().build()?;
+    let endpoint = env::args().nth(2).unwrap_or_else(|| "localhost:6379".into());
+    let cache = builder(&endpoint).build()?;
     match cache.ready(Duration::from_millis(500)).await {
         Health::Connected { .. } => {
-            println!("Redis on localhost:6379: what is counted now is still there for the next run")
+            println!("Redis on {endpoint}: what is counted now is still there for the next run")
         }
-        _ => println!("no Redis on localhost:6379: caching in memory"),
+        _ => println!("no Redis on {endpoint}: caching in memory"),
     }
     let here = env::current_dir()?;
     let shown = root.strip_prefix(here).ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(&root);
@@ -90,8 +91,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn builder() -> CacheHouseBuilder<Standalone> {
-    CacheHouse::builder().namespace("quickstart").expire(Duration::from_secs(600)).standalone("localhost:6379")
+fn builder(endpoint: &str) -> CacheHouseBuilder<Standalone> {
+    CacheHouse::builder().namespace("quickstart").expire(Duration::from_secs(600)).standalone(endpoint)
 }
 
 /// Goes over all files, and prints what the cache did meanwhile; how many counts came from the server.

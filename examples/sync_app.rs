@@ -1,15 +1,15 @@
 //! A program without async: threads that share work, direct use of the cache, and what the cache tells of itself.
 //!
 //! ```sh
-//! cargo run --release --example sync_app
+//! cargo run --release --example sync_app [ENDPOINT]
 //! ```
 //!
-//! It works alike with a Redis or Valkey on localhost:6379 and without one.
+//! It works alike with a Redis or Valkey at the endpoint, localhost:6379 where none is named, and without one.
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
 use std::fmt::Debug;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use cache_house::{CacheHouse, Error, opts};
 
@@ -18,7 +18,8 @@ const LIMITS: [u64; 4] = [50_000, 100_000, 200_000, 400_000];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Built outside any runtime, the handle brings its own I/O thread.
-    let cache = CacheHouse::builder().namespace("sync_app").standalone("localhost:6379").build()?;
+    let endpoint = env::args().nth(1).unwrap_or_else(|| "localhost:6379".into());
+    let cache = CacheHouse::builder().namespace("sync_app").standalone(endpoint).build()?;
     println!("the cache is {}", cache.ready_blocking(Duration::from_millis(500)));
 
     println!("\n{THREADS} threads ask for the same {} counts of primes", LIMITS.len());

@@ -52,7 +52,21 @@ fail() {
 has() { command -v "$1" >/dev/null 2>&1; }
 port_is_free() { ! (exec 3<>"/dev/tcp/localhost/$1") 2>/dev/null; }
 ports_are_free() {
+    local port
     for port in "$@"; do port_is_free "$port" || return 1; done
+}
+# Prints $1 free ports from port $2 on, each of which has its cluster bus port, 10000 above it, free too. They stay below the
+# ports that systems give to clients.
+free_ports() {
+    local found=() port
+    for ((port = $2; port < 22768; port++)); do
+        if ports_are_free "$port" $((port + 10000)); then found+=("$port"); fi
+        if [ ${#found[@]} = "$1" ]; then
+            echo "${found[*]}"
+            return
+        fi
+    done
+    return 1
 }
 
 as_root() {
@@ -213,34 +227,40 @@ service_pid=""
 [ "$status" = 0 ] || fail "the service ended with $status, not with 0, when it was told to stop"
 grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good order"
 
-if port_is_free 6379; then
-    heading "Examples without a server"
+if port=$(free_ports 1 6379); then
+    server="localhost:$port"
+    # For the examples that load a configuration.
+    export CACHEHOUSE_AUTODETECT__ENDPOINT="$server" CACHEHOUSE_AUTODETECT__NODES="[\"127.0.0.1:$port\"]"
+    sources="$PWD/src"
+
+    heading "Examples without a server, on port $port"
     mistake "the server can't be used"
     example "user 7, after 1 runs" from_file
-    example "no Redis on localhost:6379: caching in memory" quickstart
-    example "all agree: true" sync_app
-    example "no cluster there: memory serves" cluster localhost:6379 --seconds 1
-    example "memory serves" autodetect --seconds 1
+    example "no Redis on $server: caching in memory" quickstart "$sources" "$server"
+    example "all agree: true" sync_app "$server"
+    example "no cluster there: memory serves" cluster "$server" --seconds 1
+    example "memory serves" autodetect "$server" --seconds 1
 
     heading "Examples with a server of their own"
-    start_redis 6379
-    example "Redis on localhost:6379" quickstart
+    start_redis "$port"
+    example "Redis on $server" quickstart "$sources" "$server"
     if grep -q "starts warm" "$scratch/output"; then fail "the first run can't start warm on an empty server"; fi
-    example "starts warm" quickstart
-    example "connected to a standalone server" sync_app
-    example "connected to a standalone server" autodetect --seconds 1
+    example "starts warm" quickstart "$sources" "$server"
+    example "connected to a standalone server" sync_app "$server"
+    example "connected to a standalone server" autodetect "$server" --seconds 1
     example "connected to a standalone server" from_file
     example "insert, get, remove: fine" config_check
     example "all is well" config_check examples/cachehouse.toml
     CACHEHOUSE_CONNECTION__USERNAME=nobody CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"
     if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
     stop_redis
+    unset CACHEHOUSE_AUTODETECT__ENDPOINT CACHEHOUSE_AUTODETECT__NODES
 else
-    not_done+=("the examples weren't run, because another program holds port 6379")
+    not_done+=("the examples weren't run, because other programs hold all ports from 6379 on")
 fi
 
-nodes=(7400 7401 7402)
-if ports_are_free "${nodes[@]}"; then
+if ports=$(free_ports 3 7400); then
+    read -ra nodes <<<"$ports"
     heading "Examples with a cluster of their own"
     for port in "${nodes[@]}"; do start_redis "$port" --cluster-enabled yes --cluster-config-file "$port.conf"; done
     addresses=("${nodes[@]/#/127.0.0.1:}")
@@ -255,7 +275,7 @@ if ports_are_free "${nodes[@]}"; then
     example "connected to a cluster, 3 of 3 shards served" autodetect "${addresses[0]}" --seconds 1
     stop_redis
 else
-    not_done+=("the examples weren't run over a cluster, because another program holds one of the ports ${nodes[*]}")
+    not_done+=("the examples weren't run over a cluster, because there are no three free ports from 7400 on whose bus ports are free too")
 fi
 
 heading "Result"
