@@ -120,6 +120,13 @@ impl Connector {
             .await
     }
 
+    /// Has the next attempt begin with another of the host's addresses than the last, if there is one.
+    pub(super) fn pass_over(&self) {
+        if let Address::Tcp { host, port } = &self.address {
+            self.recipe.names.pass_over(host, *port);
+        }
+    }
+
     async fn attempt(&self) -> Result<(Link, Ended), Reason> {
         let limit = self.recipe.connect_timeout;
         let deadline = Instant::now() + limit;

@@ -77,6 +77,13 @@ impl Names {
             turns.worked(address);
         }
     }
+
+    /// That another address than the one that worked is to be tried first: what is there isn't what it should be.
+    pub(super) fn pass_over(&self, host: &str, port: u16) {
+        if let Some(turns) = self.turns.lock().get_mut(&(host.to_owned(), port)) {
+            turns.pass_over();
+        }
+    }
 }
 
 impl fmt::Debug for Names {
@@ -113,6 +120,12 @@ impl Turns {
         self.worked = Some(address);
         self.tried.clear();
     }
+
+    fn pass_over(&mut self) {
+        if let Some(worked) = self.worked.take() {
+            self.tries(worked);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +148,21 @@ mod tests {
             first
         };
         attempts.into_iter().map(first).collect()
+    }
+
+    #[test]
+    fn what_works_and_is_passed_over_each_time_gives_each_of_the_others_its_turn() {
+        let mut turns = Turns::default();
+        turns.worked(address(1));
+        let seen: Vec<_> = (0..4)
+            .map(|_| {
+                turns.pass_over();
+                let first = turns.order(found([1, 2]))[0];
+                turns.worked(first);
+                first
+            })
+            .collect();
+        assert_eq!(seen, found([2, 1, 2, 1]));
     }
 
     #[test]

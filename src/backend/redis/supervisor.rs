@@ -228,6 +228,7 @@ impl Driver {
             let mut backoff = Backoff::new(self.reconnect);
             loop {
                 sleep(backoff.next_delay()).await;
+                self.connector.pass_over();
                 let found = self.connector.connect().await.ok();
                 // It may be a primary again, and then the other link may lead to the same server.
                 let _ = timeout(self.patience(), link.check_permissions()).await;
