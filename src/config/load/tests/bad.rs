@@ -475,6 +475,7 @@ fn what_is_wrong_with_the_layers_is_told_where_they_are_extended() {
 }
 
 told!(
+    #[cfg(feature = "tls")]
     tls_off_beside_an_endpoint_over_tls,
     file("[connection]\ntls = false\n[cluster]\nnodes = [\"a\", \"rediss://b\"]"),
     @"connection.tls: is false, but an endpoint asks for TLS by `rediss://`; keep one (cachehouse.toml:2, cachehouse.toml:4)"

@@ -200,6 +200,7 @@ fn many_bad_variables_are_told_by_the_first() {
     assert!(told.starts_with("2000 problems") && told.ends_with("and 1950 more"), "{told}");
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn tls_off_beside_a_table_is_an_error_that_names_both() {
     let place = Place::new().with(DEFAULT_FILE, "[connection.tls]\nca_file = \"ca.pem\"");
