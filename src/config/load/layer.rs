@@ -243,7 +243,8 @@ pub(super) fn keep_tls_table(under: &Table, over: &mut Table) {
     }
 }
 
-/// What is wrong if one source has `connection.tls` as `false` and another as a table: which of them was meant isn't known.
+/// What is wrong if one variable has `connection.tls` as `false` and another as a table: which of them was meant isn't known. A
+/// variable over a file is no contradiction, it wins.
 pub(super) fn tls_contradiction(one: &Table, two: &Table) -> Option<Problem> {
     let (one, two) = (tls(one)?, tls(two)?);
     matches!((&one.node, &two.node), (Node::Table(_), Node::Flag(false)) | (Node::Flag(false), Node::Table(_))).then(

@@ -54,7 +54,6 @@ impl Stack {
         }
         this.profile = told_profile(environment.profile.as_ref(), &profiles);
         let mut variables = environment.settings;
-        this.problems.extend(layer::tls_contradiction(&settings, &variables));
         layer::keep_tls_table(&settings, &mut variables);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
         let password = ["connection", "password"];

@@ -202,11 +202,7 @@ fn many_bad_variables_are_told_by_the_first() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn tls_off_beside_a_table_is_an_error_that_names_both() {
-    let place = Place::new().with(DEFAULT_FILE, "[connection.tls]\nca_file = \"ca.pem\"");
-    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS", "false")])), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (cachehouse.toml:1, variable CACHEHOUSE_CONNECTION__TLS)");
-    let place = Place::new().with(DEFAULT_FILE, "[connection]\ntls = false");
-    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "/dev/null")])), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (cachehouse.toml:2, variable CACHEHOUSE_CONNECTION__TLS__CA_FILE)");
+fn tls_off_beside_a_table_of_the_environment_or_an_endpoint_is_an_error_that_names_both() {
     let both = [("CACHEHOUSE_CONNECTION__TLS", "false"), ("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "/dev/null")];
     insta::assert_snapshot!(variables(&both), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (variable CACHEHOUSE_CONNECTION__TLS, variable CACHEHOUSE_CONNECTION__TLS__CA_FILE)");
     let place = Place::new().with(DEFAULT_FILE, "[standalone]\nendpoint = \"rediss://app:hunter2@h\"");

@@ -172,6 +172,14 @@ fn tls_as_true_keeps_the_table_that_it_is_laid_over() {
         let config = place.load(&variables).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(connection(config).tls.as_ref(), Some(&all), "{text} {variables:?}");
     }
+    // A variable wins over the file, in both directions.
+    let tls = |text: &str, variable| {
+        std::fs::write(place.path(DEFAULT_FILE), text).expect("it can be written");
+        connection(place.load(&[variable]).unwrap_or_else(|error| panic!("{error}"))).tls
+    };
+    assert_eq!(tls(&format!("[connection.tls]\n{files}"), ("CACHEHOUSE_CONNECTION__TLS", "false")), None);
+    let on = tls("connection.tls = false", ("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "FOLDER/ca.pem"));
+    assert_eq!(on, Some(Tls::default().ca_file(place.path("ca.pem"))));
 }
 
 #[cfg(feature = "tls")]
