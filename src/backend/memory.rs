@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
-use crate::key::{CallKey, KeyPrefix, Kind, ServerKey, StoredKey};
+use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey, StoredKey};
 
 /// How much the memory tier may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +31,8 @@ pub(crate) struct Memory {
     clock: Clock,
     /// What an entry weighs at least, so that the bound on bytes bounds the entries too.
     least_weight: u64,
+    /// Which kinds of keys have been kept.
     kinds: Kinds,
-}
-
-/// Which kinds of keys have been kept: calls of different kinds may be given one key on the server, and have two entries here.
-#[derive(Default)]
-struct Kinds {
-    default: AtomicBool,
-    like_default: AtomicBool,
 }
 
 /// One cached value.
@@ -262,25 +256,6 @@ impl Entry {
             (Some(own), Some(asked)) => own.same_as(asked),
             _ => false,
         }
-    }
-}
-
-impl Kinds {
-    #[inline]
-    fn note(&self, kind: Kind) {
-        let kept = match kind {
-            Kind::Default => &self.default,
-            Kind::LikeDefault => &self.like_default,
-            Kind::Custom => return,
-        };
-        // Read before written: the line stays shared between cores.
-        if !kept.load(Ordering::Relaxed) {
-            kept.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn may_have_twins(&self, kind: Kind) -> bool {
-        kind != Kind::Custom && self.default.load(Ordering::Relaxed) && self.like_default.load(Ordering::Relaxed)
     }
 }
 

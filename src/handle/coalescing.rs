@@ -19,12 +19,14 @@ use crate::backend::fallback::Fence;
 use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
 use crate::deadline;
-use crate::key::{CallKey, KeyPrefix};
+use crate::key::{CallKey, KeyPrefix, Kind, Kinds};
 use crate::watchdog::{self, Attention, Watched};
 
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
+    /// Which kinds of keys there have been.
+    kinds: Kinds,
     /// The watchdog makes sure that leaders that are waited for get to run.
     attention: Attention,
     me: Weak<Self>,
@@ -116,11 +118,13 @@ pub(crate) struct Stores(Vec<Arc<Flight>>);
 impl Flights {
     pub(crate) fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new_cyclic(|me| Self { shards, attention: Attention::none(), me: Weak::clone(me) })
+        let (kinds, attention) = (Kinds::default(), Attention::none());
+        Arc::new_cyclic(|me| Self { shards, kinds, attention, me: Weak::clone(me) })
     }
 
     /// Leads the flight of `key`, or waits for the one there is.
     pub(crate) fn join(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Join {
+        self.kinds.note(key.kind());
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)) {
             // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
@@ -138,6 +142,7 @@ impl Flights {
 
     /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.
     pub(crate) fn observe(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Observer {
+        self.kinds.note(key.kind());
         let flight = Flight::new(key, caller);
         let mut shard = self.shard(key).lock();
         let is_led = shard.current.find(key.hash(), |flight| flight.is_of(key)).is_some();
@@ -152,16 +157,18 @@ impl Flights {
     pub(crate) fn take_over(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Leader, Stores) {
         let flight = Flight::new(key, caller);
         let mut shard = self.shard(key).lock();
-        let before = shard.take(key);
+        let mut before = shard.take(key);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
+        before.extend(self.take_twins(key));
         (Leader { flights: Arc::clone(self), flight, left: false }, Stores::invalidated(before))
     }
 
     /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the stores that are on their way to the
     /// server.
     pub(crate) fn invalidate(&self, key: &CallKey) -> Stores {
-        let before = self.shard(key).lock().take(key);
+        let mut before = self.shard(key).lock().take(key);
+        before.extend(self.take_twins(key));
         Stores::invalidated(before)
     }
 
@@ -176,13 +183,31 @@ impl Flights {
     }
 
     fn invalidate_where(&self, matches: impl Fn(&CallKey) -> bool) -> Stores {
-        let mut before = Vec::new();
+        Stores::invalidated(self.take_where(matches))
+    }
+
+    /// All that is under way for other calls which are given the same key on the server: a key builder may return the default key of
+    /// another call.
+    fn take_twins(&self, key: &CallKey) -> Vec<Arc<Flight>> {
+        let kind = key.kind();
+        self.kinds.note(kind);
+        if !self.kinds.may_have_twins(kind) {
+            return Vec::new();
+        }
+        let server_key = key.server_key();
+        self.take_where(|other| {
+            !matches!(other.kind(), Kind::Custom) && other.kind() != kind && other.server_key() == server_key
+        })
+    }
+
+    fn take_where(&self, matches: impl Fn(&CallKey) -> bool) -> Vec<Arc<Flight>> {
+        let mut taken = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
-            before.extend(shard.apart.iter().filter(|flight| matches(&flight.key)).cloned());
-            before.extend(shard.current.extract_if(|flight| matches(&flight.key)));
+            taken.extend(shard.apart.iter().filter(|flight| matches(&flight.key)).cloned());
+            taken.extend(shard.current.extract_if(|flight| matches(&flight.key)));
         }
-        Stores::invalidated(before)
+        taken
     }
 
     fn shard(&self, key: &CallKey) -> &Mutex<Shard> {

@@ -2,6 +2,7 @@
 
 mod canonical;
 mod context;
+mod kind;
 mod number;
 mod scope;
 mod text;
@@ -17,6 +18,7 @@ use sha1_smol::Sha1;
 use crate::error::{Error, catching};
 pub(crate) use canonical::{Text, Unkeyable, write, write_str};
 pub use context::{KeyBuilder, KeyContext};
+pub(crate) use kind::{Kind, Kinds};
 pub(crate) use scope::Scope;
 
 /// The parts of a call that make its key.
@@ -45,15 +47,6 @@ pub(crate) struct CallKey {
     /// Bytes of the scope that the key begins with; 0 for a custom key outside its call's scope.
     scope_len: usize,
     hash: u64,
-}
-
-/// Kinds of keys: only a default one and a custom one that looks like it can be the same on the server and two in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Default,
-    Custom,
-    /// Of the user's own making, and it ends as a default key does.
-    LikeDefault,
 }
 
 /// First byte of a key's text, so that a custom key can't be taken for a default one.
@@ -118,8 +111,7 @@ impl CallKey {
     #[inline]
     pub(crate) fn kind(&self) -> Kind {
         match self.text[0] {
-            CUSTOM if ends_like_default(&self.text) => Kind::LikeDefault,
-            CUSTOM => Kind::Custom,
+            CUSTOM => Kind::of_custom(&self.text),
             _ => Kind::Default,
         }
     }
@@ -264,12 +256,6 @@ fn canonical_text(framed: &[u8]) -> Text {
         text.extend_from_slice(arguments);
     }
     text
-}
-
-/// Whether the text ends with `:` and a hash.
-fn ends_like_default(text: &[u8]) -> bool {
-    text.split_last_chunk::<41>()
-        .is_some_and(|(_, [colon, hash @ ..])| *colon == b':' && hash.iter().all(|byte| canonical::HEX.contains(byte)))
 }
 
 fn server_key(text: &[u8], scope_len: usize) -> ServerKey {

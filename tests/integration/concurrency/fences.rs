@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use cache_house::{CacheHandle, Error};
+use cache_house::{CacheHandle, Error, KeyContext};
 
 use super::{Count, call, over_each};
 use crate::support::{
@@ -59,6 +59,23 @@ fn a_value_that_is_cleared_while_it_is_computed_isnt_stored() {
             assert_eq!(cache.stats().memory_entries, 0);
         }
     });
+}
+
+#[test]
+fn a_value_whose_key_another_call_makes_by_hand_and_invalidates_isnt_stored() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let key = cache.key(&call("f")).expect("it has a key");
+    let by_hand = || {
+        let key = key.clone();
+        call("g").namespace("other").key_builder(move |_: &KeyContext<'_>| key.clone())
+    };
+    while_computing(&cache, |cache| assert!(!cache.remove(by_hand()).expect("the server is there")));
+    assert!(!server.has(&key));
+    assert_eq!(cache.stats().memory_entries, 0);
+    while_computing(&cache, |cache| cache.insert(by_hand(), &"inserted".to_owned()).expect("the server is there"));
+    assert_eq!(server.get(&key).as_deref(), Some(&b"\"inserted\""[..]));
+    assert_eq!(cache.get::<String>(call("f")).as_deref(), Some("inserted"));
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! Which calls may be given one key on the server, and yet have two in memory.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::canonical::HEX;
+
+/// Kinds of keys: only a default one and a custom one that looks like it can be the same on the server and differ in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Default,
+    Custom,
+    /// Of the user's own making, and it ends as a default key does.
+    LikeDefault,
+}
+
+/// The kinds that have been seen: where one of the two is missing, no key has a twin.
+#[derive(Default)]
+pub(crate) struct Kinds {
+    default: AtomicBool,
+    like_default: AtomicBool,
+}
+
+impl Kind {
+    /// The kind of a key of the user's own making: whether it ends with `:` and a hash.
+    pub(super) fn of_custom(text: &[u8]) -> Self {
+        let ends_like_default = text
+            .split_last_chunk::<41>()
+            .is_some_and(|(_, [colon, hash @ ..])| *colon == b':' && hash.iter().all(|byte| HEX.contains(byte)));
+        if ends_like_default { Self::LikeDefault } else { Self::Custom }
+    }
+}
+
+impl Kinds {
+    #[inline]
+    pub(crate) fn note(&self, kind: Kind) {
+        let seen = match kind {
+            Kind::Default => &self.default,
+            Kind::LikeDefault => &self.like_default,
+            Kind::Custom => return,
+        };
+        // Read before written: the line stays shared between cores.
+        if !seen.load(Ordering::Relaxed) {
+            seen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a key of this kind may have twins among those that were noted.
+    #[inline]
+    pub(crate) fn may_have_twins(&self, kind: Kind) -> bool {
+        kind != Kind::Custom && self.default.load(Ordering::Relaxed) && self.like_default.load(Ordering::Relaxed)
+    }
+}
