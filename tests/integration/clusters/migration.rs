@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use cache_house::KeyContext;
+
 use super::{Callers, call, shards, until_served, warm};
 use crate::support::cluster::connected_to;
 use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, wait_until};
 
-/// Questions whose keys are in one slot, and the slot: of a namespace with a hash tag, all keys are.
+/// The slot of all keys of [`one_slot`].
 fn of_one_slot(cache: &cache_house::CacheHandle, cluster: &Cluster) -> usize {
     let key = cache.key(&call(0)).expect("it has a key");
     usize::try_from(cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", &key]).integer()).expect("it's a slot")
 }
 
+/// A handle whose key builder gives all keys one hash tag.
 fn one_slot(cluster: &Cluster) -> cache_house::CacheHandle {
-    let builder = crate::support::cluster::clustered(cluster.endpoint()).namespace("{moving}");
+    let tagged = |cx: &KeyContext<'_>| cx.scoped(&format!("{{moving}}:{}", cx.args()[0]));
+    let builder = crate::support::cluster::clustered(cluster.endpoint()).key_builder(tagged);
     // Whatever is computed again is seen: memory can't stand in.
     let cache = builder.fallback_to_memory(false).build().expect("the builder is right");
     crate::support::until_connected(&cache);
