@@ -1,6 +1,6 @@
 //! What is never polled again, is dropped or comes late holds nothing else up, and brings nothing back.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -65,22 +65,35 @@ fn after_a_confirmed_removal_nothing_older_is_read_however_many_remove_at_once()
     });
 }
 
-/// Polls a fill of `name` until its value is on its way to the server, and then no more.
-macro_rules! filled_and_left {
-    ($cache:expr, $server:expr, $name:expr => $fill:ident) => {
+/// A fill that was polled until its value was on its way to the server, and then no more; with its call.
+async fn filled_and_left<'a>(
+    cache: &'a CacheHandle,
+    server: &Server,
+    name: &'static str,
+) -> (CacheOptions, Pin<Box<dyn Future<Output = String> + 'a>>) {
+    for attempt in 0.. {
+        let options = move || call(name).arg(attempt);
         let runs = Count::default();
-        let work = async || {
-            runs.add_one();
+        let counted = runs.clone();
+        let work = async move || {
+            counted.add_one();
             "old".to_owned()
         };
-        let mut $fill = pin!($cache.cached_async(call($name), work));
+        let mut fill: Pin<Box<dyn Future<Output = String>>> = Box::pin(cache.cached_async(options(), work));
+        let mut has_ended = false;
         while runs.read() == 0 {
-            assert!(futures::poll!($fill.as_mut()).is_pending());
+            has_ended = futures::poll!(fill.as_mut()).is_ready();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let key = $cache.key(&call($name)).expect("it has a key");
-        eventually("the value is on the server", || $server.has(&key)).await;
-    };
+        if has_ended {
+            // The server was quicker than the poll in which the work ran.
+            continue;
+        }
+        let key = cache.key(&options()).expect("it has a key");
+        eventually("the value is on the server", || server.has(&key)).await;
+        return (options(), fill);
+    }
+    unreachable!("it tries without end")
 }
 
 #[test]
@@ -89,16 +102,20 @@ fn an_invalidation_goes_on_beside_a_fill_that_is_never_polled_again() {
         let server = Server::start();
         for cache in [connected(&server), connect(standalone(server.endpoint()).pool_size(2))] {
             multi_thread(2).block_on(async {
-                filled_and_left!(cache, server, "removed" => removed);
-                assert!(cache.remove_async(call("removed")).await.expect("the server is there"));
-                filled_and_left!(cache, server, "inserted" => inserted);
-                cache.insert_async(call("inserted"), &"new".to_owned()).await.expect("the server is there");
-                filled_and_left!(cache, server, "cleared" => cleared);
+                let (options, removed) = filled_and_left(&cache, &server, "removed").await;
+                assert!(cache.remove_async(options.clone()).await.expect("the server is there"));
+                let (inserted_options, inserted) = filled_and_left(&cache, &server, "inserted").await;
+                let new = "new".to_owned();
+                cache.insert_async(inserted_options.clone(), &new).await.expect("the server is there");
+                assert_eq!(cache.get_async(inserted_options).await, Some(new));
+                let (cleared_options, cleared) = filled_and_left(&cache, &server, "cleared").await;
                 assert!(cache.clear_namespace_async("main").await.expect("the server is there") >= 1);
                 // And when it is polled again after all, it brings nothing back.
                 assert_eq!((removed.await, inserted.await, cleared.await), ("old".into(), "old".into(), "old".into()));
-                assert!(!cache.contains_async(call("removed")).await && !cache.contains_async(call("cleared")).await);
-                assert_eq!(cache.get_async::<String>(call("removed")).await, None);
+                for options in [options, cleared_options] {
+                    assert!(!cache.contains_async(options.clone()).await);
+                    assert_eq!(cache.get_async::<String>(options).await, None);
+                }
             });
         }
     });
