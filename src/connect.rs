@@ -11,7 +11,9 @@ use crate::backend::journal::Journal;
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
-use crate::config::{Buildable, CacheHouseBuilder, Checked, Config, DEFAULT_COMMAND_TIMEOUT, Loaded, Topology};
+use crate::config::{
+    Buildable, CacheHouseBuilder, Checked, CheckedMemory, Config, DEFAULT_COMMAND_TIMEOUT, Loaded, Topology,
+};
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core, Defaults};
 use crate::health::{Health, HealthBoard};
@@ -141,11 +143,8 @@ impl<S> CacheHouseBuilder<S> {
 fn connect(config: Checked) -> Result<CacheHandle, Error> {
     metrics::describe();
     let counters = Arc::default();
-    let limits = MemoryLimits {
-        max_entries: config.memory_max_entries,
-        max_bytes: config.memory_max_bytes,
-        max_value_bytes: config.max_value_bytes,
-    };
+    let CheckedMemory { max_entries, max_bytes, max_value_bytes, weighers } = config.memory;
+    let limits = MemoryLimits { max_entries, max_bytes };
     let memory = || Memory::new(limits, config.clock.clone());
     let mut patience = DEFAULT_COMMAND_TIMEOUT;
     let (health, journal, memory, server) = match &config.topology {
@@ -160,8 +159,8 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };
-    let tiers =
-        Tiers { memory, server: server.map(Measured::new), journal, counters, max_value_bytes: config.max_value_bytes };
+    let server = server.map(Measured::new);
+    let tiers = Tiers { memory, server, journal, counters, max_value_bytes, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
     Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder, patience), config.scope))

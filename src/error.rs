@@ -54,6 +54,10 @@ pub(crate) enum Kind {
         bytes: usize,
         limit: u64,
     },
+    /// Neither form of the value fits into memory, which is all there is.
+    TooLargeForMemory {
+        bytes: usize,
+    },
     Closed,
 }
 
@@ -151,10 +155,10 @@ impl Error {
         matches!(self.kind, Kind::Encode | Kind::Decode)
     }
 
-    /// The encoded value is larger than `max_value_bytes`.
+    /// The encoded value is larger than `max_value_bytes`, or without a server than memory has room for.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        matches!(self.kind, Kind::TooLarge { .. })
+        matches!(self.kind, Kind::TooLarge { .. } | Kind::TooLargeForMemory { .. })
     }
 
     /// The handle has been closed.
@@ -213,6 +217,9 @@ impl fmt::Display for Error {
             Kind::Decode => f.write_str("the stored bytes could not be decoded"),
             Kind::TooLarge { bytes, limit } => {
                 write!(f, "the encoded value has {bytes} bytes, more than max_value_bytes = {limit}")
+            }
+            Kind::TooLargeForMemory { bytes } => {
+                write!(f, "the encoded value has {bytes} bytes, for which memory_max_bytes has no room")
             }
             Kind::Closed => f.write_str("the cache handle is closed"),
         }

@@ -11,9 +11,9 @@ use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
 use super::{Life, Server, ServerError};
 use crate::clock::Moment;
-use crate::codec::{SharedCodec, ValueCodec};
-use crate::error::Error;
-use crate::key::{CallKey, KeyPrefix};
+use crate::codec::{SharedCodec, ValueCodec, Weighers};
+use crate::error::{Error, Kind};
+use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics;
 use crate::telemetry::{Counters, Stats};
 
@@ -24,6 +24,8 @@ pub(crate) struct Tiers<S> {
     pub(crate) journal: Arc<Journal>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_value_bytes: u64,
+    /// What the user knows better of what values take up.
+    pub(crate) weighers: Weighers,
 }
 
 /// Who is asked for a key, now.
@@ -129,10 +131,15 @@ impl<S: Server> Tiers<S> {
                         self.decode_same(&entry, &bytes, request)
                     }
                     None => {
+                        let value = self.decode(&bytes, request);
                         if let Some((memory, now)) = asked {
-                            keep_copy(memory, request.key, fence, &server_key, &bytes, life.map(|life| (now, life)));
+                            let len = bytes.len();
+                            // What doesn't decode as this type may as another.
+                            let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(request, value, len));
+                            let copy = Copied { server_key: &server_key, bytes: &bytes, decoded };
+                            keep_copy(memory, request.key, fence, &copy, life.map(|life| (now, life)));
                         }
-                        self.decode(&bytes, request)
+                        value
                     }
                 };
                 value.map_or(Read::Miss, Read::Hit)
@@ -164,14 +171,7 @@ impl<S: Server> Tiers<S> {
         let encoded = Bytes::from(self.encode(request, value)?);
         let server_key = self.server.as_ref().map(|_| request.key.server_key());
         if let Some(memory) = &self.memory {
-            let content = Content {
-                value: Some(Box::new(value.clone())),
-                codec: request.codec.serde_codec(request.inherited).cloned(),
-                bytes: self.server.as_ref().map(|_| encoded.clone()),
-                server_key: server_key.clone(),
-                encoded_len: encoded.len(),
-            };
-            fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
+            self.keep(memory, request, fence, value, &encoded, server_key.as_ref())?;
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
         let Some(storing) = fence.begin_store() else { return Ok(()) };
@@ -180,6 +180,49 @@ impl<S: Server> Tiers<S> {
             self.counters.failed_writes.add_one();
         }
         stored.map_err(Error::from)
+    }
+
+    /// Keeps a value in memory; an error where that is all there is, and it's too large for it.
+    fn keep<T, C>(
+        &self,
+        memory: &Memory,
+        request: &Request<'_, C>,
+        fence: &impl Fence,
+        value: &T,
+        encoded: &Bytes,
+        server_key: Option<&ServerKey>,
+    ) -> Result<(), Error>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let decoded = self.weigh(request, value, encoded.len());
+        let Some(form) = memory.form(request.key, encoded.len(), decoded, server_key) else {
+            // What it was to replace goes all the same.
+            fence.commit(|| memory.take(request.key));
+            if self.server.is_some() {
+                return Ok(());
+            }
+            self.counters.uncached.add_one();
+            return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }));
+        };
+        let content = Content {
+            form,
+            value: form.decoded.then(|| Box::new(value.clone()) as Box<dyn Any + Send + Sync>),
+            codec: request.codec.serde_codec(request.inherited).cloned(),
+            bytes: form.encoded.then(|| encoded.clone()),
+            server_key: server_key.cloned(),
+        };
+        fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
+        Ok(())
+    }
+
+    /// Bytes that a decoded value takes up.
+    fn weigh<T: Any, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T, encoded: usize) -> u64 {
+        self.weighers.weigh(value).unwrap_or_else(|| {
+            let heap = request.codec.heap_of(value).unwrap_or(encoded as u64);
+            heap.saturating_add(size_of::<T>() as u64).max(encoded as u64)
+        })
     }
 
     /// Drops what memory holds of `key`; whether there was something.
@@ -218,12 +261,16 @@ impl<S: Server> Tiers<S> {
     }
 
     fn encode<T, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
-        let encoded = request.codec.encode_value(request.inherited, value).and_then(|encoded| {
+        let encoded = request.codec.encode_value(request.inherited, value).and_then(|mut encoded| {
             if encoded.len() as u64 <= self.max_value_bytes {
+                // Encoders leave room to grow, which memory would keep.
+                if self.memory.is_some() {
+                    encoded.shrink_to_fit();
+                }
                 return Ok(encoded);
             }
             let (bytes, limit) = (encoded.len(), self.max_value_bytes);
-            Err(Error::new(crate::error::Kind::TooLarge { bytes, limit }))
+            Err(Error::new(Kind::TooLarge { bytes, limit }))
         });
         encoded.inspect_err(|_| self.counters.uncached.add_one())
     }
@@ -263,30 +310,33 @@ impl<S: Server> Tiers<S> {
         C: ValueCodec<T>,
     {
         let value: T = self.decode(bytes, request)?;
-        if !entry.is_decoded() {
+        if entry.wants_decoded() {
             entry.keep_decoded(Box::new(value.clone()), request.codec.serde_codec(request.inherited).cloned());
         }
         Some(value)
     }
 }
 
+/// What the server said, to be kept.
+struct Copied<'a> {
+    server_key: &'a ServerKey,
+    bytes: &'a Bytes,
+    /// What the value weighs once it's decoded.
+    decoded: u64,
+}
+
 /// Keeps what the server said in place of what was known, for the rest of its life; where that isn't known, nothing.
-fn keep_copy(
-    memory: &Memory,
-    key: &CallKey,
-    fence: &impl Fence,
-    server_key: &Bytes,
-    bytes: &Bytes,
-    life: Option<(Moment, Duration)>,
-) {
-    let Some((since, life)) = life else { return fence.commit(|| memory.take(key)) };
+fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'_>, life: Option<(Moment, Duration)>) {
+    let &Copied { server_key, bytes, decoded } = copy;
+    let form = memory.form(key, bytes.len(), decoded, Some(server_key));
+    let (Some((since, life)), Some(form)) = (life, form) else { return fence.commit(|| memory.take(key)) };
     let content = Content {
+        form,
         value: None,
         codec: None,
         // A reply is a part of its connection's buffer, which it would keep: megabytes, once large values came by.
         bytes: Some(Bytes::copy_from_slice(bytes)),
         server_key: Some(server_key.clone()),
-        encoded_len: bytes.len(),
     };
     fence.commit(|| memory.insert(key, content, since, life));
 }
@@ -314,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_copy_keeps_nothing_of_the_buffer_that_the_reply_came_in() {
-        let limits = MemoryLimits { max_entries: 10, max_bytes: 64 << 20, max_value_bytes: 16 << 20 };
+        let limits = MemoryLimits { max_entries: 10, max_bytes: 64 << 20 };
         let memory = Memory::new(limits, Clock::default());
         let scope = Scope::new("p", "n").expect("both parts are given");
         let parts = CallParts { module: None, name: b"f", args: b"", kwargs: &[] };
@@ -323,7 +373,8 @@ mod tests {
         for len in [1, 16 * 1024 - 1, 16 * 1024, 1 << 20, buffer.len()] {
             let reply = buffer.slice(..len);
             let life = Some((memory.now(), Duration::from_secs(60)));
-            keep_copy(&memory, &key, &Open, &key.server_key(), &reply, life);
+            let copy = Copied { server_key: &key.server_key(), bytes: &reply, decoded: len as u64 };
+            keep_copy(&memory, &key, &Open, &copy, life);
             assert_eq!(memory.find(&key).and_then(|entry| entry.bytes().cloned()), Some(reply));
             assert!(buffer.is_unique(), "{len} bytes of it are kept");
         }

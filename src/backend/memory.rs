@@ -1,37 +1,32 @@
 //! The memory tier: the whole cache without a server, the warm fallback beside one.
 
+mod table;
+
 use std::any::Any;
-use std::cell::RefCell;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
-use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey, StoredKey};
+use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey};
+use table::Table;
 
-/// How much the memory tier may hold.
+/// How much the memory tier may hold: each bound by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemoryLimits {
     pub(crate) max_entries: u64,
     pub(crate) max_bytes: u64,
-    /// The largest single value, which a shard of the table has to have room for.
-    pub(crate) max_value_bytes: u64,
 }
 
 /// Bounded by entries and by bytes; an entry is gone once its own expiry has passed.
 pub(crate) struct Memory {
-    cache: Cache<StoredKey, Arc<Entry>, ByWeight, Prehashed, KeepEvicted>,
+    table: Table<Arc<Entry>>,
+    max_bytes: u64,
     clock: Clock,
-    /// What an entry weighs at least, so that the bound on bytes bounds the entries too.
-    least_weight: u64,
-    /// Which kinds of keys have been kept.
     kinds: Kinds,
 }
 
@@ -41,10 +36,11 @@ pub(crate) struct Entry {
     expires: AtomicU64,
     /// The [`Moment`] at which that was known.
     learned: AtomicU64,
-    weight: u64,
     /// The decoded value; empty while nobody has asked for it since it came as bytes.
     decoded: OnceLock<Decoded>,
-    /// As on the server; `None` where there is no server to compare with.
+    /// Whether there is room for the decoded value, too.
+    may_be_decoded: bool,
+    /// As on the server; without one, only where the decoded value is too large.
     bytes: Option<Bytes>,
     /// The server's key, so that it's computed once an entry and not once a call.
     server_key: Option<ServerKey>,
@@ -58,47 +54,48 @@ struct Decoded {
 
 /// What an entry is made of.
 pub(crate) struct Content {
+    pub(crate) form: Form,
+    /// Where it's kept decoded, and didn't come as bytes.
     pub(crate) value: Option<Box<dyn Any + Send + Sync>>,
     pub(crate) codec: Option<SharedCodec>,
+    /// Where it's kept encoded.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) server_key: Option<ServerKey>,
-    /// Bytes of the encoded value, by which it's weighed.
-    pub(crate) encoded_len: usize,
+}
+
+/// In which form a value is kept, and what its entry weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) decoded: bool,
+    pub(crate) encoded: bool,
+    weight: u64,
 }
 
 /// Entries that an operation took out of the table, to be dropped by its caller outside all locks:
 /// dropping a value is the user's code.
 #[must_use = "drop this outside all locks"]
 #[derive(Default)]
-pub(crate) struct Evicted(Vec<Arc<Entry>>);
+pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
 
 /// Another client may change the life of a value without changing its bytes. So after a tenth of the life that was known, but not sooner
 /// than this and not on every hit, the server is asked for that too.
 const LIFE_IS_CERTAIN: Duration = Duration::from_secs(1);
 
-/// Estimated cost of an entry beside its key and value: the table's slot, the `Arc`, the `Entry`.
-const ENTRY_OVERHEAD: u64 = 200;
+/// What an entry costs beside its key and its value, as far as that can be told: the table's slot, the entry with its counts, and what
+/// an allocator adds to each of three pieces.
+pub(crate) const ENTRY_OVERHEAD: u64 = (table::slot_bytes::<Arc<Entry>>() + size_of::<Entry>() + 2 * 8 + 3 * 16) as u64;
+
+/// The same of shared bytes, beside their length.
+pub(crate) const BYTES_OVERHEAD: u64 = 40 + 16;
 
 impl Memory {
     pub(crate) fn new(limits: MemoryLimits, clock: Clock) -> Self {
-        // An entry that fills the table to the last byte would be refused, so that of a table for one is a little lighter.
-        let least_weight = limits.max_bytes.div_ceil(limits.max_entries).min(limits.max_bytes / 100 * 95);
-        // A shard refuses what is larger than the shard, so there are only as many as leave room for the
-        // largest value.
-        let room_for_the_largest = limits.max_bytes / limits.max_value_bytes.saturating_add(ENTRY_OVERHEAD).max(1);
+        let MemoryLimits { max_entries, max_bytes } = limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let shards = usize::try_from(room_for_the_largest).unwrap_or(usize::MAX).clamp(1, cores * 4);
-        // `Options` rounds the shards up to a power of two, which would make each too small.
+        // Each has enough entries to choose from when one has to go.
+        let shards = usize::try_from(max_entries / 64).unwrap_or(usize::MAX).clamp(1, cores * 4);
         let shards = if shards.is_power_of_two() { shards } else { shards.next_power_of_two() / 2 };
-        let entries = usize::try_from(limits.max_entries).unwrap_or(usize::MAX);
-        let options = OptionsBuilder::new()
-            .shards(shards)
-            .estimated_items_capacity(entries)
-            .weight_capacity(limits.max_bytes)
-            .build()
-            .expect("both capacities are set, and the rest has defaults");
-        let cache = Cache::with_options(options, ByWeight, Prehashed, KeepEvicted);
-        Self { cache, clock, least_weight, kinds: Kinds::default() }
+        Self { table: Table::new(max_entries, max_bytes, shards), max_bytes, clock, kinds: Kinds::default() }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -113,98 +110,97 @@ impl Memory {
 
     #[inline]
     pub(crate) fn find_at(&self, key: &CallKey, now: Moment) -> Option<Arc<Entry>> {
-        let entry = self.cache.get(key)?;
+        let entry = self.table.get(key)?;
         if entry.expires() > now {
             return Some(entry);
         }
         // Only if it's still this very entry: a fresh one may have come in between.
-        self.cache.remove_if(key, |current| Arc::ptr_eq(current, &entry));
+        drop(self.table.remove_if(key, |current| Arc::ptr_eq(current, &entry)));
         None
+    }
+
+    /// How a value of so many bytes, encoded and decoded, can be kept, if it can: decoded, so that a hit decodes nothing; beside a server
+    /// encoded too, to be compared with what that has. What is too large for this is kept encoded alone.
+    pub(crate) fn form(
+        &self,
+        key: &CallKey,
+        encoded: usize,
+        decoded: u64,
+        server_key: Option<&ServerKey>,
+    ) -> Option<Form> {
+        let base = key.as_bytes().len() as u64 + ENTRY_OVERHEAD;
+        let encoded = encoded as u64 + BYTES_OVERHEAD;
+        let beside_server = server_key.map(|key| key.len() as u64 + BYTES_OVERHEAD);
+        let full = base.saturating_add(decoded).saturating_add(beside_server.map_or(0, |key| encoded + key));
+        if full <= self.max_bytes {
+            return Some(Form { decoded: true, encoded: beside_server.is_some(), weight: full });
+        }
+        let weight = base + encoded + beside_server.unwrap_or(0);
+        (weight <= self.max_bytes).then_some(Form { decoded: false, encoded: true, weight })
     }
 
     /// Keeps `content` for `life`, counted from `since`.
     pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, life: Duration) -> Evicted {
-        let stored = key.stored();
         self.kinds.note(key.kind());
-        let mut size = stored.as_bytes().len() as u64 + ENTRY_OVERHEAD;
-        // The decoded value, which is taken to be as large as its encoded form and comes later if not now, and the bytes.
-        size += content.encoded_len as u64 * if content.bytes.is_some() { 2 } else { 1 };
+        let Content { form, value, codec, bytes, server_key } = content;
         let decoded = OnceLock::new();
-        if let Some(value) = content.value {
-            let _ = decoded.set(Decoded { value, codec: content.codec });
+        if let Some(value) = value {
+            let _ = decoded.set(Decoded { value, codec });
         }
         let entry = Entry {
             expires: AtomicU64::new(since.after(life).as_nanos()),
             learned: AtomicU64::new(since.as_nanos()),
-            weight: size.max(self.least_weight),
             decoded,
-            bytes: content.bytes,
-            server_key: content.server_key,
+            may_be_decoded: form.decoded,
+            bytes,
+            server_key,
         };
-        let mut evicted: Vec<Arc<Entry>> = self.cache.peek(key).into_iter().collect();
-        self.cache.insert_with_lifecycle(stored, Arc::new(entry), &mut evicted);
-        Evicted(evicted)
+        Evicted(self.table.insert(key.stored(), Arc::new(entry), form.weight))
     }
 
     /// Drops the entry of `key`; whether there was one that hadn't expired.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
         drop(self.take_twins(key));
-        self.cache.remove(key).is_some_and(|(_, entry)| entry.expires() > self.now())
+        self.table.remove_if(key, |_| true).is_some_and(|entry| entry.expires() > self.now())
     }
 
     /// Takes the entry of `key` out, for who must not drop it here.
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
-        let mut twins = self.take_twins(key);
-        twins.0.extend(self.cache.remove(key).map(|(_, entry)| entry));
-        twins
+        let mut entries = self.take_twins(key);
+        entries.extend(self.table.remove_if(key, |_| true));
+        Evicted(entries)
     }
 
     /// Takes out what other calls have that are given the same key on the server: a key builder may return the default key of another
     /// call. That's rare, so all are looked at; and where it can't be, none is.
-    fn take_twins(&self, key: &CallKey) -> Evicted {
+    fn take_twins(&self, key: &CallKey) -> Vec<Arc<Entry>> {
         self.kinds.note(key.kind());
         if !self.kinds.may_have_twins(key.kind()) {
-            return Evicted::default();
+            return Vec::new();
         }
         let server_key = key.server_key();
-        let twins = RefCell::new(Vec::new());
-        self.cache.retain(|_, entry| {
-            let goes = entry.server_key() == Some(&server_key);
-            if goes {
-                twins.borrow_mut().push(Arc::clone(entry));
-            }
-            !goes
-        });
-        Evicted(twins.into_inner())
+        self.table.remove_all(|_, entry| entry.server_key() == Some(&server_key))
     }
 
     /// Drops the entries that `prefix` names; how many there were that hadn't expired.
     pub(crate) fn remove_matching(&self, prefix: &KeyPrefix) -> u64 {
         let now = self.now();
-        let removed = RefCell::new(Vec::new());
-        self.cache.retain(|key, entry| {
-            let goes = key.matches(prefix);
-            if goes {
-                removed.borrow_mut().push(Arc::clone(entry));
-            }
-            !goes
-        });
-        let removed = removed.into_inner();
+        let removed = self.table.remove_all(|key, _| key.matches(prefix));
         removed.iter().filter(|entry| entry.expires() > now).count() as u64
     }
 
     /// Drops all entries.
     pub(crate) fn clear(&self) {
-        // `Cache::clear` would drop them under its locks.
-        drop(self.cache.drain().collect::<Vec<_>>());
+        drop(self.table.clear());
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.cache.len() as u64
+        self.table.len()
     }
 
+    /// Estimated bytes of the entries.
     pub(crate) fn weight(&self) -> u64 {
-        self.cache.weight()
+        self.table.weight()
     }
 }
 
@@ -231,9 +227,9 @@ impl Entry {
         self.decoded.get()?.value.downcast_ref()
     }
 
-    /// Whether a decoded value is here, of whatever type.
-    pub(crate) fn is_decoded(&self) -> bool {
-        self.decoded.get().is_some()
+    /// Whether a decoded value is still to be kept.
+    pub(crate) fn wants_decoded(&self) -> bool {
+        self.may_be_decoded && self.decoded.get().is_none()
     }
 
     /// Keeps the value that the bytes were decoded to, unless another was faster.
@@ -256,82 +252,6 @@ impl Entry {
             (Some(own), Some(asked)) => own.same_as(asked),
             _ => false,
         }
-    }
-}
-
-#[derive(Clone)]
-struct ByWeight;
-
-impl Weighter<StoredKey, Arc<Entry>> for ByWeight {
-    fn weight(&self, _: &StoredKey, entry: &Arc<Entry>) -> u64 {
-        entry.weight
-    }
-}
-
-/// Hands evicted entries to the caller instead of dropping them under the table's lock.
-#[derive(Clone)]
-struct KeepEvicted;
-
-impl Lifecycle<StoredKey, Arc<Entry>> for KeepEvicted {
-    type RequestState = Vec<Arc<Entry>>;
-
-    fn on_evict(&self, evicted: &mut Vec<Arc<Entry>>, _: StoredKey, entry: Arc<Entry>) {
-        evicted.push(entry);
-    }
-}
-
-/// Keys bring their hash along.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Prehashed;
-
-#[derive(Default)]
-pub(crate) struct Given(u64);
-
-impl BuildHasher for Prehashed {
-    type Hasher = Given;
-
-    fn build_hasher(&self) -> Given {
-        Given(0)
-    }
-}
-
-impl Hasher for Given {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys hash by write_u64 alone")
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl Hash for CallKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(CallKey::hash(self));
-    }
-}
-
-impl Hash for StoredKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(StoredKey::hash(self));
-    }
-}
-
-impl PartialEq for StoredKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for StoredKey {}
-
-impl Equivalent<StoredKey> for CallKey {
-    fn equivalent(&self, key: &StoredKey) -> bool {
-        self.as_bytes() == key.as_bytes()
     }
 }
 

@@ -6,10 +6,12 @@
 //! whoever changes the format of values that are stored already changes their namespace too.
 
 mod format;
+mod heap;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod shared;
 mod value;
+mod weighers;
 
 pub use erased_serde;
 pub use format::{BuiltIn, Codec, CodecError, Json};
@@ -17,6 +19,7 @@ pub use format::{BuiltIn, Codec, CodecError, Json};
 pub use messagepack::MessagePack;
 pub use shared::SharedCodec;
 pub use value::{EncoderDecoder, Inherited, ValueCodec, WantsDecoder};
+pub(crate) use weighers::Weighers;
 
 #[cfg(test)]
 mod tests;

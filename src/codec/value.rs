@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::format::CodecError;
+use super::heap;
 use super::shared::{SharedCodec, guarded};
 use crate::error::{Error, Kind};
 
@@ -41,6 +42,10 @@ pub trait ValueCodec<T>: sealed::Sealed {
     #[doc(hidden)]
     fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error>;
 
+    /// Bytes that a decoded value has on the heap, as far as serde shows them; `None` where it doesn't.
+    #[doc(hidden)]
+    fn heap_of(&self, value: &T) -> Option<u64>;
+
     /// The serde codec that reads and writes the bytes; `None` for a pair, which has no identity.
     #[doc(hidden)]
     fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec>;
@@ -63,6 +68,10 @@ impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
 
     fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
         self.resolve(handle).decode(bytes)
+    }
+
+    fn heap_of(&self, value: &T) -> Option<u64> {
+        heap::bytes_of(value)
     }
 
     fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec> {
@@ -108,6 +117,10 @@ where
 
     fn decode_value(&self, _: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
         guarded(Kind::Decode, || (self.decoder)(bytes).map_err(Into::into))
+    }
+
+    fn heap_of(&self, _: &T) -> Option<u64> {
+        None
     }
 
     fn serde_codec<'a>(&'a self, _: &'a SharedCodec) -> Option<&'a SharedCodec> {

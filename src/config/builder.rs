@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{EXPIRE, MAX_VALUE_BYTES, MEMORY_MAX_BYTES, MEMORY_MAX_ENTRIES, MIB};
+use super::limits::EXPIRE;
+use super::memory::{MemoryOptions, Tier};
 use super::state::{
     self, Autodetect, Buildable, Cluster, Connects, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
     TakesDatabase, TakesNodes, WantsTopology,
 };
 use super::{
     Builder, Checked, Config, Endpoint, NamespaceOptions, Namespaces, Password, Reconnect, Secret, Sources, Tls,
+    Topology,
 };
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
@@ -79,9 +81,7 @@ struct Common {
     namespaces: Namespaces,
     key_builder: Option<Builder>,
     fallback_to_memory: bool,
-    memory_max_entries: u64,
-    memory_max_bytes: u64,
-    max_value_bytes: u64,
+    memory: MemoryOptions,
     clock: Clock,
 }
 
@@ -95,9 +95,7 @@ impl Default for Common {
             namespaces: Namespaces::default(),
             key_builder: None,
             fallback_to_memory: true,
-            memory_max_entries: 10_000,
-            memory_max_bytes: 64 * MIB,
-            max_value_bytes: 16 * MIB,
+            memory: MemoryOptions::default(),
             clock: Clock::default(),
         }
     }
@@ -278,22 +276,40 @@ impl<S> CacheHouseBuilder<S> {
 
     /// How many entries memory holds at most: 10,000; from 1 to 2³².
     pub fn memory_max_entries(mut self, entries: u64) -> Self {
-        self.common.memory_max_entries = entries;
+        self.common.memory.max_entries = entries;
         self
     }
 
-    /// How many bytes memory holds at most: 64 MiB; from 1 KiB to 2⁵⁰ bytes. Counted are keys, encoded values, decoded
-    /// values (taken to be as large as encoded ones) and 200 bytes an entry; an entry counts for
-    /// at least `memory_max_bytes / memory_max_entries`.
+    /// How many bytes memory holds at most: 64 MiB; from 1 KiB to 2⁵⁰ bytes. Counted are keys, decoded values, beside a server encoded
+    /// ones too, and what an entry costs beside them. What a decoded value takes up is [estimated](Self::memory_weight).
     pub fn memory_max_bytes(mut self, bytes: u64) -> Self {
-        self.common.memory_max_bytes = bytes;
+        self.common.memory.max_bytes = bytes;
         self
     }
 
-    /// The largest encoded value that is stored: 16 MiB; from 1 byte to 512 MiB, the server's own limit. A larger one is
-    /// returned to its caller and not stored.
+    /// How many bytes decoded values of this type take up in memory, in place of an estimate.
+    ///
+    /// That is the size of the type, and of what serde shows of its heap: texts, lists, maps. It doesn't see spare capacity, what
+    /// `Serialize` leaves out, or that an `Arc` is shared; and of a type with functions in place of serde, all it knows is the encoded
+    /// length, which a decoded value is taken to have at least. Called once a type; of two, the last counts.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// // A mebibyte of heap that JSON writes as a few bytes.
+    /// let cache = CacheHouse::builder().memory_weight(|text: &String| text.capacity() as u64 + 40).memory().build()?;
+    /// cache.insert(opts!("log"), &String::with_capacity(1 << 20))?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn memory_weight<T: 'static>(mut self, bytes: impl Fn(&T) -> u64 + Send + Sync + 'static) -> Self {
+        self.common.memory.weighers.add(bytes);
+        self
+    }
+
+    /// The largest encoded value that is stored: 16 MiB, without a server less if memory has less room; from 1 byte to 512 MiB, the
+    /// server's own limit. A larger one is returned to its caller and not stored. An error of `build()` where memory has no room for it.
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
-        self.common.max_value_bytes = bytes;
+        self.common.memory.max_value_bytes = Some(bytes);
         self
     }
 
@@ -492,6 +508,12 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// What is wrong with the bounds of memory, if it's beside a server or not; and the largest value that is stored.
+    pub(super) fn check_memory(&self, has_server: bool) -> Result<u64, Error> {
+        let tier = Tier::of(has_server, self.common.fallback_to_memory);
+        self.common.memory.clone().check(tier).map(|memory| memory.max_value_bytes)
+    }
+
     pub(crate) fn sources(&self) -> Option<Arc<Sources>>
     where
         S: Buildable,
@@ -536,6 +558,9 @@ impl<S> CacheHouseBuilder<S> {
         if let Some(first) = problems.into_iter().next() {
             return Err(first);
         }
+        let topology = topology.ok_or_else(|| Error::config("build", "has no topology"))?.0;
+        let memory =
+            common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;
         Ok(Checked {
             scope: Scope::new(&common.key_prefix, &common.namespace)?,
             expire: common.expire,
@@ -543,11 +568,9 @@ impl<S> CacheHouseBuilder<S> {
             namespaces: common.namespaces,
             key_builder: common.key_builder,
             fallback_to_memory: common.fallback_to_memory,
-            memory_max_entries: state::in_range("memory_max_entries", common.memory_max_entries, &MEMORY_MAX_ENTRIES)?,
-            memory_max_bytes: state::in_range("memory_max_bytes", common.memory_max_bytes, &MEMORY_MAX_BYTES)?,
-            max_value_bytes: state::in_range("max_value_bytes", common.max_value_bytes, &MAX_VALUE_BYTES)?,
+            memory,
             clock: common.clock,
-            topology: topology.ok_or_else(|| Error::config("build", "has no topology"))?.0,
+            topology,
         })
     }
 }

@@ -5,6 +5,7 @@ mod endpoint;
 pub(crate) mod file;
 mod limits;
 mod load;
+mod memory;
 mod namespace;
 mod reconnect;
 mod secret;
@@ -26,6 +27,7 @@ pub use endpoint::Endpoint;
 pub(crate) use limits::DEFAULT_COMMAND_TIMEOUT;
 pub(crate) use load::Sources;
 pub use load::{Config, Setting};
+pub(crate) use memory::CheckedMemory;
 pub use namespace::NamespaceOptions;
 pub use reconnect::Reconnect;
 pub(crate) use secret::Password;
@@ -46,9 +48,7 @@ pub(crate) struct Checked {
     pub(crate) namespaces: Namespaces,
     pub(crate) key_builder: Option<Builder>,
     pub(crate) fallback_to_memory: bool,
-    pub(crate) memory_max_entries: u64,
-    pub(crate) memory_max_bytes: u64,
-    pub(crate) max_value_bytes: u64,
+    pub(crate) memory: CheckedMemory,
     pub(crate) clock: Clock,
     pub(crate) topology: Topology,
 }

@@ -9,6 +9,7 @@ mod leaks;
 mod login;
 #[cfg(feature = "macros")]
 mod macros;
+mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod outage;

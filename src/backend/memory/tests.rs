@@ -5,7 +5,7 @@ use crate::clock::ManualClock;
 use crate::key::{CallParts, Scope};
 
 fn limits(max_entries: u64, max_bytes: u64) -> MemoryLimits {
-    MemoryLimits { max_entries, max_bytes, max_value_bytes: max_bytes }
+    MemoryLimits { max_entries, max_bytes }
 }
 
 fn key(namespace: &str, number: u64) -> CallKey {
@@ -15,8 +15,10 @@ fn key(namespace: &str, number: u64) -> CallKey {
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 
-fn content(value: u64, encoded_len: usize) -> Content {
-    Content { value: Some(Box::new(value)), codec: None, bytes: None, server_key: None, encoded_len }
+/// A value that takes up so many bytes.
+fn content(value: u64, decoded: u64) -> Content {
+    let form = Form { decoded: true, encoded: false, weight: decoded + ENTRY_OVERHEAD };
+    Content { form, value: Some(Box::new(value)), codec: None, bytes: None, server_key: None }
 }
 
 const LIFE: Duration = Duration::from_secs(60);
@@ -68,12 +70,60 @@ fn it_holds_no_more_bytes_than_it_may() {
 }
 
 #[test]
-fn the_largest_value_that_may_be_stored_fits() {
-    let limits = MemoryLimits { max_entries: 10_000, max_bytes: 64 << 20, max_value_bytes: 16 << 20 };
-    let memory = Memory::new(limits, Clock::default());
+fn few_entries_weigh_what_they_are() {
+    let memory = Memory::new(limits(10, 64 << 20), Clock::default());
+    for number in 0..9 {
+        drop(memory.insert(&key("n", number), content(number, 8), memory.now(), LIFE));
+    }
+    assert_eq!((memory.len(), memory.weight()), (9, 9 * (8 + ENTRY_OVERHEAD)));
+}
+
+#[test]
+fn an_entry_costs_less_beside_its_value_than_the_configuration_leaves_for_it() {
+    let key = key("a namespace of ordinary length", u64::MAX);
+    let memory = Memory::new(limits(10, 2 * 10_000 + 768), Clock::default());
+    let form = memory.form(&key, 10_000, 10_000, Some(&key.server_key()));
+    assert!(form.is_some_and(|form| form.decoded && form.encoded), "{form:?}");
+    let memory = Memory::new(limits(10, 10_000 + 768), Clock::default());
+    assert!(memory.form(&key, 10_000, 10_000, None).is_some_and(|form| form.decoded));
+    assert!(memory.form(&key, 10_000, u64::MAX, None).is_some_and(|form| form.encoded));
+}
+
+#[test]
+fn a_value_is_kept_decoded_where_there_is_room_and_else_encoded() {
+    let memory = Memory::new(limits(10, 100_000), Clock::default());
+    let key = key("n", 1);
+    let server_key = key.server_key();
+    let form = |encoded, decoded, server| {
+        let form = memory.form(&key, encoded, decoded, server)?;
+        Some((form.decoded, form.encoded))
+    };
+    let beside = Some(&server_key);
+    // Without a server there is nothing to compare bytes with.
+    assert_eq!(form(10_000, 10_000, None), Some((true, false)));
+    assert_eq!(form(10_000, 95_000, None), Some((true, false)));
+    assert_eq!(form(10_000, 10_000, beside), Some((true, true)));
+    // Decoded it's too large.
+    assert_eq!(form(10_000, 100_000, None), Some((false, true)));
+    assert_eq!(form(10_000, 95_000, beside), Some((false, true)));
+    assert_eq!(form(10_000, u64::MAX, beside), Some((false, true)));
+    // And encoded, too.
+    assert_eq!([form(100_000, 100_000, None), form(100_000, 100_000, beside)], [None, None]);
+}
+
+#[test]
+fn a_value_at_half_the_bound_is_kept_in_both_forms() {
+    let memory = Memory::new(limits(10_000, 64 << 20), Clock::default());
     for number in 0..8 {
-        drop(memory.insert(&key("n", number), content(number, 15 << 20), memory.now(), LIFE));
-        assert_eq!(value(&memory, &key("n", number)), Some(number), "just inserted");
+        let key = key("n", number);
+        let bytes = Bytes::from(vec![7; 31 << 20]);
+        let server_key = key.server_key();
+        let form = memory.form(&key, bytes.len(), bytes.len() as u64, Some(&server_key)).expect("there is room");
+        assert!(form.decoded && form.encoded);
+        let content = Content { form, bytes: Some(bytes), server_key: Some(server_key), ..content(number, 0) };
+        drop(memory.insert(&key, content, memory.now(), LIFE));
+        assert_eq!(value(&memory, &key), Some(number), "just inserted");
+        assert!(memory.weight() <= 64 << 20);
     }
 }
 

@@ -1,4 +1,5 @@
 use crate::codec::{CodecError, erased_serde};
+use crate::config::limits::MIB;
 use crate::config::{Address, Connection, Expected, Topology};
 use crate::key::KeyContext;
 
@@ -55,8 +56,8 @@ fn every_option_has_its_documented_default() {
     assert!(config.codec.same_as(&SharedCodec::new(crate::codec::Json)));
     assert!(config.key_builder.is_none());
     assert!(config.fallback_to_memory);
-    assert_eq!((config.memory_max_entries, config.memory_max_bytes), (10_000, 64 * MIB));
-    assert_eq!(config.max_value_bytes, 16 * MIB);
+    assert_eq!((config.memory.max_entries, config.memory.max_bytes), (10_000, 64 * MIB));
+    assert_eq!(config.memory.max_value_bytes, 16 * MIB);
 
     let connection = connection(standalone());
     assert_eq!(connection.seeds[0].to_string(), "localhost:6379");
@@ -77,7 +78,7 @@ fn every_option_arrives_whether_it_stands_before_or_after_the_topology() {
         assert!(!config.codec.same_as(&SharedCodec::default()));
         assert!(config.key_builder.is_some());
         assert!(!config.fallback_to_memory);
-        assert_eq!((config.memory_max_entries, config.memory_max_bytes, config.max_value_bytes), (7, 4096, 99));
+        assert_eq!((config.memory.max_entries, config.memory.max_bytes, config.memory.max_value_bytes), (7, 4096, 99));
     };
     fn set<S>(builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
         builder
@@ -182,6 +183,41 @@ fn a_bad_common_option_names_itself_and_what_it_accepts() {
     }
     let expire = refused(memory().expire(Duration::ZERO));
     assert!(expire.starts_with("expire: is zero") && expire.contains("accepts any longer time"), "{expire}");
+}
+
+#[test]
+fn a_value_that_memory_has_no_room_for_is_not_accepted_as_the_largest() {
+    let room = refused(memory().max_value_bytes(64 * MIB));
+    let expected = "max_value_bytes: is 67108864, but 67108864 bytes of memory have room for values of 67108096; accepts up to that, \
+        a larger `.memory_max_bytes(…)`";
+    assert_eq!(room, expected);
+    let beside = refused(standalone().max_value_bytes(32 * MIB));
+    let expected = "max_value_bytes: is 33554432, but 67108864 bytes of memory have room for values of 33554048, encoded and decoded; \
+        accepts up to that, a larger `.memory_max_bytes(…)`, or `.fallback_to_memory(…)` off";
+    assert_eq!(beside, expected);
+    for set_first in [true, false] {
+        let chain = || memory().memory_max_bytes(4096);
+        let chain = if set_first {
+            chain().max_value_bytes(4096)
+        } else {
+            memory().max_value_bytes(4096).memory_max_bytes(4096)
+        };
+        assert!(refused(chain).starts_with("max_value_bytes: is 4096, but 4096 bytes of memory"));
+    }
+    config(memory().max_value_bytes(64 * MIB).memory_max_bytes(65 * MIB));
+    config(standalone().max_value_bytes(32 * MIB).memory_max_bytes(65 * MIB));
+    // Where no value is kept in memory, there is nothing to have room for it.
+    config(standalone().max_value_bytes(512 * MIB).fallback_to_memory(false));
+}
+
+#[test]
+fn the_largest_value_that_nobody_has_set_is_what_there_is_room_for() {
+    let largest = |chain: Checked| chain.memory.max_value_bytes;
+    assert_eq!(largest(config(memory().memory_max_bytes(MIB))), MIB - 768);
+    assert_eq!(largest(config(memory().memory_max_bytes(1024))), 256);
+    assert_eq!(largest(config(memory().memory_max_bytes(1 << 30))), 16 * MIB);
+    // The server has room for what memory hasn't.
+    assert_eq!(largest(config(standalone().memory_max_bytes(MIB))), 16 * MIB);
 }
 
 #[test]

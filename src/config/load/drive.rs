@@ -43,7 +43,7 @@ pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
     let builder = CacheHouseBuilder::new();
     let decided = match chosen[..] {
         ["memory"] => {
-            if let Some(place) = settings.table("connection").filter(|place| *place != "default") {
+            if let Some(place) = settings.table("connection").filter(|place| *place != DEFAULT) {
                 let text = "is set, but [memory] has no server to connect to; remove one of the two";
                 let memory = settings.table("memory").unwrap_or_default();
                 let problem = Problem::new("connection", text, place).and(memory);
@@ -89,6 +89,16 @@ pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
     };
     let mut errors = Vec::new();
     let checked = decided.clone().into_topology(&mut errors);
+    match common(settings, CacheHouseBuilder::new()).check_memory(!matches!(decided, Decided::Memory(_))) {
+        Err(error) => errors.push(error),
+        // Without a server it's what memory has room for.
+        Ok(bytes) => {
+            let default = settings.found.get_mut(&["max_value_bytes".to_owned()][..]);
+            if let Some(found) = default.filter(|found| found.source == DEFAULT) {
+                found.value = Typed::Size(bytes);
+            }
+        }
+    }
     for error in errors {
         let Some(option) = error.option() else { continue };
         let path = path_of(option);
@@ -122,12 +132,25 @@ const OPTIONS: [(&str, &str); 16] = [
     ("reconnect", "connection.reconnect"),
 ];
 
+/// The same of those that code may still set after loading, so that an error which is found later may be about what code has set.
+const COMMON_OPTIONS: [(&str, &str); 3] = [
+    ("fallback_to_memory", "fallback_to_memory"),
+    ("memory_max_entries", "memory_tier.max_entries"),
+    ("memory_max_bytes", "memory_tier.max_bytes"),
+];
+
+const DEFAULT: &str = "default";
+
 fn path_of(option: &str) -> &str {
-    OPTIONS.iter().find(|(known, _)| *known == option).map_or(option, |(_, path)| path)
+    OPTIONS.iter().chain(&COMMON_OPTIONS).find(|(known, _)| *known == option).map_or(option, |(_, path)| path)
 }
 
+/// With the options that it names as keys.
 fn translated(option: &str, problem: &str, path: &str, source: &str) -> Problem {
-    Problem::new(path, problem.replace(&format!("`.{option}(…)`"), &format!("`{path}`")), source)
+    let named =
+        |text: String, (option, path): &(&str, &str)| text.replace(&format!("`.{option}(…)`"), &format!("`{path}`"));
+    let text = OPTIONS.iter().chain(&COMMON_OPTIONS).fold(problem.to_owned(), named);
+    Problem::new(path, text.replace(&format!("`.{option}(…)`"), &format!("`{path}`")), source)
 }
 
 fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuilder {
@@ -146,7 +169,8 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
-    if let Some(bytes) = settings.count("max_value_bytes") {
+    // What nobody has set follows the bounds of memory.
+    if let Some(bytes) = settings.count("max_value_bytes").filter(|_| settings.source("max_value_bytes") != DEFAULT) {
         builder = builder.max_value_bytes(bytes);
     }
     if let Some(entries) = settings.count("memory_tier.max_entries") {
@@ -320,6 +344,6 @@ impl Settings {
     fn source(&self, path: &str) -> String {
         let key = self.get(path).map(|found| found.source.as_str());
         let table = path.rsplit_once('.').and_then(|(table, _)| self.table(table));
-        key.or_else(|| self.table(path)).or(table).unwrap_or("default").to_owned()
+        key.or_else(|| self.table(path)).or(table).unwrap_or(DEFAULT).to_owned()
     }
 }

@@ -60,7 +60,8 @@ pub(super) static KEYS: [Key; 29] = [
         "max_value_bytes",
         Kind::Size(limits::MAX_VALUE_BYTES),
         "\"16MiB\"",
-        "the largest encoded value that is stored; a larger one is returned and not stored",
+        "the largest encoded value that is stored; a larger one is returned and not stored. Memory has to have room for it, which \
+         without a server may make the default smaller",
     ),
     key("standalone.endpoint", Kind::Endpoint, "", "one server; has to be given in this table"),
     key("standalone.database", Kind::Count(limits::DATABASE), "0", "the number of the database"),

@@ -92,6 +92,11 @@ told!(
     @r#"max_value_bytes: is "99999999999999TiB"; accepts a size such as "64MiB" (or B, KiB, GiB, TiB, kB, MB, GB, TB), or bytes as a number, from 1B to 512MiB (cachehouse.toml:1)"#
 );
 told!(
+    a_value_that_memory_has_no_room_for,
+    file("max_value_bytes = \"40MiB\"\n[standalone]\nendpoint = \"h\"\n"),
+    @"max_value_bytes: is 41943040, but 67108864 bytes of memory have room for values of 33554048, encoded and decoded; accepts up to that, a larger `memory_tier.max_bytes`, or `fallback_to_memory` off (cachehouse.toml:1)"
+);
+told!(
     a_time_that_overflows,
     file("expire = \"99999999999999999999y\""),
     @r#"expire: is "99999999999999999999y"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:1)"#

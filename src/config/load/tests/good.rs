@@ -88,7 +88,7 @@ fn every_key_arrives() {
     let config = checked(load(text, &[]));
     assert_eq!((config.scope.namespace(), config.scope.prefix()), ("app", "p"));
     assert_eq!((config.expire, config.fallback_to_memory), (Duration::from_secs(7), false));
-    assert_eq!((config.memory_max_entries, config.memory_max_bytes, config.max_value_bytes), (5, 2048, 1024));
+    assert_eq!((config.memory.max_entries, config.memory.max_bytes, config.memory.max_value_bytes), (5, 2048, 1024));
     let users = &config.namespaces["api.users"];
     assert_eq!((users.expire, users.codec.is_some()), (Some(Duration::from_secs(300)), true));
     let connection = connection(load(text, &[]));
@@ -342,6 +342,19 @@ fn a_provider_stands_over_the_defaults_and_extends_the_layers() {
         ("cachehouse.toml:2".into(), Some("\"h:6379 (login hidden)\"".into()))
     );
     assert_eq!(password_of(config), "hunter2");
+}
+
+#[test]
+fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
+    let largest = |table: &str| {
+        let place = Place::new().with(DEFAULT_FILE, format!("[{table}]\n[memory_tier]\nmax_bytes = \"1MiB\"\n"));
+        let config = place.load(&[]).expect("it's right");
+        let shown = value(&config, "max_value_bytes").expect("it has a default");
+        let checked = config.into_builder().into_config().expect("it's right");
+        (shown, checked.memory.max_value_bytes)
+    };
+    assert_eq!(largest("memory"), ("\"1047808B\"".into(), (1 << 20) - 768));
+    assert_eq!(largest("autodetect"), ("\"16MiB\"".into(), 16 << 20));
 }
 
 #[test]
