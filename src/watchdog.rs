@@ -5,6 +5,7 @@
 //! more than a flag.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -25,6 +26,9 @@ pub(crate) struct Attention(AtomicBool);
 
 /// How long the thread stays once there is nothing to look after.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long what panicked is left alone.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 static STATE: Mutex<State> = Mutex::new(State { runs: false, added: Vec::new() });
 static ADDED: Condvar = Condvar::new();
@@ -61,11 +65,10 @@ fn add(watched: Weak<dyn Watched>) {
     let mut state = STATE.lock();
     state.added.push(watched);
     if !state.runs {
-        let started = thread::Builder::new().name("cache-house-watch".into()).spawn(run);
-        // Without a thread, those who wait rely on the tasks that wake them.
-        state.runs = started.is_ok();
+        // Without a thread, those who wait rely on the tasks that wake them; the next wait tries to start it again.
+        state.runs = thread::Builder::new().name("cache-house-watch".into()).spawn(run).is_ok();
         if !state.runs {
-            state.added.clear();
+            state.added.retain(|watched| watched.strong_count() > 0);
         }
     }
     drop(state);
@@ -79,8 +82,12 @@ fn run() {
         let mut next = None;
         watched.retain_mut(|(due, watched)| {
             if *due <= now {
-                let Some(again) = watched.upgrade().and_then(|watched| watched.look(now)) else { return false };
+                let Some(again) = look(watched, now) else { return false };
                 *due = again;
+            }
+            // Not what has gone before its time.
+            if watched.strong_count() == 0 {
+                return false;
             }
             next = Some(next.map_or(*due, |next: Instant| next.min(*due)));
             true
@@ -97,6 +104,12 @@ fn run() {
         let now = Instant::now();
         watched.extend(state.added.drain(..).map(|added| (now, added)));
     }
+}
+
+/// Looks at one, whose waker or value may be the user's code: a panic in that ends no other's looks.
+fn look(watched: &Weak<dyn Watched>, now: Instant) -> Option<Instant> {
+    let looked = catch_unwind(AssertUnwindSafe(|| watched.upgrade().and_then(|watched| watched.look(now))));
+    looked.unwrap_or(Some(now + AFTER_A_PANIC))
 }
 
 /// Resolves at `deadline`, on any executor; where no thread can be started, never.
@@ -147,6 +160,23 @@ mod tests {
             futures::future::join(sleep_until(deadline), sleep_until(deadline + Duration::from_millis(10))).await
         });
         assert!(begin.elapsed() >= Duration::from_millis(40));
+    }
+
+    struct Panics(AtomicU32);
+
+    impl Watched for Panics {
+        fn look(&self, _: Instant) -> Option<Instant> {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+            None
+        }
+    }
+
+    #[test]
+    fn a_panic_of_what_is_looked_at_ends_no_others_looks() {
+        let panics: Arc<dyn Watched> = Arc::new(Panics(AtomicU32::new(0)));
+        add(Arc::downgrade(&panics));
+        futures::executor::block_on(sleep_until(Instant::now() + Duration::from_millis(30)));
+        futures::executor::block_on(sleep_until(Instant::now() + Duration::from_millis(30)));
     }
 
     struct Counts {

@@ -36,6 +36,8 @@ pub(crate) struct Pulse {
     polls: AtomicU64,
     /// How often it had been when it was asked to go on; [`NEVER`] before.
     asked: AtomicU64,
+    /// It's being polled now.
+    runs: AtomicBool,
     /// Has it polled again.
     waker: AtomicWaker,
 }
@@ -158,6 +160,7 @@ impl Pulse {
             thread: AtomicU64::new(leader.thread.0),
             polls: AtomicU64::new(0),
             asked: AtomicU64::new(NEVER),
+            runs: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -168,9 +171,9 @@ impl Pulse {
         LED.try_with(|led| led.borrow().contains(&self.address())).unwrap_or(false)
     }
 
-    /// Whether the leader hasn't been polled since it was [asked](Self::ask) to go on.
+    /// Whether the leader hasn't been polled since it was [asked](Self::ask) to go on, and isn't being polled.
     pub(super) fn is_stuck(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
+        !self.runs.load(Ordering::Relaxed) && self.asked.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
     }
 
     /// Has the leader polled again.
@@ -206,10 +209,11 @@ impl<F: Future> Future for Led<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Leave;
+        struct Leave<'a>(&'a Pulse);
 
-        impl Drop for Leave {
+        impl Drop for Leave<'_> {
             fn drop(&mut self) {
+                self.0.runs.store(false, Ordering::Relaxed);
                 let _ = LED.try_with(|led| led.borrow_mut().pop());
             }
         }
@@ -219,7 +223,8 @@ impl<F: Future> Future for Led<'_, F> {
         pulse.thread.store(ThreadNumber::current().0, Ordering::Relaxed);
         pulse.polls.fetch_add(1, Ordering::Relaxed);
         let _ = LED.try_with(|led| led.borrow_mut().push(pulse.address()));
-        let _leave = Leave;
+        pulse.runs.store(true, Ordering::Relaxed);
+        let _leave = Leave(pulse);
         let polled = this.whole.poll(cx);
         if polled.is_pending() {
             pulse.waker.register(cx.waker());

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -44,6 +45,12 @@ struct Shard {
 /// How often leaders that are waited for are asked to go on.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// Looks at a leader before those who wait for it give up: a minute, as for sync callers.
+const MOST_LOOKS: u32 = 60;
+
+/// How long a value is handed on by a flight whose leader isn't polled again after it has published it.
+const HANDED_ON: Duration = Duration::from_secs(1);
+
 /// A power of two, so that the top bits of a hash choose one.
 const SHARDS: usize = 64;
 
@@ -51,6 +58,8 @@ pub(crate) struct Flight {
     key: CallKey,
     leader: Caller,
     pulse: Pulse,
+    /// How often the watchdog has looked at it.
+    looks: AtomicU32,
     state: Mutex<State>,
     /// Notified when the flight ends and when its store ends.
     changed: Notify,
@@ -60,6 +69,10 @@ struct State {
     phase: Phase,
     /// Callers that have joined.
     waiters: usize,
+    /// It takes too long: those who wait run their own work.
+    overdue: bool,
+    /// From when on the value that it has landed with isn't handed on any more.
+    handed_on_until: Option<Instant>,
     /// The key was invalidated after the flight began.
     invalidated: bool,
     /// The leader has ended: whoever calls now leads another flight.
@@ -126,13 +139,18 @@ impl Flights {
     pub(crate) fn join(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Join {
         self.kinds.note(key.kind());
         let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)) {
+        if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)).cloned() {
             // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
-            flight.state.lock().waiters += 1;
-            let flight = Arc::clone(flight);
-            drop(shard);
-            self.attention.ask(|| Weak::clone(&self.me) as _);
-            return Join::Wait(flight);
+            let mut state = flight.state.lock();
+            if state.handed_on_until.is_none_or(|until| Instant::now() < until) {
+                state.waiters += 1;
+                drop((state, shard));
+                self.attention.ask(|| Weak::clone(&self.me) as _);
+                return Join::Wait(flight);
+            }
+            drop(state);
+            // Its leader isn't polled any more; a store of it is known of in the other table.
+            remove(&mut shard.current, &flight);
         }
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
@@ -161,7 +179,7 @@ impl Flights {
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
         before.extend(self.take_twins(key));
-        (Leader { flights: Arc::clone(self), flight, left: false }, Stores::invalidated(before))
+        (Leader { flights: Arc::clone(self), flight, left: false }, Stores::of(before))
     }
 
     /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the stores that are on their way to the
@@ -169,7 +187,7 @@ impl Flights {
     pub(crate) fn invalidate(&self, key: &CallKey) -> Stores {
         let mut before = self.shard(key).lock().take(key);
         before.extend(self.take_twins(key));
-        Stores::invalidated(before)
+        Stores::of(before)
     }
 
     /// The same for all keys that `prefix` names.
@@ -183,7 +201,7 @@ impl Flights {
     }
 
     fn invalidate_where(&self, matches: impl Fn(&CallKey) -> bool) -> Stores {
-        Stores::invalidated(self.take_where(matches))
+        Stores::of(self.take_where(matches))
     }
 
     /// All that is under way for other calls which are given the same key on the server: a key builder may return the default key of
@@ -204,8 +222,10 @@ impl Flights {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
+            let from = taken.len();
             taken.extend(shard.apart.iter().filter(|flight| matches(&flight.key)).cloned());
             taken.extend(shard.current.extract_if(|flight| matches(&flight.key)));
+            invalidate(&taken[from..]);
         }
         taken
     }
@@ -225,21 +245,27 @@ impl Watched for Flights {
         };
         let (mut stuck, mut asked) = (Vec::new(), Vec::new());
         for shard in &self.shards {
-            for flight in shard.lock().current.iter().filter(waited_for) {
-                // A sync leader is on its thread, whatever it does there.
-                let list = if flight.leader.is_async && flight.pulse.is_stuck() { &mut stuck } else { &mut asked };
-                list.push(Arc::clone(flight));
-            }
+            let mut shard = shard.lock();
+            // A sync leader is on its thread, whatever it does there.
+            let is_stuck =
+                |flight: &mut Arc<Flight>| waited_for(&&*flight) && flight.leader.is_async && flight.pulse.is_stuck();
+            let from = stuck.len();
+            stuck.extend(shard.current.extract_if(is_stuck));
+            invalidate(&stuck[from..]);
+            asked.extend(shard.current.iter().filter(waited_for).cloned());
         }
         let waits = !asked.is_empty();
         // Wakers are the user's code.
         for flight in asked {
+            if flight.looks.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKS {
+                // Two works may wait for each other.
+                flight.state.lock().overdue = true;
+                flight.changed.notify_waiters();
+            }
             flight.pulse.ask();
         }
         for flight in stuck {
-            remove(&mut self.shard(&flight.key).lock().current, &flight);
             let mut state = flight.state.lock();
-            state.invalidated = true;
             if matches!(state.phase, Phase::Running) {
                 state.phase = Phase::Abandoned;
             }
@@ -264,7 +290,16 @@ impl Shard {
             taken.push(entry.remove().0);
         }
         taken.extend(self.apart.iter_hash(key.hash()).filter(|flight| flight.is_of(key)).cloned());
+        invalidate(&taken);
         taken
+    }
+}
+
+/// Marks flights under the lock of the shard that they leave: another invalidation of their key doesn't find them any more, so nothing
+/// of them may be stored from then on.
+fn invalidate(flights: &[Arc<Flight>]) {
+    for flight in flights {
+        flight.state.lock().invalidated = true;
     }
 }
 
@@ -283,13 +318,22 @@ impl Flight {
         let state = State {
             phase: Phase::Running,
             waiters: 0,
+            overdue: false,
+            handed_on_until: None,
             invalidated: false,
             left: false,
             storing: false,
             overtaken: None,
         };
         let pulse = Pulse::new(leader);
-        Arc::new(Self { key: key.clone(), leader, pulse, state: Mutex::new(state), changed: Notify::new() })
+        Arc::new(Self {
+            key: key.clone(),
+            leader,
+            pulse,
+            looks: AtomicU32::new(0),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        })
     }
 
     fn is_of(&self, key: &CallKey) -> bool {
@@ -306,12 +350,15 @@ impl Flight {
         caller.patience_for(&self.leader, &self.pulse, on_worker)
     }
 
-    /// The phase in which the flight ends.
+    /// The phase in which the flight ends; [`Phase::Running`] where that takes too long.
     pub(crate) async fn ended(&self) -> Phase {
         loop {
             let changed = self.changed.notified();
-            let phase = self.state.lock().phase.clone();
-            if !matches!(phase, Phase::Running) {
+            let (phase, overdue) = {
+                let state = self.state.lock();
+                (state.phase.clone(), state.overdue)
+            };
+            if overdue || !matches!(phase, Phase::Running) {
                 return phase;
             }
             changed.await;
@@ -358,13 +405,9 @@ impl Flight {
 }
 
 impl Stores {
-    /// Invalidates the flights; those that have a store under way are left.
-    fn invalidated(mut flights: Vec<Arc<Flight>>) -> Self {
-        flights.retain(|flight| {
-            let mut state = flight.state.lock();
-            state.invalidated = true;
-            state.storing
-        });
+    /// Of flights that were invalidated, those that have a store under way.
+    fn of(mut flights: Vec<Arc<Flight>>) -> Self {
+        flights.retain(|flight| flight.state.lock().storing);
         Self(flights)
     }
 
@@ -407,9 +450,19 @@ async fn ends_by(deadline: Instant, what: impl Future<Output = ()>) -> bool {
 }
 
 impl Leader {
-    /// Gives those who wait the value before it's stored; they needn't wait for that. With `to_all`, also those who come later.
-    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, to_all: bool) {
-        if to_all || self.flight.state.lock().waiters > 0 {
+    /// Gives those who wait the value before it's stored; they needn't wait for that. With the value's `life`, it's also for those
+    /// who come later.
+    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, life: Option<Duration>) {
+        if let Some(life) = life {
+            // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
+            let until = Instant::now() + life.min(HANDED_ON);
+            let value = Arc::new(value.clone());
+            let mut state = self.flight.state.lock();
+            state.handed_on_until = Some(until);
+            state.phase = Phase::Landed(value);
+            drop(state);
+            self.flight.changed.notify_waiters();
+        } else if self.flight.state.lock().waiters > 0 {
             self.flight.end(Phase::Landed(Arc::new(value.clone())));
         }
     }
@@ -509,7 +562,12 @@ pub(crate) struct Storing {
 impl Drop for Storing {
     fn drop(&mut self) {
         let key = &self.flight.key;
-        remove(&mut self.flights.shard(key).lock().apart, &self.flight);
+        {
+            let mut shard = self.flights.shard(key).lock();
+            remove(&mut shard.apart, &self.flight);
+            // Whoever comes from here on finds the value where it's stored, also if the leader isn't polled any more.
+            remove(&mut shard.current, &self.flight);
+        }
         let overtaken = {
             let mut state = self.flight.state.lock();
             state.storing = false;

@@ -102,7 +102,7 @@ impl CacheHandle {
         // Not what a later writer may have put there since.
         tiers.forget_within(&lead, &key);
         // Who waits needn't wait for the server.
-        lead.publish(value, true);
+        lead.publish(value, Some(request.life));
         let in_order = pending.stores_end().await;
         let to_server = match (&tiers.server, tiers.route(&key)) {
             (None, _) => Ok(false),

@@ -238,10 +238,16 @@ impl CacheHandle {
     /// ```
     pub async fn close_async(&self) {
         self.core.closed.store(true, Ordering::Release);
+        // Before the connections, whose end may take its time.
+        self.forget_all();
         if let Some(server) = &self.core.tiers.server {
             server.inner().close().await;
         }
         self.core.health.closed();
+        self.forget_all();
+    }
+
+    fn forget_all(&self) {
         // What is being computed isn't kept any more.
         let _ = self.core.flights.invalidate_all();
         if let Some(memory) = &self.core.tiers.memory {
@@ -264,6 +270,7 @@ impl CacheHandle {
     pub fn close(&self) {
         let deadline = Instant::now() + LONGEST_CLOSE;
         if blocking::block_on_until(self.close_async(), Some(deadline)).is_none() {
+            self.core.health.closed();
             tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
         }
     }

@@ -195,7 +195,7 @@ impl CacheHandle {
         timer.worked();
         let value = result.map_err(|error| (error, storable))?;
         let to_server = storable == Storable::Yes && self.core.tiers.route(request.key) == Route::Server;
-        lead.publish(&value, to_server);
+        lead.publish(&value, to_server.then_some(request.life));
         if let Err(error) = self.core.tiers.store(request, lead, &value, to_server).await {
             self.tell_not_stored(options, &error);
         }
@@ -236,7 +236,9 @@ impl CacheHandle {
                         Join::Wait(_) => Turn::Alone,
                     };
                 }
-                Phase::Abandoned | Phase::Running => {}
+                Phase::Abandoned => {}
+                // It takes too long.
+                Phase::Running => return Turn::Alone,
             }
         }
     }

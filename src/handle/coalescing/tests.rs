@@ -129,6 +129,34 @@ fn each_invalidation_sees_a_store_until_it_ends() {
 }
 
 #[test]
+fn what_an_invalidation_takes_out_of_the_table_stores_nothing_from_then_on() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    // As soon as others can't find it any more, whatever the invalidation has yet to do.
+    let taken = flights.shard(&key("n", "a")).lock().take(&key("n", "a"));
+    assert!(leader.begin_store().is_none() && !keeps(&leader));
+    drop(taken);
+    let leader = lead(&flights, &key("n", "b"));
+    let taken = flights.take_where(|_| true);
+    assert!(leader.begin_store().is_none() && !keeps(&leader));
+    drop(taken);
+}
+
+#[test]
+fn a_published_value_isnt_handed_on_past_its_life_or_its_store() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    leader.publish(&7_u32, Some(Duration::ZERO));
+    drop(lead(&flights, &key("n", "a")));
+    let leader = (leader, lead(&flights, &key("n", "a"))).1;
+    leader.publish(&7_u32, Some(Duration::from_secs(600)));
+    assert_eq!(landed(futures::executor::block_on(wait(&flights, &key("n", "a")).ended())), Some(7));
+    drop(leader.begin_store().expect("nothing was invalidated"));
+    // Though its leader isn't polled any more.
+    drop(lead(&flights, &key("n", "a")));
+}
+
+#[test]
 fn a_store_that_ends_after_its_invalidation_is_blocked_and_then_journalled() {
     let journal = Arc::new(Journal::default());
     let flights = flights();
