@@ -77,10 +77,11 @@ impl Elements<'_> {
         Ok(size_of::<Vec<u8>>())
     }
 
-    /// Nodes of a tree and tables of hashes are about two thirds full.
-    fn map(self) -> Result<usize, Uncounted> {
-        let bytes = self.keys.bytes() + self.values.bytes();
-        allocate(self.heap, bytes + bytes * 5 / 8);
+    /// Nodes of a tree and tables of hashes are about two thirds full, and there are no smaller ones than for `least` members.
+    fn map(self, least: usize) -> Result<usize, Uncounted> {
+        let count = self.keys.count;
+        let room = if count == 0 { 0 } else { (count + count * 5 / 8).max(least) };
+        allocate(self.heap, room * (self.keys.largest + self.values.largest));
         Ok(2 * size_of::<Vec<u8>>())
     }
 }
@@ -263,7 +264,8 @@ impl<'a> ser::Serializer for Counter<'a> {
             elements.keys.add(elements.heap, &key, None)?;
             elements.values.add(elements.heap, &value, own)?;
         }
-        elements.map()
+        // Between the least node of a tree, for eleven, and the least table, for four.
+        elements.map(7)
     }
 
     /// Addresses, identifiers and the like then show what they are, and not a text that they would have to make.
@@ -297,8 +299,9 @@ impl ser::SerializeMap for Elements<'_> {
         self.values.add(self.heap, value, Some(size_of_val(value)))
     }
 
+    /// Written member by member, it's most often a JSON object, which is a tree.
     fn end(self) -> Result<usize, Uncounted> {
-        self.map()
+        self.map(11)
     }
 }
 

@@ -1,9 +1,11 @@
-//! The table of the memory tier: bounded by entries and by weight, each by itself and over all its shards together, so that one value may
-//! take up the whole table.
+//! The table of the memory tier: bounded by entries and by weight, each by itself and over all its shards together, so that one
+//! value may take up the whole table.
 //!
-//! It evicts by SIEVE (Zhang and others, NSDI 2024): entries stand in the order in which they came, a read marks its entry, and a hand
-//! that goes from the oldest to the newest and round again takes marks away until it finds an entry without one. So a read writes nothing
-//! but a mark, and that once.
+//! It evicts as S3-FIFO does (Yang and others, SOSP 2023): what comes into a full table is on trial first, as a few of all entries
+//! are. What is read there settles; the rest is evicted, and settles if it comes back soon. The settled are evicted by SIEVE (Zhang
+//! and others, NSDI 2024): a hand goes round from the oldest to the newest, and takes the marks of reads away until it finds an
+//! entry without one. A read writes nothing but a mark, and that once; and what is evicted soon after it came is still in the
+//! processor's caches.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,17 +37,27 @@ struct Shard<V> {
     slots: Vec<Slot<V>>,
     /// The first free slot; each has the next in `newer`.
     free: u32,
+    trial: Queue,
+    settled: Queue,
+    /// Where the next look at the settled begins; [`NONE`] is at the oldest.
+    hand: u32,
+    /// Pieces of the hashes of what went from trial, each in the place that its hash says.
+    gone: Box<[u32]>,
+}
+
+/// Entries in the order in which they came.
+struct Queue {
     newest: u32,
     oldest: u32,
-    /// Where the next eviction begins to look: [`NONE`] is the oldest.
-    hand: u32,
+    len: usize,
 }
 
 struct Slot<V> {
     /// `None` where the slot is free.
     item: Option<Item<V>>,
-    /// Read since the hand came by.
+    /// Read since it came, or since the hand came by.
     marked: AtomicBool,
+    is_settled: bool,
     newer: u32,
     older: u32,
 }
@@ -57,6 +69,9 @@ struct Item<V> {
 }
 
 const NONE: u32 = u32::MAX;
+
+/// Of so many entries, one is on trial. S3-FIFO's ten did a little worse under a Zipf-like load: 72.6 % of hits for 73.0 %.
+const TRIAL: usize = 30;
 
 /// What a slot and its place in the index cost, with the room that growing leaves.
 pub(super) const fn slot_bytes<V>() -> usize {
@@ -91,8 +106,8 @@ impl<V: Clone> Table<V> {
             out.push(value);
             return out;
         }
-        let replaced = shard.write().replace(hash, key.as_bytes(), value, weight);
-        match replaced {
+        let mut locked = shard.write();
+        match locked.replace(hash, key.as_bytes(), value, weight) {
             Ok((before, its_weight)) => {
                 self.totals.weight.fetch_add(weight, Ordering::Relaxed);
                 self.totals.weight.fetch_sub(its_weight, Ordering::Relaxed);
@@ -102,11 +117,23 @@ impl<V: Clone> Table<V> {
                 // Counted first, so that the room is made before it's taken, and the new entry isn't what makes it.
                 self.totals.entries.fetch_add(1, Ordering::Relaxed);
                 self.totals.weight.fetch_add(weight, Ordering::Relaxed);
-                self.make_room(hash, &mut out);
-                let another = shard.write().push(Item { key, value, weight });
-                out.extend(self.forget(another));
+                // Where there is room yet, all may stay.
+                let settles = !self.is_too_full() || locked.take_back(hash);
+                if self.is_too_full() {
+                    // One is often enough, and then one hold of the lock is.
+                    out.extend(self.forget(locked.evict()));
+                }
+                if self.is_too_full() {
+                    drop(locked);
+                    self.make_room(hash, &mut out);
+                    locked = shard.write();
+                    // Perhaps the key has got a value meanwhile.
+                    out.extend(self.forget(locked.remove(hash, key.as_bytes(), |_| true)));
+                }
+                locked.push(Item { key, value, weight }, settles);
             }
         }
+        drop(locked);
         // Others may have counted on the same room.
         self.make_room(hash, &mut out);
         out
@@ -184,7 +211,15 @@ impl<V: Clone> Table<V> {
 
 impl<V: Clone> Shard<V> {
     fn new() -> Self {
-        Self { index: HashTable::new(), slots: Vec::new(), free: NONE, newest: NONE, oldest: NONE, hand: NONE }
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: NONE,
+            trial: Queue::new(),
+            settled: Queue::new(),
+            hand: NONE,
+            gone: Box::default(),
+        }
     }
 
     #[inline]
@@ -215,11 +250,10 @@ impl<V: Clone> Shard<V> {
         Ok((mem::replace(&mut item.value, value), mem::replace(&mut item.weight, weight)))
     }
 
-    /// Makes an item the newest. Returns the one that the key has got meanwhile.
-    fn push(&mut self, item: Item<V>) -> Option<Item<V>> {
+    /// Makes an item the newest; its key has none.
+    fn push(&mut self, item: Item<V>, is_settled: bool) {
         let hash = item.key.hash();
-        let another = self.remove(hash, item.key.as_bytes(), |_| true);
-        let slot = Slot { item: Some(item), marked: AtomicBool::new(false), newer: NONE, older: self.newest };
+        let slot = Slot { item: Some(item), marked: AtomicBool::new(false), is_settled, newer: NONE, older: NONE };
         let at = match self.free {
             NONE => {
                 self.slots.push(slot);
@@ -232,15 +266,41 @@ impl<V: Clone> Shard<V> {
                 free
             }
         };
-        match self.newest {
-            NONE => self.oldest = at,
-            newest => self.slots[newest as usize].newer = at,
-        }
-        self.newest = at;
+        self.link(at, is_settled);
         let slots = &self.slots;
         let hash_of = |&at: &u32| slots[at as usize].item.as_ref().map_or(0, |item| item.key.hash());
         self.index.insert_unique(hash, at, hash_of);
-        another
+    }
+
+    /// Makes a slot the newest of its queue.
+    fn link(&mut self, at: u32, is_settled: bool) {
+        let queue = if is_settled { &mut self.settled } else { &mut self.trial };
+        queue.len += 1;
+        let before = mem::replace(&mut queue.newest, at);
+        match before {
+            NONE => queue.oldest = at,
+            before => self.slots[before as usize].newer = at,
+        }
+        let slot = &mut self.slots[at as usize];
+        (slot.is_settled, slot.older, slot.newer) = (is_settled, before, NONE);
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let slot = &self.slots[at as usize];
+        let (newer, older) = (slot.newer, slot.older);
+        let queue = if slot.is_settled { &mut self.settled } else { &mut self.trial };
+        queue.len -= 1;
+        match newer {
+            NONE => queue.newest = older,
+            newer => self.slots[newer as usize].older = older,
+        }
+        match older {
+            NONE => queue.oldest = newer,
+            older => self.slots[older as usize].newer = newer,
+        }
+        if self.hand == at {
+            self.hand = newer;
+        }
     }
 
     fn remove(&mut self, hash: u64, key: &[u8], goes: impl FnOnce(&V) -> bool) -> Option<Item<V>> {
@@ -260,41 +320,68 @@ impl<V: Clone> Shard<V> {
     }
 
     fn evict(&mut self) -> Option<Item<V>> {
-        if self.oldest == NONE {
+        while self.trial.len > 0 && self.trial.len * TRIAL >= self.settled.len {
+            let at = self.trial.oldest;
+            if !mem::take(self.slots[at as usize].marked.get_mut()) {
+                let item = self.take(at)?;
+                self.leave_back(item.key.hash());
+                return Some(item);
+            }
+            self.unlink(at);
+            self.link(at, true);
+        }
+        self.evict_settled()
+    }
+
+    fn evict_settled(&mut self) -> Option<Item<V>> {
+        if self.settled.len == 0 {
             return None;
         }
-        let mut at = if self.hand == NONE { self.oldest } else { self.hand };
+        let mut at = if self.hand == NONE { self.settled.oldest } else { self.hand };
         loop {
             let slot = &mut self.slots[at as usize];
             if !mem::take(slot.marked.get_mut()) {
                 self.hand = at;
                 return self.take(at);
             }
-            at = if slot.newer == NONE { self.oldest } else { slot.newer };
+            at = if slot.newer == NONE { self.settled.oldest } else { slot.newer };
         }
     }
 
     /// Takes the item of a slot out, and frees the slot.
     fn take(&mut self, at: u32) -> Option<Item<V>> {
-        let slot = &mut self.slots[at as usize];
-        let item = slot.item.take()?;
-        let (newer, older) = (slot.newer, slot.older);
-        slot.newer = mem::replace(&mut self.free, at);
-        match newer {
-            NONE => self.newest = older,
-            newer => self.slots[newer as usize].older = older,
-        }
-        match older {
-            NONE => self.oldest = newer,
-            older => self.slots[older as usize].newer = newer,
-        }
-        if self.hand == at {
-            self.hand = newer;
-        }
+        let item = self.slots[at as usize].item.take()?;
+        self.unlink(at);
+        self.slots[at as usize].newer = mem::replace(&mut self.free, at);
         if let Ok(entry) = self.index.find_entry(item.key.hash(), |&known| known == at) {
             entry.remove();
         }
         Some(item)
+    }
+
+    /// Remembers what went from trial, so that it settles if it comes back before as many others as there are entries have gone.
+    fn leave_back(&mut self, hash: u64) {
+        if self.gone.len() < self.slots.len() {
+            self.gone = vec![0; self.slots.len().next_power_of_two()].into();
+        }
+        let (place, piece) = self.place(hash);
+        self.gone[place] = piece;
+    }
+
+    /// Whether it went from trial not long ago.
+    fn take_back(&mut self, hash: u64) -> bool {
+        let (place, piece) = self.place(hash);
+        self.gone.get_mut(place).is_some_and(|gone| *gone == piece && mem::take(gone) != 0)
+    }
+
+    fn place(&self, hash: u64) -> (usize, u32) {
+        (hash as usize & self.gone.len().wrapping_sub(1), (hash >> 32) as u32 | 1)
+    }
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { newest: NONE, oldest: NONE, len: 0 }
     }
 }
 
