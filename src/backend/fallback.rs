@@ -210,7 +210,10 @@ impl<S: Server> Tiers<S> {
             form,
             value: form.decoded.then(|| Box::new(value.clone()) as Box<dyn Any + Send + Sync>),
             codec: request.codec.serde_codec(request.inherited).cloned(),
-            bytes: form.encoded.then(|| encoded.clone()),
+            bytes: form.encoded.then(|| match server_key {
+                Some(_) => encoded.clone(),
+                None => Bytes::copy_from_slice(encoded),
+            }),
             server_key: server_key.cloned(),
         };
         fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
@@ -263,8 +266,8 @@ impl<S: Server> Tiers<S> {
     fn encode<T, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
         let encoded = request.codec.encode_value(request.inherited, value).and_then(|mut encoded| {
             if encoded.len() as u64 <= self.max_value_bytes {
-                // Encoders leave room to grow, which memory would keep.
-                if self.memory.is_some() {
+                // Encoders leave room to grow, which memory would keep beside a server.
+                if self.memory.is_some() && self.server.is_some() {
                     encoded.shrink_to_fit();
                 }
                 return Ok(encoded);

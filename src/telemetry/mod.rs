@@ -84,7 +84,8 @@ pub struct Stats {
     pub failed_writes: u64,
     /// Stored bytes that didn't decode; each was a miss.
     pub decode_failures: u64,
-    /// Values that couldn't be stored: no key, not encodable, or larger than `max_value_bytes`.
+    /// Values that couldn't be stored: no key, not encodable, larger than `max_value_bytes`, or without a server than memory has
+    /// room for.
     pub uncached: u64,
     /// How often the server was given up on for a while.
     pub circuit_openings: u64,
@@ -95,7 +96,8 @@ pub struct Stats {
     pub journal_length: u64,
     /// Entries in memory, expired ones that nobody asked for included.
     pub memory_entries: u64,
-    /// Estimated bytes of those entries, by which `memory_max_bytes` counts.
+    /// Estimated bytes of those entries, which `memory_max_bytes` bounds: keys, values in the forms that are kept, and what an
+    /// entry costs beside them. See [`memory_weight`](crate::CacheHouseBuilder::memory_weight).
     pub memory_bytes: u64,
 }
 
