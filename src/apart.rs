@@ -1,6 +1,6 @@
 //! Work that may hang, each on a thread of its own: reading from a mount that is gone, asking a resolver that doesn't answer.
 //!
-//! Neither a runtime's worker nor its blocking pool, which the program shares, waits for it. Who asks for work that is under way
+//! Neither a runtime's worker nor its blocking pool, which the program shares, waits for it. A caller that asks for work that is under way
 //! joins it, so that work which hangs doesn't cost a thread at each attempt. It's begun anew after 10 s, 20 s, 40 s and so on: what was
 //! wrong may have been mended without an end of what hangs, and a year of it costs 22 threads.
 
@@ -91,7 +91,7 @@ impl<V: Clone> Running<V> {
         outcome.clone()
     }
 
-    /// What came of it. May wait for ever.
+    /// The outcome. Waits without a bound.
     pub(crate) async fn outcome(&self) -> V {
         loop {
             let mut told = pin!(self.told.notified());

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
+
+use crate::deadline;
 
 /// What is looked after while something waits in it.
 pub(crate) trait Watched: Send + Sync + 'static {
@@ -112,8 +115,26 @@ fn look(watched: &Weak<dyn Watched>, now: Instant) -> Option<Instant> {
     looked.unwrap_or(Some(now + AFTER_A_PANIC))
 }
 
+/// What `what` comes to, if that's by `deadline`. Nothing has to run for the deadline but the watchdog, or for a thread that blocks
+/// itself.
+pub(crate) async fn within<F: Future>(deadline: Instant, what: F) -> Option<F::Output> {
+    let mut what = pin!(what);
+    let mut late = pin!(sleep_until(deadline));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = what.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        deadline::note(deadline);
+        if deadline::is_blocking() {
+            return if Instant::now() >= deadline { Poll::Ready(None) } else { Poll::Pending };
+        }
+        late.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
 /// Resolves at `deadline`, on any executor; where no thread can be started, never.
-pub(crate) async fn sleep_until(deadline: Instant) {
+async fn sleep_until(deadline: Instant) {
     struct Sleeper {
         deadline: Instant,
         waker: AtomicWaker,

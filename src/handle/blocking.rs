@@ -2,7 +2,7 @@
 //!
 //! A blocked thread keeps its deadlines by its own clock, see [`deadline`]: no task of any runtime has to run for it to go on.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
 use super::caller::Place;
-use super::coalescing::{Flight, Phase};
 use crate::deadline;
 
 /// How long a parked thread takes no look at what it waits for, should nothing wake it and no deadline be noted.
@@ -55,23 +54,6 @@ pub(super) fn block_on_until<F: Future>(operation: F, deadline: Option<Instant>)
 pub(super) fn in_place<R>(place: Place, block: impl FnOnce() -> R) -> R {
     // Tokio refuses it by a panic anywhere else inside a runtime.
     if place == Place::Worker { block_in_place(block) } else { block() }
-}
-
-/// How `flight` ends, for a sync caller that waits for `patience` at most; `None` if it hasn't ended then.
-pub(super) async fn ended(flight: &Flight, patience: Duration) -> Option<Phase> {
-    let deadline = Instant::now() + patience;
-    let mut ended = pin!(flight.ended());
-    poll_fn(|cx| {
-        if let Poll::Ready(phase) = ended.as_mut().poll(cx) {
-            return Poll::Ready(Some(phase));
-        }
-        if Instant::now() >= deadline {
-            return Poll::Ready(None);
-        }
-        deadline::note(deadline);
-        Poll::Pending
-    })
-    .await
 }
 
 struct Unpark(Thread);

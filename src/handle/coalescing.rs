@@ -1,14 +1,12 @@
 //! Flights: the one caller of a key that looks it up or computes it, and those who wait for it.
 //!
 //! A flight is also the fence of its key. Whoever invalidates the key takes the flight out of the table first, so that
-//! nobody joins it any more and nothing that it found is stored.
+//! no caller joins it any more, and nothing that it found is stored.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
@@ -19,7 +17,6 @@ use super::caller::{Caller, Led, Pulse};
 use crate::backend::fallback::Fence;
 use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
-use crate::deadline;
 use crate::key::{CallKey, KeyPrefix, Kind, Kinds};
 use crate::watchdog::{self, Attention, Watched};
 
@@ -283,7 +280,7 @@ impl Watched for Flights {
 }
 
 impl Shard {
-    /// All that is under way for `key`, which from here on nobody joins.
+    /// All that is under way for `key`, which no caller joins from here on.
     fn take(&mut self, key: &CallKey) -> Vec<Arc<Flight>> {
         let mut taken = Vec::new();
         if let Ok(entry) = self.current.find_entry(key.hash(), |flight| flight.is_of(key)) {
@@ -387,7 +384,7 @@ impl Flight {
                 changed.await;
             }
         };
-        ends_by(deadline, left).await
+        watchdog::within(deadline, left).await.is_some()
     }
 
     fn end(&self, phase: Phase) {
@@ -421,7 +418,7 @@ impl Stores {
                 flight.stored().await;
             }
         };
-        ends_by(deadline, all).await
+        watchdog::within(deadline, all).await.is_some()
     }
 
     /// The invalidation ends before those that are still under way: their keys are blocked until they end, and have to go then.
@@ -433,20 +430,6 @@ impl Stores {
             }
         }
     }
-}
-
-/// Waits for `what`, but not past `deadline`; whoever waits, no task of theirs has to run for that.
-async fn ends_by(deadline: Instant, what: impl Future<Output = ()>) -> bool {
-    let mut what = pin!(what);
-    let mut late = pin!(watchdog::sleep_until(deadline));
-    poll_fn(|cx| {
-        if what.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(true);
-        }
-        deadline::note(deadline);
-        late.as_mut().poll(cx).map(|()| false)
-    })
-    .await
 }
 
 impl Leader {

@@ -432,7 +432,7 @@ impl<'a> Pending<'a> {
         Self { handle, what, stores, forget_again, confirmed }
     }
 
-    /// Waits for the stores, so that what the server is told next comes after them. Whether it does: they may take too long for a
+    /// Waits for the stores, so that the next command to the server comes after them. Whether it does: they may take too long for a
     /// sync caller, where the program keeps the I/O from running.
     async fn stores_end(&self) -> bool {
         let Some(server) = &self.handle.core.tiers.server else { return true };

@@ -27,6 +27,7 @@ use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
 use crate::telemetry::metrics::Requests;
+use crate::watchdog;
 pub use calls::CacheHandle;
 use coalescing::Flights;
 
@@ -53,7 +54,7 @@ pub(crate) struct Defaults {
     pub(crate) namespaces: Namespaces,
 }
 
-/// How long [`CacheHandle::close`] waits for tasks of a runtime that the program may keep from running.
+/// How long closing waits for tasks of a runtime that the program may keep from running.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// The handle itself.
@@ -241,7 +242,10 @@ impl CacheHandle {
         // Before the connections, whose end may take its time.
         self.forget_all();
         if let Some(server) = &self.core.tiers.server {
-            server.inner().close().await;
+            let closed = watchdog::within(Instant::now() + LONGEST_CLOSE, server.inner().close());
+            if closed.await.is_none() {
+                tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
+            }
         }
         self.core.health.closed();
         self.forget_all();
@@ -268,11 +272,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn close(&self) {
-        let deadline = Instant::now() + LONGEST_CLOSE;
-        if blocking::block_on_until(self.close_async(), Some(deadline)).is_none() {
-            self.core.health.closed();
-            tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
-        }
+        blocking::block_on(self.close_async());
     }
 
     pub(crate) fn new(core: Core, scope: Scope) -> Self {

@@ -16,6 +16,7 @@ use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Answer, Timer};
+use crate::watchdog;
 
 /// How a call goes on after the lookup that needs no waiting.
 enum Lookup<T> {
@@ -216,7 +217,8 @@ impl CacheHandle {
                 flight.ended().await
             } else {
                 let Some(patience) = flight.patience_of(&caller, self.core.patience) else { return Turn::Alone };
-                let Some(phase) = blocking::ended(&flight, patience).await else { return Turn::Alone };
+                let ended = watchdog::within(Instant::now() + patience, flight.ended());
+                let Some(phase) = ended.await else { return Turn::Alone };
                 phase
             };
             match phase {

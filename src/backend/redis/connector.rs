@@ -67,7 +67,7 @@ impl Recipe {
         let connection = ConnectionConfig {
             connection_timeout: settings.connect_timeout,
             internal_command_timeout: settings.connect_timeout,
-            // A command that was in flight when its connection broke may have been carried out: never twice.
+            // A command that was in flight when its connection broke may have been executed: never twice.
             max_command_attempts: 1,
             auto_client_setname: false,
             tcp: TcpConfig {

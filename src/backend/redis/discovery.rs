@@ -392,7 +392,7 @@ async fn ask_seed(core: &Core, seed: &Address) -> Found {
     found
 }
 
-/// For each of these primaries a key to probe it and its replicas with: in one of its slots, so that a slot which nobody has isn't
+/// For each of these primaries a key to probe it and its replicas with: in one of its slots, so that a slot without an owner isn't
 /// taken for a cluster that is down. All in one go, because each key that is tried fits some primary.
 fn probe_keys<'a>(base: &str, ranges: &'a [SlotRange], of: &HashSet<&'a Address>) -> HashMap<&'a Address, Bytes> {
     let mut keys = HashMap::with_capacity(of.len());

@@ -187,7 +187,7 @@ impl Link {
         reply_reason(reply).or_else(|| self.another_kind(reply))
     }
 
-    /// Why the server isn't what it calls itself, if that's what the reply shows: one that isn't of a cluster has nobody to redirect to.
+    /// Why the server isn't what it calls itself, if that's what the reply shows: one that isn't of a cluster has no other node to redirect to.
     pub(super) fn another_kind(&self, reply: &ErrorReply) -> Option<Reason> {
         let problem = "the server redirects as a node of a cluster does; configure `cluster` or `autodetect`";
         let redirects = self.mode == Mode::Standalone && reply.is_redirect();

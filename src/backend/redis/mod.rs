@@ -124,6 +124,16 @@ impl Redis {
 
     /// Ends the task and all connections; done when they are gone.
     pub(crate) async fn close(&self) {
+        /// Also where the replay is given up, or the call dropped.
+        struct Closing<'a>(&'a Core);
+
+        impl Drop for Closing<'_> {
+            fn drop(&mut self) {
+                self.0.advance(Stage::Closing);
+            }
+        }
+
+        let closing = Closing(&self.core);
         if self.core.shared.journal.len() > 0 {
             // What doesn't succeed now is lost with this process, as its memory is.
             let until = Some(Instant::now() + LAST_REPLAY);
@@ -137,7 +147,7 @@ impl Redis {
                 Layout::Unknown => {}
             }
         }
-        self.core.advance(Stage::Closing);
+        drop(closing);
         self.core.reached(Stage::Closed).await;
     }
 
@@ -356,7 +366,7 @@ impl Core {
     }
 }
 
-/// A key that nobody makes, not even on purpose: any answer but null belongs to another command. It begins with the scope, because a
+/// A key that no caller makes, not even on purpose: any answer but null belongs to another command. It begins with the scope, because a
 /// user may be allowed no other keys.
 fn probe_key(scope: &Scope) -> String {
     format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())

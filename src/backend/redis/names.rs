@@ -45,7 +45,7 @@ impl Names {
         Self { resolve, turns: Mutex::default() }
     }
 
-    /// The addresses of the host, the one to be tried first in front. May wait for ever.
+    /// The addresses of the host, the one to be tried first in front. Waits without a bound.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Resolved {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);

@@ -110,7 +110,7 @@ impl Items {
             .collect()
     }
 
-    /// Forgets some of what is old. What is left is told by its time.
+    /// Forgets some of what is old. The rest is judged by its time.
     fn forget_old(&mut self, now: Instant) {
         for _ in 0..AT_ONCE {
             if self.queue.front().is_none_or(|(since, _)| !is_old(*since, now)) {

@@ -96,7 +96,7 @@ async fn call<C: KeysInterface + Sync>(
     }
 }
 
-/// What is told in place of a reply that answers another command.
+/// The text in place of a reply that answers another command.
 pub(super) fn out_of_step() -> FredError {
     FredError::new(ErrorKind::Protocol, "a reply answers another command than it came to")
 }

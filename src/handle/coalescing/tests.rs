@@ -4,6 +4,7 @@ use std::time::Duration;
 use foldhash::quality::FixedState;
 
 use super::*;
+use crate::deadline;
 use crate::key::{CallParts, Scope};
 
 fn key(namespace: &str, name: &str) -> CallKey {
