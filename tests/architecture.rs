@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module imports only from floors below its own.
 const FLOORS: [&[&str]; 7] = [
-    &["error", "clock", "deadline", "telemetry", "watchdog", "apart"],
-    &["key", "codec", "health"],
+    &["error", "clock", "deadline", "telemetry", "apart"],
+    &["key", "codec", "health", "watchdog"],
     &["options", "config"],
     &["backend"],
     &["handle"],

@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use crate::support::{
-    DEADLINE, Server, connected, current_thread, finishes, let_others_run, multi_thread, standalone, until_connected,
-    wait_until,
+    DEADLINE, Server, connect_in, connected, current_thread, finishes, let_others_run, multi_thread, standalone,
+    until_connected, wait_until,
 };
 
 fn call(name: &str) -> CacheOptions {
@@ -41,11 +41,7 @@ fn handles(server: &Server) -> Vec<(&'static str, CacheHandle, Option<Runtime>)>
         ("built in two workers", multi_thread(2)),
         ("built in a current-thread runtime", current_thread()),
     ] {
-        let cache = {
-            let _inside = runtime.enter();
-            standalone(server.endpoint()).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()));
         handles.push((name, cache, Some(runtime)));
     }
     handles
@@ -251,11 +247,7 @@ fn a_worker_that_once_ran_a_local_set_is_none_the_worse() {
     finishes("a sync call on a worker that once ran a LocalSet", || {
         let server = Server::start();
         let runtime = multi_thread(1);
-        let cache = {
-            let _inside = runtime.enter();
-            standalone(server.endpoint()).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()));
         runtime.block_on(async {
             // A thread of the pool runs a `LocalSet` in which a sync call is made …
             let (in_local, handle) = (cache.clone(), tokio::runtime::Handle::current());
@@ -290,11 +282,7 @@ fn a_handle_outlives_the_runtime_that_it_was_built_in() {
         finishes("calls after the end of the handle's runtime", move || {
             let server = Server::start();
             let runtime = multi_thread(workers);
-            let cache = {
-                let _inside = runtime.enter();
-                standalone(server.endpoint()).build().expect("the builder is right")
-            };
-            until_connected(&cache);
+            let cache = connect_in(&runtime, standalone(server.endpoint()));
             use_in_sync(&cache, "before");
             drop(runtime);
             assert_eq!(cache.cached(call("f"), || 1), 1);
@@ -319,11 +307,7 @@ fn calls_under_way_when_the_handles_runtime_ends_return() {
     finishes("calls under way at the end of the handle's runtime", || {
         let server = Server::start();
         let runtime = multi_thread(2);
-        let cache = {
-            let _inside = runtime.enter();
-            standalone(server.endpoint()).command_timeout(Duration::from_secs(5)).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()).command_timeout(Duration::from_secs(5)));
         thread::scope(|scope| {
             for thread in 0..4 {
                 let cache = &cache;

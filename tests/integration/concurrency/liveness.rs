@@ -12,8 +12,8 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use super::{Count, call, in_memory};
 use crate::support::{
-    DEADLINE, Server, connect, connected, current_thread, eventually, finishes, let_others_run, multi_thread,
-    standalone, until_connected, wait_until,
+    DEADLINE, Server, connect, connect_in, connected, current_thread, eventually, finishes, let_others_run,
+    multi_thread, standalone, until_connected, wait_until,
 };
 
 /// Keys whose value is the version that the work saw.
@@ -232,12 +232,7 @@ fn async_calls_elsewhere_end_while_all_workers_of_the_handles_runtime_are_blocke
     finishes("async calls of another executor", || {
         let server = Server::start();
         let runtime = multi_thread(1);
-        let cache = {
-            let _inside = runtime.enter();
-            let quick = Duration::from_millis(100);
-            standalone(server.endpoint()).command_timeout(quick).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()).command_timeout(Duration::from_millis(100)));
         let (free, freed) = mpsc::channel::<()>();
         let blocked = runtime.spawn(async move { freed.recv() });
         thread::sleep(Duration::from_millis(20));
@@ -259,12 +254,7 @@ fn sync_calls_use_the_server_while_all_workers_of_the_handles_runtime_are_blocke
     finishes("sync calls while all workers are blocked", || {
         let server = Server::start();
         let runtime = multi_thread(2);
-        let cache = {
-            let _inside = runtime.enter();
-            let quick = Duration::from_millis(100);
-            standalone(server.endpoint()).command_timeout(quick).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()).command_timeout(Duration::from_millis(100)));
         cache.insert(call("f"), &1).expect("the server is there");
         let (free, freed) = mpsc::channel::<()>();
         let freed = Arc::new(gate::Gate::new(freed));

@@ -11,7 +11,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use super::{Count, call, in_memory};
 use crate::support::{
-    Server, alone, connected, current_thread, finishes, let_others_run, multi_thread, standalone, until_connected,
+    Server, alone, connect_in, connected, current_thread, finishes, let_others_run, multi_thread, standalone,
     until_degraded,
 };
 
@@ -24,11 +24,7 @@ fn no_panic_hook_fires_for_a_sync_call_wherever_it_is_made() {
         finishes("sync calls in a LocalSet of a multi-thread runtime", || {
             let server = Server::start();
             let runtime = multi_thread(2);
-            let cache = {
-                let _inside = runtime.enter();
-                standalone(server.endpoint()).build().expect("the builder is right")
-            };
-            until_connected(&cache);
+            let cache = connect_in(&runtime, standalone(server.endpoint()));
             LocalSet::new().block_on(&runtime, async {
                 assert_eq!(cache.cached(call("root"), || 1), 1);
                 let in_task = cache.clone();
@@ -93,11 +89,7 @@ fn work_that_blocks_on_a_handle_does_so_connected_and_in_an_outage() {
     finishes("work that calls Handle::block_on", || {
         let server = Server::start();
         let runtime = multi_thread(2);
-        let cache = {
-            let _inside = runtime.enter();
-            standalone(server.endpoint()).build().expect("the builder is right")
-        };
-        until_connected(&cache);
+        let cache = connect_in(&runtime, standalone(server.endpoint()));
         let blocks = |name: &'static str| {
             let cache = cache.clone();
             let task = runtime.spawn(async move {

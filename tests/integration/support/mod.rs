@@ -103,6 +103,13 @@ pub(crate) fn connected(server: &Server) -> CacheHandle {
     connect(standalone(server.endpoint()))
 }
 
+/// The handle of this builder, built inside the runtime so that its I/O lives there, once it's connected.
+#[track_caller]
+pub(crate) fn connect_in(runtime: &Runtime, builder: CacheHouseBuilder<Standalone>) -> CacheHandle {
+    let _inside = runtime.enter();
+    connect(builder)
+}
+
 /// The handle of this builder, once it's connected.
 #[track_caller]
 pub(crate) fn connect(builder: CacheHouseBuilder<Standalone>) -> CacheHandle {
