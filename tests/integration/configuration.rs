@@ -188,21 +188,26 @@ fn fifo(folder: &TempDir) -> std::path::PathBuf {
     path
 }
 
+/// How long a file that hangs is read, and how long one that never ends: long enough for a busy machine to find it too long.
+#[cfg(unix)]
+const HANGS: Duration = Duration::from_millis(100);
+#[cfg(unix)]
+const NEVER_ENDS: Duration = Duration::from_secs(30);
+
 #[cfg(unix)]
 #[test]
 fn a_password_file_that_hangs_or_never_ends_is_an_error_of_build() {
     let folder = TempDir::new().expect("a temporary folder can be made");
-    let build = |path: &std::path::Path| {
+    let build = |path: &std::path::Path, patience| {
         let path = path.to_owned();
-        let patience = Duration::from_millis(100);
         let build = move || standalone("localhost").password_file(path).connect_timeout(patience).build();
         support::finishes("`build` with a file that hangs", build).expect_err("it's no password").to_string()
     };
     let path = fifo(&folder);
     for _ in 0..3 {
-        assert_eq!(build(&path), format!("password_file: {path:?} isn't read within 100ms"));
+        assert_eq!(build(&path, HANGS), format!("password_file: {path:?} isn't read within 100ms"));
     }
-    assert_eq!(build("/dev/zero".as_ref()), "password_file: \"/dev/zero\" is longer than 64 KiB");
+    assert_eq!(build("/dev/zero".as_ref(), NEVER_ENDS), "password_file: \"/dev/zero\" is longer than 64 KiB");
 }
 
 #[cfg(all(unix, feature = "tls"))]
@@ -213,23 +218,24 @@ fn a_certificate_file_that_hangs_or_never_ends_is_an_error_of_build() {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let [authority, certificate, key] = ["ca.pem", "server.pem", "server.key"]
         .map(|name| format!("{}/tests/integration/faults/tls/{name}", env!("CARGO_MANIFEST_DIR")));
-    let build = |tls: Tls| {
-        let build = move || standalone("localhost").tls(tls).connect_timeout(Duration::from_millis(100)).build();
+    let build = |tls: Tls, patience| {
+        let build = move || standalone("localhost").tls(tls).connect_timeout(patience).build();
         support::finishes("`build` with a file that hangs", build).expect_err("it's no certificate").to_string()
     };
     let fifo = fifo(&folder).display().to_string();
-    for (path, problem) in [(&*fifo, "isn't read within 100ms"), ("/dev/zero", "is longer than 1 MiB")] {
+    let endless = ("/dev/zero", "is longer than 1 MiB", NEVER_ENDS);
+    for (path, problem, patience) in [(&*fifo, "isn't read within 100ms", HANGS), endless] {
         let authorities = Tls::default().ca_file(&authority);
         for (option, tls) in [
             ("ca_file", Tls::default().ca_file(path)),
             ("cert_file", authorities.clone().client_cert(path, &key)),
             ("key_file", authorities.clone().client_cert(&certificate, path)),
         ] {
-            assert_eq!(build(tls), format!("tls.{option}: {path} {problem}; accepts a PEM file"));
+            assert_eq!(build(tls, patience), format!("tls.{option}: {path} {problem}; accepts a PEM file"));
         }
     }
     // A file that isn't there is told as ever.
-    let missing = build(Tls::default().ca_file("/no/such/file"));
+    let missing = build(Tls::default().ca_file("/no/such/file"), NEVER_ENDS);
     assert!(missing.starts_with("tls.ca_file: /no/such/file can't be read: "), "{missing}");
     let loaded = folder.path().join("cache.toml");
     fs::write(&loaded, format!("[connection.tls]\nca_file = {fifo:?}")).expect("it can be written");
