@@ -6,16 +6,16 @@ use std::sync::{Arc, OnceLock};
 use figment::Provider;
 use parking_lot::RwLock;
 
-use crate::backend::fallback::Tiers;
 use crate::backend::journal::Journal;
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::redis::Redis;
+use crate::backend::tiers::Tiers;
 use crate::config::{
     Buildable, CacheHouseBuilder, Checked, CheckedMemory, Config, DEFAULT_COMMAND_TIMEOUT, Loaded, Topology,
 };
 use crate::error::Error;
-use crate::handle::{CacheHandle, Core, Defaults};
+use crate::handle::{CacheHandle, Defaults, Engine, Inner};
 use crate::health::{Health, HealthBoard};
 use crate::telemetry::metrics;
 
@@ -163,5 +163,6 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
-    Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder, patience), config.scope))
+    let inner = Inner::new(tiers, health, defaults, key_builder, patience);
+    Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::items::Items;
+use super::invalidation::Invalidation;
 use super::slots::SlotSet;
 use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
@@ -88,23 +89,26 @@ impl Journal {
         self.items.lock().blocks(&key)
     }
 
-    /// Notes that `key` has to go.
-    pub(crate) fn add_key(&self, key: &CallKey) -> Result<(), Full> {
-        let (server_key, scope_len) = (key.server_key(), key.scope().map_or(0, str::len));
-        self.write(|items| items.add_key(server_key, scope_len))
+    /// Notes that what `invalidation` names has to go.
+    pub(crate) fn add(&self, invalidation: &Invalidation) -> Result<(), Full> {
+        match invalidation {
+            Invalidation::Key(key) => {
+                let (server_key, scope_len) = (key.server_key(), key.scope().map_or(0, str::len));
+                self.write(|items| items.add_key(server_key, scope_len))
+            }
+            Invalidation::Matching(prefix) => {
+                self.write(|items| items.add_prefix(prefix.clone(), None));
+                Ok(())
+            }
+        }
     }
 
-    /// The same for one that is known by its key alone.
+    /// The same for a key of which nothing else is known.
     pub(crate) fn add_server_key(&self, key: ServerKey) {
         self.write(|items| items.add_lone_key(key));
     }
 
-    /// Notes that all keys that `prefix` names have to go.
-    pub(crate) fn add_prefix(&self, prefix: KeyPrefix) {
-        self.write(|items| items.add_prefix(prefix, None));
-    }
-
-    /// The same for some slots only.
+    /// The same for all keys that `prefix` names, in some slots only.
     pub(crate) fn add_prefix_in(&self, prefix: KeyPrefix, slots: SlotSet) {
         self.write(|items| items.add_prefix(prefix, Some(slots)));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Life, Server, ServerError, Unavailable};
+use super::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
 
@@ -31,8 +31,8 @@ impl<S: Server> Server for Measured<S> {
         measure(Operation::Get, self.0.get(key)).await
     }
 
-    async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
-        measure(Operation::Get, self.0.get_with_life(key)).await
+    async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
+        measure(Operation::Get, self.0.get_with_ttl(key)).await
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
@@ -47,10 +47,10 @@ impl<S: Server> Server for Measured<S> {
         &self,
         key: &ServerKey,
         value: Bytes,
-        life: Duration,
-        under_way: impl Send + 'static,
+        ttl: Duration,
+        under_way: impl UnderWay,
     ) -> Result<(), ServerError> {
-        measure(Operation::Set, self.0.set(key, value, life, under_way)).await
+        measure(Operation::Set, self.0.set(key, value, ttl, under_way)).await
     }
 
     fn patience(&self) -> Duration {

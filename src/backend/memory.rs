@@ -32,7 +32,7 @@ pub(crate) struct Memory {
 
 /// One cached value.
 pub(crate) struct Entry {
-    /// A [`Moment`]: what remained of the value's life on the server may turn out to have been changed there.
+    /// A [`Moment`]: what remained of the value's TTL on the server may turn out to have been changed there.
     expires: AtomicU64,
     /// The [`Moment`] at which that was known.
     learned: AtomicU64,
@@ -77,9 +77,9 @@ pub(crate) struct Form {
 #[derive(Default)]
 pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
 
-/// Another client may change the life of a value without changing its bytes. So after a tenth of the life that was known, but not sooner
+/// Another client may change the TTL of a value without changing its bytes. So after a tenth of the TTL that was known, but not sooner
 /// than this and not on every hit, the server is asked for that too.
-const LIFE_IS_CERTAIN: Duration = Duration::from_secs(1);
+const TTL_IS_CERTAIN: Duration = Duration::from_secs(1);
 
 /// What an entry costs beside its key and its value, as far as that can be told: the table's slot, the entry with its counts, and what
 /// an allocator adds to each of three pieces.
@@ -139,8 +139,8 @@ impl Memory {
         (weight <= self.max_bytes).then_some(Form { decoded: false, encoded: true, weight })
     }
 
-    /// Keeps `content` for `life`, counted from `since`.
-    pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, life: Duration) -> Evicted {
+    /// Keeps `content` for `ttl`, counted from `since`.
+    pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
         self.kinds.note(key.kind());
         let Content { form, value, codec, bytes, server_key } = content;
         let decoded = OnceLock::new();
@@ -148,7 +148,7 @@ impl Memory {
             let _ = decoded.set(Decoded { value, codec });
         }
         let entry = Entry {
-            expires: AtomicU64::new(since.after(life).as_nanos()),
+            expires: AtomicU64::new(since.after(ttl).as_nanos()),
             learned: AtomicU64::new(since.as_nanos()),
             decoded,
             may_be_decoded: form.decoded,
@@ -209,16 +209,16 @@ impl Entry {
         Moment::from_nanos(self.expires.load(Ordering::Relaxed))
     }
 
-    /// Whether so much time has passed since its life was known that it's worth asking again.
-    pub(crate) fn is_life_uncertain(&self, now: Moment) -> bool {
+    /// Whether so much time has passed since its TTL was known that it's worth asking again.
+    pub(crate) fn is_ttl_uncertain(&self, now: Moment) -> bool {
         let learned = self.learned.load(Ordering::Relaxed);
-        let life = Duration::from_nanos(self.expires.load(Ordering::Relaxed).saturating_sub(learned));
-        now > Moment::from_nanos(learned).after((life / 10).max(LIFE_IS_CERTAIN))
+        let ttl = Duration::from_nanos(self.expires.load(Ordering::Relaxed).saturating_sub(learned));
+        now > Moment::from_nanos(learned).after((ttl / 10).max(TTL_IS_CERTAIN))
     }
 
-    /// The server has said what remains of its life.
-    pub(crate) fn learn_life(&self, since: Moment, life: Duration) {
-        self.expires.store(since.after(life).as_nanos(), Ordering::Relaxed);
+    /// The server has said what remains of its TTL.
+    pub(crate) fn learn_ttl(&self, since: Moment, ttl: Duration) {
+        self.expires.store(since.after(ttl).as_nanos(), Ordering::Relaxed);
         self.learned.store(since.as_nanos(), Ordering::Relaxed);
     }
 

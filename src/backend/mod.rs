@@ -1,12 +1,13 @@
 //! Where values are kept: in memory, on a server, and the policy between the two.
 
-pub(crate) mod fallback;
+pub(crate) mod invalidation;
 pub(crate) mod journal;
 pub(crate) mod measured;
 pub(crate) mod memory;
 mod prefixes;
 pub(crate) mod redis;
 mod slots;
+pub(crate) mod tiers;
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::key::{CallKey, KeyPrefix, ServerKey};
 /// A server that keeps bytes under keys.
 ///
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
-/// means for a caller is for [`fallback`] to decide.
+/// means for a caller is for [`tiers`] to decide.
 pub(crate) trait Server: Send + Sync + 'static {
     /// Whether asking for `key` is worth it; free of I/O. While it says no, callers go to memory.
     fn is_available(&self, key: &CallKey) -> bool;
@@ -27,9 +28,8 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// The bytes of `key`.
     fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
 
-    /// The bytes of `key` and what remains of its life, in one round trip.
-    fn get_with_life(&self, key: &ServerKey)
-    -> impl Future<Output = Result<Option<(Bytes, Life)>, ServerError>> + Send;
+    /// The bytes of `key` and what remains of its TTL, in one round trip.
+    fn get_with_ttl(&self, key: &ServerKey) -> impl Future<Output = Result<Option<(Bytes, Ttl)>, ServerError>> + Send;
 
     /// Whether there is a value under `key`.
     fn contains(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
@@ -37,16 +37,16 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
     fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
 
-    /// Keeps `value` for `life`, which is at least a millisecond, whatever was there.
+    /// Keeps `value` for `ttl`, which is at least a millisecond, whatever was there.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
-    /// the server has answered, or nothing more of it is sent.
+    /// the server has answered, or nothing more of it is sent, and hears before if the server has taken the value.
     fn set(
         &self,
         key: &ServerKey,
         value: Bytes,
-        life: Duration,
-        under_way: impl Send + 'static,
+        ttl: Duration,
+        under_way: impl UnderWay,
     ) -> impl Future<Output = Result<(), ServerError>> + Send;
 
     /// How long an operation may take at most, redirects included.
@@ -62,9 +62,15 @@ pub(crate) trait Server: Send + Sync + 'static {
     fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
 }
 
-/// What remains of a key's life on a server.
+/// A store that is on its way to the server.
+pub(crate) trait UnderWay: Send + 'static {
+    /// The server has taken the value.
+    fn confirm(&mut self);
+}
+
+/// What remains of a key's TTL on a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum Ttl {
     Remaining(Duration),
     Endless,
     /// The server didn't say.

@@ -1,13 +1,13 @@
 //! The handle that programs share, and the calls that cache the result of work.
 
 use std::future::Future;
-use std::sync::Arc;
 
-use super::{Core, read_through};
+use super::caller::Caller;
+use super::engine::Engine;
+use super::read_through;
+use crate::backend::redis::Redis;
 use crate::codec::ValueCodec;
-use crate::key::Scope;
 use crate::options::CacheOptions;
-use crate::telemetry::metrics::Series;
 
 /// A cache, shared by all who call it.
 ///
@@ -31,11 +31,7 @@ use crate::telemetry::metrics::Series;
 /// ```
 #[derive(Clone)]
 pub struct CacheHandle {
-    pub(super) core: Arc<Core>,
-    /// Key prefix and namespace of calls that name none.
-    pub(super) scope: Scope,
-    /// What those calls are counted under.
-    pub(super) series: Series,
+    pub(super) engine: Engine<Redis>,
 }
 
 /// Calls that cache the result of work.
@@ -60,7 +56,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        read_through::infallible(self.read_through_blocking(options, || Ok(work())))
+        read_through::infallible(self.engine.read_through_blocking(options, Caller::blocking, || Ok(work())))
     }
 
     /// The cached result of async `work`, which runs only if there is none.
@@ -88,7 +84,9 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        read_through::infallible(self.read_through(options, || async { Ok(work().await) }).await)
+        read_through::infallible(
+            self.engine.read_through(options, Caller::asynchronous, || async { Ok(work().await) }).await,
+        )
     }
 
     /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for work
@@ -115,7 +113,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.read_through_blocking(options, work)
+        self.engine.read_through_blocking(options, Caller::blocking, work)
     }
 
     /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for
@@ -145,6 +143,6 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.read_through(options, work).await
+        self.engine.read_through(options, Caller::asynchronous, work).await
     }
 }

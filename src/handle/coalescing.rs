@@ -14,10 +14,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::{Caller, Led, Pulse};
-use crate::backend::fallback::Fence;
+use crate::backend::UnderWay;
+use crate::backend::invalidation::Invalidation;
 use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
-use crate::key::{CallKey, KeyPrefix, Kind, Kinds};
+use crate::backend::tiers::Fence;
+use crate::key::{CallKey, Kind, Kinds};
 use crate::watchdog::{self, Attention, Watched};
 
 /// All flights of a handle, by key.
@@ -111,6 +113,8 @@ pub(crate) enum Join {
 pub(crate) struct Leader {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
+    /// Its value replaces another, which has to go where the store isn't confirmed.
+    replaces: Option<Arc<Journal>>,
     /// Callers don't join any more.
     left: bool,
 }
@@ -152,7 +156,7 @@ impl Flights {
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        Join::Lead(Leader { flights: Arc::clone(self), flight, left: false })
+        Join::Lead(Leader { flights: Arc::clone(self), flight, replaces: None, left: false })
     }
 
     /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.
@@ -167,34 +171,41 @@ impl Flights {
         Observer { flights: Arc::clone(self), flight }
     }
 
-    /// Leads the flight of `key` for a value that comes from outside: what was under way is invalidated. Returns the stores
-    /// to wait for, too.
-    pub(crate) fn take_over(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Leader, Stores) {
+    /// Leads the flight of `key` for a value that comes from outside and replaces another: what was under way is invalidated. Returns
+    /// the stores to wait for, too. A store that the server doesn't confirm is written to the journal.
+    pub(crate) fn take_over(
+        self: &Arc<Self>,
+        key: &CallKey,
+        caller: Caller,
+        journal: &Arc<Journal>,
+    ) -> (Leader, Stores) {
         let flight = Flight::new(key, caller);
         let mut shard = self.shard(key).lock();
         let mut before = shard.take(key);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
         before.extend(self.take_twins(key));
-        (Leader { flights: Arc::clone(self), flight, left: false }, Stores::of(before))
+        let replaces = Some(Arc::clone(journal));
+        (Leader { flights: Arc::clone(self), flight, replaces, left: false }, Stores::of(before))
     }
 
-    /// Sees to it that nothing which is under way for `key` is stored or joined. Returns the stores that are on their way to the
-    /// server.
-    pub(crate) fn invalidate(&self, key: &CallKey) -> Stores {
-        let mut before = self.shard(key).lock().take(key);
-        before.extend(self.take_twins(key));
-        Stores::of(before)
-    }
-
-    /// The same for all keys that `prefix` names.
-    pub(crate) fn invalidate_matching(&self, prefix: &KeyPrefix) -> Stores {
-        self.invalidate_where(|key| prefix.matches_key(key))
+    /// Keeps what is under way for these keys from being stored or joined. Returns the stores that are on their way to the server.
+    pub(crate) fn invalidate(&self, invalidation: &Invalidation) -> Stores {
+        match invalidation {
+            Invalidation::Key(key) => self.invalidate_key(key),
+            Invalidation::Matching(prefix) => self.invalidate_where(|key| prefix.matches_key(key)),
+        }
     }
 
     /// The same for all keys.
     pub(crate) fn invalidate_all(&self) -> Stores {
         self.invalidate_where(|_| true)
+    }
+
+    fn invalidate_key(&self, key: &CallKey) -> Stores {
+        let mut before = self.shard(key).lock().take(key);
+        before.extend(self.take_twins(key));
+        Stores::of(before)
     }
 
     fn invalidate_where(&self, matches: impl Fn(&CallKey) -> bool) -> Stores {
@@ -433,12 +444,12 @@ impl Stores {
 }
 
 impl Leader {
-    /// Gives those who wait the value before it's stored; they needn't wait for that. With the value's `life`, it's also for those
+    /// Gives those who wait the value before it's stored; they needn't wait for that. With the value's `ttl`, it's also for those
     /// who come later.
-    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, life: Option<Duration>) {
-        if let Some(life) = life {
+    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
+        if let Some(ttl) = ttl {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
-            let until = Instant::now() + life.min(HANDED_ON);
+            let until = Instant::now() + ttl.min(HANDED_ON);
             let value = Arc::new(value.clone());
             let mut state = self.flight.state.lock();
             state.handed_on_until = Some(until);
@@ -504,7 +515,8 @@ impl Fence for Leader {
         // The leader may leave, or be dropped, before its store ends.
         shard.apart.insert_unique(key.hash(), Arc::clone(&self.flight), hash);
         drop((state, shard));
-        Some(Storing { flights: Arc::clone(&self.flights), flight: Arc::clone(&self.flight) })
+        let replaces = self.replaces.clone();
+        Some(Storing { flights: Arc::clone(&self.flights), flight: Arc::clone(&self.flight), replaces })
     }
 }
 
@@ -540,11 +552,23 @@ impl Drop for Observer {
 pub(crate) struct Storing {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
+    /// Where the value that this one replaces is journalled, unless the server confirms the store.
+    replaces: Option<Arc<Journal>>,
+}
+
+impl UnderWay for Storing {
+    fn confirm(&mut self) {
+        self.replaces = None;
+    }
 }
 
 impl Drop for Storing {
     fn drop(&mut self) {
         let key = &self.flight.key;
+        if let Some(journal) = &self.replaces {
+            // Before the flight ends: from then on, calls read from the server what the journal doesn't block.
+            journal.add_server_key(key.server_key());
+        }
         {
             let mut shard = self.flights.shard(key).lock();
             remove(&mut shard.apart, &self.flight);

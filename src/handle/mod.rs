@@ -1,4 +1,4 @@
-//! What all clones of a handle share, and what is done with the handle itself.
+//! The handle: its cached calls, its direct operations, and what is done with the handle itself.
 
 // First, so that the documentation begins with it.
 mod calls;
@@ -7,52 +7,25 @@ mod blocking;
 mod caller;
 mod coalescing;
 mod direct;
+mod engine;
+mod invalidation;
+mod operations;
 mod read_through;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::backend::ServerReport;
-use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
-use crate::codec::SharedCodec;
-use crate::config::Namespaces;
 use crate::error::Error;
-use crate::health::{Health, HealthBoard};
-use crate::key::{CallKey, KeyBuilder, Scope};
+use crate::health::Health;
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
-use crate::telemetry::metrics::Requests;
 use crate::watchdog;
 pub use calls::CacheHandle;
-use coalescing::Flights;
-
-/// What all clones of a handle share.
-pub(crate) struct Core {
-    pub(crate) tiers: Tiers<Redis>,
-    pub(crate) health: Arc<HealthBoard>,
-    pub(crate) defaults: Defaults,
-    pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
-    pub(crate) hasher: foldhash::quality::RandomState,
-    flights: Arc<Flights>,
-    /// How long a sync caller on a worker of a runtime waits for another's work.
-    patience: Duration,
-    requests: Requests,
-    closed: AtomicBool,
-}
-
-/// What calls have that don't say otherwise.
-#[derive(Debug)]
-pub(crate) struct Defaults {
-    pub(crate) codec: SharedCodec,
-    pub(crate) expire: Duration,
-    /// Over the others, for calls of a namespace.
-    pub(crate) namespaces: Namespaces,
-}
+pub(crate) use engine::{Defaults, Engine, Inner};
 
 /// How long closing waits for tasks of a runtime that the program may keep from running.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
@@ -74,8 +47,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn scoped(&self, namespace: impl AsRef<str>) -> Self {
-        let series = self.core.requests.series(namespace.as_ref());
-        Self { core: Arc::clone(&self.core), scope: self.scope.with_namespace(namespace.as_ref()), series }
+        Self { engine: self.engine.scoped(namespace.as_ref()) }
     }
 
     /// The key of a call on the server, for looking at it with other tools.
@@ -94,7 +66,7 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn key<C>(&self, options: &CacheOptions<C>) -> Result<String, Error> {
-        Ok(String::from_utf8_lossy(&self.call_key(options)?.server_key()).into_owned())
+        Ok(String::from_utf8_lossy(&self.engine.call_key(options)?.server_key()).into_owned())
     }
 
     /// How the cache is doing, now.
@@ -109,7 +81,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn health(&self) -> Health {
-        self.core.health.read()
+        self.engine.inner.health.read()
     }
 
     /// Follows the health: the receiver is told of each change.
@@ -130,7 +102,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn watch_health(&self) -> watch::Receiver<Health> {
-        self.core.health.watch()
+        self.engine.inner.health.watch()
     }
 
     /// What the cache has done since it was built, and what it holds.
@@ -148,7 +120,7 @@ impl CacheHandle {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core.tiers.stats()
+        self.engine.inner.tiers.stats()
     }
 
     /// Waits until the server is connected, for `timeout` at most, and returns the health then. No call needs it: until the server
@@ -210,8 +182,8 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     pub async fn inspect_async(&self) -> Vec<ServerReport> {
-        match &self.core.tiers.server {
-            Some(server) if !self.is_closed() => server.inner().inspect().await,
+        match &self.engine.inner.tiers.server {
+            Some(server) if !self.engine.is_closed() => server.inner().inspect().await,
             _ => Vec::new(),
         }
     }
@@ -238,25 +210,17 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     pub async fn close_async(&self) {
-        self.core.closed.store(true, Ordering::Release);
+        self.engine.close();
         // Before the connections, whose end may take its time.
-        self.forget_all();
-        if let Some(server) = &self.core.tiers.server {
+        self.engine.forget_all();
+        if let Some(server) = &self.engine.inner.tiers.server {
             let closed = watchdog::within(Instant::now() + LONGEST_CLOSE, server.inner().close());
             if closed.await.is_none() {
                 tracing::warn!(target: "cache_house", "the connections are closed once their runtime gets to run");
             }
         }
-        self.core.health.closed();
-        self.forget_all();
-    }
-
-    fn forget_all(&self) {
-        // What is being computed isn't kept any more.
-        let _ = self.core.flights.invalidate_all();
-        if let Some(memory) = &self.core.tiers.memory {
-            memory.clear();
-        }
+        self.engine.inner.health.closed();
+        self.engine.forget_all();
     }
 
     /// The same for sync code.
@@ -275,56 +239,27 @@ impl CacheHandle {
         blocking::block_on(self.close_async());
     }
 
-    pub(crate) fn new(core: Core, scope: Scope) -> Self {
-        let series = core.requests.series(scope.namespace());
-        Self { core: Arc::new(core), scope, series }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.core.closed.load(Ordering::Acquire)
-    }
-
-    #[inline]
-    fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
-        options.call_key(&self.scope, self.core.key_builder.as_ref(), &self.core.hasher)
+    pub(crate) fn new(engine: Engine<Redis>) -> Self {
+        Self { engine }
     }
 
     async fn settled(&self) {
         let done = |health: &Health| matches!(health, Health::Connected { .. } | Health::Memory | Health::Closed);
         // Fails only when the board is gone, and the handle holds it.
-        let _ = self.core.health.watch().wait_for(done).await;
-    }
-}
-
-impl Core {
-    pub(crate) fn new(
-        tiers: Tiers<Redis>,
-        health: Arc<HealthBoard>,
-        defaults: Defaults,
-        key_builder: Option<Arc<dyn KeyBuilder>>,
-        patience: Duration,
-    ) -> Self {
-        Self {
-            tiers,
-            health,
-            defaults,
-            key_builder,
-            hasher: foldhash::quality::RandomState::default(),
-            flights: Flights::new(),
-            patience,
-            requests: Requests::new(),
-            closed: AtomicBool::new(false),
-        }
+        let _ = self.engine.inner.health.watch().wait_for(done).await;
     }
 }
 
 impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheHandle")
-            .field("scope", &self.scope)
+            .field("scope", &self.engine.scope)
             .field("health", &self.health())
-            .field("codec", &self.core.defaults.codec)
-            .field("expire", &self.core.defaults.expire)
+            .field("codec", &self.engine.inner.defaults.codec)
+            .field("expire", &self.engine.inner.defaults.expire)
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

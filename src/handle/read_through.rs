@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Instant;
 
-use super::CacheHandle;
 use super::blocking;
 use super::caller::Caller;
 use super::coalescing::{Join, Leader, Phase, Storable};
-use crate::backend::fallback::{Read, Request, Route};
+use super::engine::Engine;
+use crate::backend::Server;
+use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
@@ -51,10 +52,11 @@ enum Found<T> {
     Nothing(Storable),
 }
 
-impl CacheHandle {
+impl<S: Server> Engine<S> {
     pub(super) fn read_through_blocking<T, E, C>(
         &self,
         options: CacheOptions<C>,
+        caller: fn() -> Caller,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E>
     where
@@ -65,7 +67,7 @@ impl CacheHandle {
         if let Lookup::Found(value) = lookup {
             return Ok(value);
         }
-        let caller = Caller::blocking();
+        let caller = caller();
         // The work runs in the same surroundings, whatever the cache has to wait for before.
         blocking::in_place(caller.place(), || match lookup {
             Lookup::Found(value) => Ok(value),
@@ -82,6 +84,7 @@ impl CacheHandle {
     pub(super) async fn read_through<T, E, C, Fut>(
         &self,
         options: CacheOptions<C>,
+        caller: fn() -> Caller,
         work: impl FnOnce() -> Fut,
     ) -> Result<T, E>
     where
@@ -97,7 +100,7 @@ impl CacheHandle {
                 timer.worked();
                 result
             }
-            Lookup::Open(key) => self.fetch_or_run(&key, &options, Caller::asynchronous(), work).await,
+            Lookup::Open(key) => self.fetch_or_run(&key, &options, caller(), work).await,
         }
     }
 
@@ -118,8 +121,8 @@ impl CacheHandle {
                 return Lookup::Uncached;
             }
         };
-        if self.core.tiers.route(&key) == Route::Memory
-            && let Some(value) = self.memory_hit(&self.request(&key, options), options)
+        if self.inner.tiers.route(&key) == Route::Memory
+            && let Some(value) = self.memory_hit(&self.resolve(&key, options), options)
         {
             return Lookup::Found(value);
         }
@@ -153,8 +156,8 @@ impl CacheHandle {
             }
             Turn::Lead(lead, start) => (lead, start),
         };
-        let request = self.request(key, options);
-        match lead.run(self.lookup_or_run(&request, options, &lead, start, work)).await {
+        let call = self.resolve(key, options);
+        match lead.run(self.lookup_or_run(&call, options, &lead, start, work)).await {
             Ok(value) => {
                 lead.finish(&value);
                 Ok(value)
@@ -169,7 +172,7 @@ impl CacheHandle {
     /// What a leader does. An error of the work comes with whether the server might have been given its value.
     async fn lookup_or_run<T, E, C, Fut>(
         &self,
-        request: &Request<'_, C>,
+        call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
         lead: &Leader,
         start: Start,
@@ -181,7 +184,7 @@ impl CacheHandle {
         Fut: Future<Output = Result<T, E>>,
     {
         let storable = match start {
-            Start::Lookup => match self.lookup(request, options, lead).await {
+            Start::Lookup => match self.lookup(call, options, lead).await {
                 Found::Value(value) => return Ok(value),
                 Found::Nothing(storable) => storable,
             },
@@ -190,14 +193,14 @@ impl CacheHandle {
                 storable
             }
         };
-        self.core.tiers.counters.runs.add_one();
+        self.inner.tiers.counters.runs.add_one();
         let timer = Timer::start();
         let result = work().await;
         timer.worked();
         let value = result.map_err(|error| (error, storable))?;
-        let to_server = storable == Storable::Yes && self.core.tiers.route(request.key) == Route::Server;
-        lead.publish(&value, to_server.then_some(request.life));
-        if let Err(error) = self.core.tiers.store(request, lead, &value, to_server).await {
+        let to_server = storable == Storable::Yes && self.inner.tiers.route(call.key) == Route::Server;
+        lead.publish(&value, to_server.then_some(call.ttl));
+        if let Err(error) = self.inner.tiers.store(call, lead, &value, to_server).await {
             self.tell_not_stored(options, &error);
         }
         Ok(value)
@@ -206,7 +209,7 @@ impl CacheHandle {
     /// Waits until it's this call's turn, or another has brought the value.
     async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
         loop {
-            let flight = match self.core.flights.join(key, caller) {
+            let flight = match self.inner.flights.join(key, caller) {
                 Join::Lead(lead) => return Turn::Lead(lead, Start::Lookup),
                 Join::Wait(flight) => flight,
             };
@@ -216,7 +219,7 @@ impl CacheHandle {
             let phase = if caller.is_async {
                 flight.ended().await
             } else {
-                let Some(patience) = flight.patience_of(&caller, self.core.patience) else { return Turn::Alone };
+                let Some(patience) = flight.patience_of(&caller, self.inner.patience) else { return Turn::Alone };
                 let ended = watchdog::within(Instant::now() + patience, flight.ended());
                 let Some(phase) = ended.await else { return Turn::Alone };
                 phase
@@ -227,13 +230,13 @@ impl CacheHandle {
                         return Turn::Have(value.clone());
                     }
                     // Of another type. What is stored of it may be read as this one too, by one for all who wait.
-                    if !flight.left(Instant::now() + self.core.patience).await {
+                    if !flight.left(Instant::now() + self.inner.patience).await {
                         return Turn::Alone;
                     }
                 }
                 // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
                 Phase::Failed(storable) => {
-                    return match self.core.flights.join(key, caller) {
+                    return match self.inner.flights.join(key, caller) {
                         Join::Lead(lead) => Turn::Lead(lead, Start::Run(storable)),
                         Join::Wait(_) => Turn::Alone,
                     };
@@ -246,17 +249,17 @@ impl CacheHandle {
     }
 
     /// Asks the server, or memory where the server can't be asked.
-    async fn lookup<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
+    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let tiers = &self.core.tiers;
-        if let (Route::Server, Some(server)) = (tiers.route(request.key), &tiers.server) {
-            match tiers.read_server(server, request, lead).await {
+        let tiers = &self.inner.tiers;
+        if let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) {
+            match tiers.read_server(server, call, lead).await {
                 Read::Hit(value) => {
                     self.answered(options, Answer::ServerHit);
-                    tracing::debug!(target: "cache_house", key = ?request.key, "hit on the server");
+                    tracing::debug!(target: "cache_house", key = ?call.key, "hit on the server");
                     return Found::Value(value);
                 }
                 Read::Miss => {
@@ -270,50 +273,38 @@ impl CacheHandle {
                 Read::Unavailable => {}
             }
         }
-        self.memory_or_miss(request, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
+        self.memory_or_miss(call, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
     }
 
     /// What memory has, which is the last to be asked.
-    pub(super) fn memory_or_miss<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
+    pub(super) fn memory_or_miss<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let found = self.memory_hit(request, options);
+        let found = self.memory_hit(call, options);
         if found.is_none() {
-            let has_memory = self.core.tiers.memory.is_some();
+            let has_memory = self.inner.tiers.memory.is_some();
             self.answered(options, if has_memory { Answer::MemoryMiss } else { Answer::NowhereMiss });
         }
         found
     }
 
-    fn memory_hit<T, C>(&self, request: &Request<'_, C>, options: &CacheOptions<C>) -> Option<T>
+    fn memory_hit<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let value = self.core.tiers.read_memory(request)?;
+        let value = self.inner.tiers.read_memory(call)?;
         self.answered(options, Answer::MemoryHit);
-        tracing::debug!(target: "cache_house", key = ?request.key, "hit in memory");
+        tracing::debug!(target: "cache_house", key = ?call.key, "hit in memory");
         Some(value)
-    }
-
-    pub(super) fn request<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> Request<'a, C> {
-        let defaults = &self.core.defaults;
-        let (mut life, mut inherited) = (defaults.expire, &defaults.codec);
-        if !defaults.namespaces.is_empty()
-            && let Some(own) = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()))
-        {
-            life = own.expire.unwrap_or(life);
-            inherited = own.codec.as_ref().unwrap_or(inherited);
-        }
-        Request { key, codec: &options.codec, inherited, life: options.expiry().unwrap_or(life) }
     }
 
     /// Tells how a call was answered; each call is told of once.
     #[inline]
     pub(super) fn answered<C>(&self, options: &CacheOptions<C>, answer: Answer) {
-        let counters = &self.core.tiers.counters;
+        let counters = &self.inner.tiers.counters;
         match answer {
             Answer::MemoryHit => counters.memory_hits.add_one(),
             Answer::ServerHit => counters.server_hits.add_one(),
@@ -324,18 +315,18 @@ impl CacheHandle {
             }
             Answer::Uncached => {}
         }
-        self.core.requests.count(&self.series, options.own_namespace(), answer);
+        self.inner.requests.count(&self.series, options.own_namespace(), answer);
     }
 
     /// The work runs and nobody is asked; the timer is for the work.
     fn runs_alone<C>(&self, options: &CacheOptions<C>) -> Timer {
         self.answered(options, Answer::Uncached);
-        self.core.tiers.counters.runs.add_one();
+        self.inner.tiers.counters.runs.add_one();
         Timer::start()
     }
 
     fn warn_unkeyable<C>(&self, options: &CacheOptions<C>, error: &Error) {
-        let counters = &self.core.tiers.counters;
+        let counters = &self.inner.tiers.counters;
         counters.uncached.add_one();
         if counters.unkeyable_warning.first() {
             tracing::warn!(target: "cache_house", call = %options.name(), %error, "the call runs uncached; told once");
@@ -343,7 +334,7 @@ impl CacheHandle {
     }
 
     fn tell_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
-        let counters = &self.core.tiers.counters;
+        let counters = &self.inner.tiers.counters;
         // What a server refuses may be all right in a moment; these won't.
         let warning = match error {
             _ if error.is_codec() => Some(&counters.encode_warning),

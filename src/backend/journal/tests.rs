@@ -48,6 +48,16 @@ impl Invalidate for Recorder {
     }
 }
 
+impl Journal {
+    fn add_key(&self, key: &CallKey) -> Result<(), Full> {
+        self.add(&Invalidation::Key(key.clone()))
+    }
+
+    fn add_prefix(&self, prefix: KeyPrefix) {
+        self.add(&Invalidation::Matching(prefix)).expect("a prefix always has room");
+    }
+}
+
 fn all_cleared() -> Result<Cleared, ServerError> {
     Ok(Cleared { certain: SlotSet::all(), refusals: Refusals::default() })
 }

@@ -47,7 +47,7 @@ use self::stage::{Stage, Stages};
 use self::wishes::Wishes;
 use super::journal::Journal;
 use super::slots::slot_of;
-use super::{Life, Server, ServerError, ServerReport, Unavailable};
+use super::{Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
 use crate::health::HealthBoard;
@@ -202,7 +202,7 @@ impl Server for Redis {
         }
     }
 
-    async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
+    async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
         let node = self.core.reader(key)?;
         let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
         let value = self.core.send_to(&node, key, "GET", vec![named(key)]);
@@ -213,18 +213,18 @@ impl Server for Redis {
             Ok(Some(value)) => value,
             Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
                 // How long it lives, the next hit asks.
-                return Ok(self.get_from_primary(key).await?.map(|value| (value, Life::Unknown)));
+                return Ok(self.get_from_primary(key).await?.map(|value| (value, Ttl::Unknown)));
             }
             Ok(None) => return Ok(None),
             Err(error) => return Err(error),
         };
         let life = match life.and_then(|frame| node.read(reply::number(&frame))) {
-            Ok(-1) => Life::Endless,
+            Ok(-1) => Ttl::Endless,
             // The whole milliseconds that remain, so never more than does.
             Ok(millis) => {
-                u64::try_from(millis).map_or(Life::Unknown, |millis| Life::Remaining(Duration::from_millis(millis)))
+                u64::try_from(millis).map_or(Ttl::Unknown, |millis| Ttl::Remaining(Duration::from_millis(millis)))
             }
-            Err(_) => Life::Unknown,
+            Err(_) => Ttl::Unknown,
         };
         Ok(Some((value, life)))
     }
@@ -239,7 +239,7 @@ impl Server for Redis {
         key: &ServerKey,
         value: Bytes,
         life: Duration,
-        under_way: impl Send + 'static,
+        mut under_way: impl UnderWay,
     ) -> Result<(), ServerError> {
         let Some(permit) = self.core.waiting.enter() else {
             return Err(ServerError::Unavailable(Unavailable::Shed));
@@ -249,6 +249,9 @@ impl Server for Redis {
         self.core.home.spawn(async move {
             let args = vec![named(&key), Value::Bytes(value), "PX".into(), millis(life).into()];
             let stored = core.send(&key, "SET", args).await.map(|_| ());
+            if stored.is_ok() {
+                under_way.confirm();
+            }
             drop((under_way, core));
             // A caller that was dropped doesn't listen.
             let _ = answer.send(stored);

@@ -5,7 +5,7 @@ use foldhash::quality::FixedState;
 
 use super::*;
 use crate::deadline;
-use crate::key::{CallParts, Scope};
+use crate::key::{CallParts, KeyPrefix, Scope};
 
 fn key(namespace: &str, name: &str) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
@@ -78,13 +78,13 @@ fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
     let flights = flights();
     let (one, other) = (lead(&flights, &key("n", "a")), lead(&flights, &key("m", "a")));
     assert!(keeps(&one) && keeps(&other));
-    assert!(flights.invalidate(&key("n", "a")).0.is_empty());
+    assert!(flights.invalidate(&Invalidation::Key(key("n", "a"))).0.is_empty());
     assert!(!keeps(&one) && one.begin_store().is_none());
     let fresh = lead(&flights, &key("n", "a"));
     one.finish(&1_u32);
     assert!(keeps(&fresh), "the flight that came after is none of the old one's business");
     assert!(keeps(&other));
-    flights.invalidate_matching(&KeyPrefix::of_scope("p:m:"));
+    flights.invalidate(&Invalidation::Matching(KeyPrefix::of_scope("p:m:")));
     assert!(!keeps(&other) && keeps(&fresh));
 }
 
@@ -104,7 +104,7 @@ async fn an_invalidation_waits_for_a_store_that_is_under_way() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
-    let stores = flights.invalidate(&key("n", "a"));
+    let stores = flights.invalidate(&Invalidation::Key(key("n", "a")));
     let mut ended = pin!(stores.ended(far()));
     assert!(futures::poll!(ended.as_mut()).is_pending());
     drop(storing);
@@ -117,15 +117,15 @@ fn each_invalidation_sees_a_store_until_it_ends() {
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
     // Invalidated more than once, by key and by prefix, also once its leader has gone.
-    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
-    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
+    assert!(!is_settled(&flights.invalidate(&Invalidation::Key(key("n", "a")))));
+    assert!(!is_settled(&flights.invalidate(&Invalidation::Key(key("n", "a")))));
     drop(leader);
-    assert!(!is_settled(&flights.invalidate(&key("n", "a"))));
-    assert!(!is_settled(&flights.invalidate_matching(&KeyPrefix::of_scope("p:n:"))));
-    assert!(!is_settled(&flights.take_over(&key("n", "a"), Caller::asynchronous()).1));
-    assert!(is_settled(&flights.invalidate(&key("m", "a"))));
+    assert!(!is_settled(&flights.invalidate(&Invalidation::Key(key("n", "a")))));
+    assert!(!is_settled(&flights.invalidate(&Invalidation::Matching(KeyPrefix::of_scope("p:n:")))));
+    assert!(!is_settled(&flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default()).1));
+    assert!(is_settled(&flights.invalidate(&Invalidation::Key(key("m", "a")))));
     drop(storing);
-    assert!(is_settled(&flights.invalidate(&key("n", "a"))));
+    assert!(is_settled(&flights.invalidate(&Invalidation::Key(key("n", "a")))));
     assert!(flights.shards.iter().all(|shard| shard.lock().apart.is_empty()));
 }
 
@@ -163,7 +163,7 @@ fn a_store_that_ends_after_its_invalidation_is_blocked_and_then_journalled() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let storing = leader.begin_store().expect("nothing was invalidated");
-    let stores = flights.invalidate(&key("n", "a"));
+    let stores = flights.invalidate(&Invalidation::Key(key("n", "a")));
     // A thread that blocks gives up by its own clock.
     let past = Instant::now();
     let (given_up, _) = deadline::observe(|| futures::FutureExt::now_or_never(stores.ended(past)));
@@ -189,7 +189,7 @@ fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
         kept
     };
     assert!(keeps());
-    flights.invalidate(&key("n", "a"));
+    flights.invalidate(&Invalidation::Key(key("n", "a")));
     assert!(!keeps());
     drop(observer);
     // Nor anything while another leads, an insert perhaps.
@@ -204,7 +204,7 @@ fn a_read_beside_a_flight_keeps_nothing_once_the_key_is_invalidated() {
 fn a_value_from_outside_takes_the_key_over() {
     let flights = flights();
     let computing = lead(&flights, &key("n", "a"));
-    let (inserting, stores) = flights.take_over(&key("n", "a"), Caller::blocking());
+    let (inserting, stores) = flights.take_over(&key("n", "a"), Caller::blocking(), &Arc::default());
     assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);

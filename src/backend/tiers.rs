@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::invalidation::Invalidation;
 use super::journal::{Full, Journal};
 use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
-use super::{Life, Server, ServerError};
+use super::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};
-use crate::key::{CallKey, KeyPrefix, ServerKey};
+use crate::key::{CallKey, ServerKey};
 use crate::telemetry::metrics;
 use crate::telemetry::{Counters, Stats};
 
@@ -38,19 +39,19 @@ pub(crate) enum Route {
 }
 
 /// One call, as the tiers see it.
-pub(crate) struct Request<'a, C> {
+pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) key: &'a CallKey,
     pub(crate) codec: &'a C,
     /// The codec of the handle, for calls that inherit it.
     pub(crate) inherited: &'a SharedCodec,
     /// How long a value that is stored now lives.
-    pub(crate) life: Duration,
+    pub(crate) ttl: Duration,
 }
 
 /// What keeps a value that was invalidated meanwhile from being stored.
 pub(crate) trait Fence {
     /// Says that a store is under way, for as long as it's kept.
-    type Storing: Send + 'static;
+    type Storing: UnderWay;
 
     /// Runs `keep` unless the key has been invalidated since this caller got its turn. An invalidation waits for
     /// `keep` to end, so it's short and never waits itself.
@@ -70,6 +71,14 @@ pub(crate) enum Read<T> {
     Unavailable,
 }
 
+/// Why a value didn't replace what there is on the server.
+pub(crate) enum NotReplaced {
+    /// The key holds another type, so it's somebody else's and stays as it is.
+    Foreign(Error),
+    /// The old value may still be there.
+    Failed(Error),
+}
+
 impl<S: Server> Tiers<S> {
     pub(crate) fn route(&self, key: &CallKey) -> Route {
         match &self.server {
@@ -80,25 +89,25 @@ impl<S: Server> Tiers<S> {
     }
 
     /// The value that memory holds, decoded at most once; for a second type over the same bytes, each time.
-    pub(crate) fn read_memory<T, C>(&self, request: &Request<'_, C>) -> Option<T>
+    pub(crate) fn read_memory<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let entry = self.memory.as_ref()?.find(request.key)?;
+        let entry = self.memory.as_ref()?.find(call.key)?;
         if let Some(value) = entry.value::<T>() {
             return Some(value.clone());
         }
         // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
         let bytes = entry.bytes()?;
-        self.decode_into(&entry, bytes, request)
+        self.decode_into(&entry, bytes, call)
     }
 
     /// The server's value. What comes is kept in memory too, for as long as it lives there.
     pub(crate) async fn read_server<T, C>(
         &self,
         server: &impl Server,
-        request: &Request<'_, C>,
+        call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
     ) -> Read<T>
     where
@@ -107,37 +116,37 @@ impl<S: Server> Tiers<S> {
     {
         // Lives are counted from before the question, so that a late answer doesn't lengthen them.
         let asked = self.memory.as_ref().map(|memory| (memory, memory.now()));
-        let warm = asked.and_then(|(memory, now)| memory.find_at(request.key, now));
+        let warm = asked.and_then(|(memory, now)| memory.find_at(call.key, now));
         let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
-        let server_key = known_key.unwrap_or_else(|| request.key.server_key());
-        // What remains of its life is asked for only where a copy is to be made, or is due to be checked.
-        let asks_life = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_life_uncertain(now)));
-        let reply = match asks_life {
-            true => server.get_with_life(&server_key).await,
-            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Life::Unknown))),
+        let server_key = known_key.unwrap_or_else(|| call.key.server_key());
+        // What remains of its TTL is asked for only where a copy is to be made, or is due to be checked.
+        let asks_ttl = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_ttl_uncertain(now)));
+        let reply = match asks_ttl {
+            true => server.get_with_ttl(&server_key).await,
+            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown))),
         };
         match reply {
-            Ok(Some((bytes, life))) => {
-                let life = match life {
-                    Life::Remaining(life) => Some(life),
-                    Life::Endless => Some(request.life),
-                    Life::Unknown => None,
+            Ok(Some((bytes, ttl))) => {
+                let ttl = match ttl {
+                    Ttl::Remaining(ttl) => Some(ttl),
+                    Ttl::Endless => Some(call.ttl),
+                    Ttl::Unknown => None,
                 };
                 let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
                     Some(entry) => {
-                        if let (Some((_, now)), Some(life)) = (asked, life) {
-                            entry.learn_life(now, life);
+                        if let (Some((_, now)), Some(ttl)) = (asked, ttl) {
+                            entry.learn_ttl(now, ttl);
                         }
-                        self.decode_same(&entry, &bytes, request)
+                        self.decode_same(&entry, &bytes, call)
                     }
                     None => {
-                        let value = self.decode(&bytes, request);
+                        let value = self.decode(&bytes, call);
                         if let Some((memory, now)) = asked {
                             let len = bytes.len();
                             // What doesn't decode as this type may as another.
-                            let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(request, value, len));
+                            let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(call, value, len));
                             let copy = Copied { server_key: &server_key, bytes: &bytes, decoded };
-                            keep_copy(memory, request.key, fence, &copy, life.map(|life| (now, life)));
+                            keep_copy(memory, call.key, fence, &copy, ttl.map(|ttl| (now, ttl)));
                         }
                         value
                     }
@@ -145,7 +154,7 @@ impl<S: Server> Tiers<S> {
                 value.map_or(Read::Miss, Read::Hit)
             }
             Ok(None) => {
-                self.forget_within(fence, request.key);
+                self.forget_within(fence, call.key);
                 Read::Miss
             }
             Err(ServerError::WrongType) => Read::Foreign,
@@ -156,7 +165,7 @@ impl<S: Server> Tiers<S> {
     /// Keeps a value that was computed: in memory, and on the server if `to_server`. What can't be kept is counted.
     pub(crate) async fn store<T, C>(
         &self,
-        request: &Request<'_, C>,
+        call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
         value: &T,
         to_server: bool,
@@ -165,17 +174,17 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        if request.life.is_zero() {
+        if call.ttl.is_zero() {
             return Ok(());
         }
-        let encoded = Bytes::from(self.encode(request, value)?);
-        let server_key = self.server.as_ref().map(|_| request.key.server_key());
+        let encoded = Bytes::from(self.encode(call, value)?);
+        let server_key = self.server.as_ref().map(|_| call.key.server_key());
         if let Some(memory) = &self.memory {
-            self.keep(memory, request, fence, value, &encoded, server_key.as_ref())?;
+            self.keep(memory, call, fence, value, &encoded, server_key.as_ref())?;
         }
         let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
         let Some(storing) = fence.begin_store() else { return Ok(()) };
-        let stored = server.set(server_key, encoded, request.life, storing).await;
+        let stored = server.set(server_key, encoded, call.ttl, storing).await;
         if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
             self.counters.failed_writes.add_one();
         }
@@ -186,7 +195,7 @@ impl<S: Server> Tiers<S> {
     fn keep<T, C>(
         &self,
         memory: &Memory,
-        request: &Request<'_, C>,
+        call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
         value: &T,
         encoded: &Bytes,
@@ -196,10 +205,10 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let decoded = self.weigh(request, value, encoded.len());
-        let Some(form) = memory.form(request.key, encoded.len(), decoded, server_key) else {
+        let decoded = self.weigh(call, value, encoded.len());
+        let Some(form) = memory.form(call.key, encoded.len(), decoded, server_key) else {
             // What it was to replace goes all the same.
-            fence.commit(|| memory.take(request.key));
+            fence.commit(|| memory.take(call.key));
             if self.server.is_some() {
                 return Ok(());
             }
@@ -209,48 +218,101 @@ impl<S: Server> Tiers<S> {
         let content = Content {
             form,
             value: form.decoded.then(|| Box::new(value.clone()) as Box<dyn Any + Send + Sync>),
-            codec: request.codec.serde_codec(request.inherited).cloned(),
+            codec: call.codec.serde_codec(call.inherited).cloned(),
             bytes: form.encoded.then(|| match server_key {
                 Some(_) => encoded.clone(),
                 None => Bytes::copy_from_slice(encoded),
             }),
             server_key: server_key.cloned(),
         };
-        fence.commit(|| memory.insert(request.key, content, memory.now(), request.life));
+        fence.commit(|| memory.insert(call.key, content, memory.now(), call.ttl));
         Ok(())
     }
 
     /// Bytes that a decoded value takes up.
-    fn weigh<T: Any, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T, encoded: usize) -> u64 {
+    fn weigh<T: Any, C: ValueCodec<T>>(&self, call: &ResolvedCall<'_, C>, value: &T, encoded: usize) -> u64 {
         self.weighers.weigh(value).unwrap_or_else(|| {
-            let heap = request.codec.heap_of(value).unwrap_or(encoded as u64);
+            let heap = call.codec.heap_of(value).unwrap_or(encoded as u64);
             heap.saturating_add(size_of::<T>() as u64).max(encoded as u64)
         })
     }
 
-    /// Drops what memory holds of `key`; whether there was something.
-    pub(crate) fn forget(&self, key: &CallKey) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.remove(key))
+    /// Drops what memory holds of what `invalidation` names; how many entries there were.
+    pub(crate) fn forget(&self, invalidation: &Invalidation) -> u64 {
+        let Some(memory) = &self.memory else { return 0 };
+        match invalidation {
+            Invalidation::Key(key) => memory.remove(key).into(),
+            Invalidation::Matching(prefix) => memory.remove_matching(prefix),
+        }
     }
 
-    /// The same, unless the key has been invalidated since this caller got its turn.
+    /// Drops the copy of `key`, unless the key has been invalidated since this caller got its turn.
     pub(crate) fn forget_within(&self, fence: &impl Fence, key: &CallKey) {
         if let Some(memory) = &self.memory {
             fence.commit(|| memory.take(key));
         }
     }
 
-    /// Drops what memory holds of the keys that `prefix` names; how many there were.
-    pub(crate) fn forget_matching(&self, prefix: &KeyPrefix) -> u64 {
-        self.memory.as_ref().map_or(0, |memory| memory.remove_matching(prefix))
-    }
-
-    pub(crate) fn journal_key(&self, key: &CallKey) -> Result<(), Error> {
-        self.journal.add_key(key).map_err(|Full| {
+    /// Writes to the journal what the server hasn't confirmed.
+    pub(crate) fn journal(&self, invalidation: &Invalidation) -> Result<(), Error> {
+        self.journal.add(invalidation).map_err(|Full| {
             let problem =
                 "the journal of invalidations is full of keys that share no namespace, and this one wasn't taken";
             Error::from(ServerError::Refused { code: "JOURNAL".into(), message: problem.into() })
         })
+    }
+
+    /// Whether there is a value under `key`: on the server, or in memory where the server can't be read.
+    pub(crate) async fn contains(&self, key: &CallKey) -> bool {
+        if let (Route::Server, Some(server)) = (self.route(key), &self.server) {
+            let contained = server.contains(&key.server_key()).await;
+            if let Ok(contained) = contained {
+                return contained;
+            }
+        }
+        self.memory.as_ref().is_some_and(|memory| memory.find(key).is_some())
+    }
+
+    /// Removes from the server what `invalidation` names; how many keys there were, `None` without a server.
+    pub(crate) async fn remove_from_server(&self, invalidation: &Invalidation) -> Result<Option<u64>, ServerError> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let removed = match invalidation {
+            Invalidation::Key(key) => server.remove(&key.server_key()).await.map(u64::from),
+            Invalidation::Matching(prefix) => server.clear(prefix).await,
+        };
+        removed.map(Some)
+    }
+
+    /// Keeps a value that replaces what there is, in memory and on the server.
+    pub(crate) async fn replace<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        fence: &impl Fence,
+        value: &T,
+    ) -> Result<(), NotReplaced>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let to_server = match &self.server {
+            None => Ok(false),
+            Some(server) if self.route(call.key) == Route::Server => {
+                let checked = server.check_type(&call.key.server_key()).await;
+                match checked {
+                    Err(ServerError::WrongType) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
+                    // The user may be allowed to set it all the same; `set` finds out.
+                    Ok(()) | Err(ServerError::Refused { .. }) => Ok(true),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Some(_) => Err(ServerError::Unavailable(Unavailable::NotConnected).into()),
+        };
+        let stored = self.store(call, fence, value, matches!(to_server, Ok(true))).await;
+        to_server.and(stored).map_err(NotReplaced::Failed)?;
+        if let Some(server) = &self.server {
+            server.replaced(&call.key.server_key());
+        }
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -263,8 +325,8 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    fn encode<T, C: ValueCodec<T>>(&self, request: &Request<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
-        let encoded = request.codec.encode_value(request.inherited, value).and_then(|mut encoded| {
+    fn encode<T, C: ValueCodec<T>>(&self, call: &ResolvedCall<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
+        let encoded = call.codec.encode_value(call.inherited, value).and_then(|mut encoded| {
             if encoded.len() as u64 <= self.max_value_bytes {
                 // Encoders leave room to grow, which memory would keep beside a server.
                 if self.memory.is_some() && self.server.is_some() {
@@ -278,10 +340,10 @@ impl<S: Server> Tiers<S> {
         encoded.inspect_err(|_| self.counters.uncached.add_one())
     }
 
-    fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], request: &Request<'_, C>) -> Option<T> {
-        let value = request.codec.decode_value(request.inherited, bytes);
+    fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T> {
+        let value = call.codec.decode_value(call.inherited, bytes);
         // The error may quote the value, so it's counted and not shown.
-        value.inspect_err(|error| self.tell_undecodable(request.key, error)).ok()
+        value.inspect_err(|error| self.tell_undecodable(call.key, error)).ok()
     }
 
     fn tell_undecodable(&self, key: &CallKey, error: &Error) {
@@ -293,28 +355,28 @@ impl<S: Server> Tiers<S> {
     }
 
     /// The value of bytes that memory holds too: cloned if it has been decoded before, by the same codec.
-    fn decode_same<T, C>(&self, entry: &Entry, bytes: &[u8], request: &Request<'_, C>) -> Option<T>
+    fn decode_same<T, C>(&self, entry: &Entry, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        if entry.was_coded_by(request.codec.serde_codec(request.inherited))
+        if entry.was_coded_by(call.codec.serde_codec(call.inherited))
             && let Some(value) = entry.value::<T>()
         {
             return Some(value.clone());
         }
-        self.decode_into(entry, bytes, request)
+        self.decode_into(entry, bytes, call)
     }
 
     /// Decodes, and keeps the value beside its bytes if none is there yet.
-    fn decode_into<T, C>(&self, entry: &Entry, bytes: &[u8], request: &Request<'_, C>) -> Option<T>
+    fn decode_into<T, C>(&self, entry: &Entry, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let value: T = self.decode(bytes, request)?;
+        let value: T = self.decode(bytes, call)?;
         if entry.wants_decoded() {
-            entry.keep_decoded(Box::new(value.clone()), request.codec.serde_codec(request.inherited).cloned());
+            entry.keep_decoded(Box::new(value.clone()), call.codec.serde_codec(call.inherited).cloned());
         }
         Some(value)
     }
@@ -328,11 +390,11 @@ struct Copied<'a> {
     decoded: u64,
 }
 
-/// Keeps what the server said in place of what was known, for the rest of its life; where that isn't known, nothing.
-fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'_>, life: Option<(Moment, Duration)>) {
+/// Keeps what the server said in place of what was known, for the rest of its TTL; where that isn't known, nothing.
+fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'_>, ttl: Option<(Moment, Duration)>) {
     let &Copied { server_key, bytes, decoded } = copy;
     let form = memory.form(key, bytes.len(), decoded, Some(server_key));
-    let (Some((since, life)), Some(form)) = (life, form) else { return fence.commit(|| memory.take(key)) };
+    let (Some((since, ttl)), Some(form)) = (ttl, form) else { return fence.commit(|| memory.take(key)) };
     let content = Content {
         form,
         value: None,
@@ -341,7 +403,7 @@ fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'
         bytes: Some(Bytes::copy_from_slice(bytes)),
         server_key: Some(server_key.clone()),
     };
-    fence.commit(|| memory.insert(key, content, since, life));
+    fence.commit(|| memory.insert(key, content, since, ttl));
 }
 
 #[cfg(test)]
@@ -352,17 +414,22 @@ mod tests {
     use crate::key::{CallParts, Scope};
 
     struct Open;
+    struct Unfenced;
 
     impl Fence for Open {
-        type Storing = ();
+        type Storing = Unfenced;
 
         fn commit(&self, keep: impl FnOnce() -> Evicted) {
             drop(keep());
         }
 
-        fn begin_store(&self) -> Option<()> {
-            Some(())
+        fn begin_store(&self) -> Option<Unfenced> {
+            Some(Unfenced)
         }
+    }
+
+    impl UnderWay for Unfenced {
+        fn confirm(&mut self) {}
     }
 
     #[test]
@@ -375,9 +442,9 @@ mod tests {
         let buffer = Bytes::from(vec![7; 4 << 20]);
         for len in [1, 16 * 1024 - 1, 16 * 1024, 1 << 20, buffer.len()] {
             let reply = buffer.slice(..len);
-            let life = Some((memory.now(), Duration::from_secs(60)));
+            let ttl = Some((memory.now(), Duration::from_secs(60)));
             let copy = Copied { server_key: &key.server_key(), bytes: &reply, decoded: len as u64 };
-            keep_copy(&memory, &key, &Open, &copy, life);
+            keep_copy(&memory, &key, &Open, &copy, ttl);
             assert_eq!(memory.find(&key).and_then(|entry| entry.bytes().cloned()), Some(reply));
             assert!(buffer.is_unique(), "{len} bytes of it are kept");
         }

@@ -1,0 +1,137 @@
+//! The engine of a handle: the tiers, the flights and the settings that all clones share, with the scope of one of them.
+//!
+//! It's generic over the server, so that its tests bring one whose answers they hold back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::coalescing::Flights;
+use crate::backend::Server;
+use crate::backend::tiers::{ResolvedCall, Tiers};
+use crate::codec::SharedCodec;
+use crate::config::Namespaces;
+use crate::error::Error;
+use crate::health::HealthBoard;
+use crate::key::{CallKey, KeyBuilder, Scope};
+use crate::options::CacheOptions;
+use crate::telemetry::metrics::{Requests, Series};
+
+/// What a handle calls. Cheap to clone.
+pub(crate) struct Engine<S> {
+    pub(super) inner: Arc<Inner<S>>,
+    /// Key prefix and namespace of calls that name none.
+    pub(super) scope: Scope,
+    /// What those calls are counted under.
+    pub(super) series: Series,
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Inner<S> {
+    pub(super) tiers: Tiers<S>,
+    pub(super) health: Arc<HealthBoard>,
+    pub(super) defaults: Defaults,
+    key_builder: Option<Arc<dyn KeyBuilder>>,
+    hasher: foldhash::quality::RandomState,
+    pub(super) flights: Arc<Flights>,
+    /// How long a sync caller on a worker of a runtime waits for another's work.
+    pub(super) patience: Duration,
+    pub(super) requests: Requests,
+    closed: AtomicBool,
+}
+
+/// What calls have that don't say otherwise.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    pub(crate) codec: SharedCodec,
+    pub(crate) expire: Duration,
+    /// Over the others, for calls of a namespace.
+    pub(crate) namespaces: Namespaces,
+}
+
+impl<S> Engine<S> {
+    pub(crate) fn new(inner: Inner<S>, scope: Scope) -> Self {
+        let series = inner.requests.series(scope.namespace());
+        Self { inner: Arc::new(inner), scope, series }
+    }
+
+    pub(super) fn scoped(&self, namespace: &str) -> Self {
+        let series = self.inner.requests.series(namespace);
+        Self { inner: Arc::clone(&self.inner), scope: self.scope.with_namespace(namespace), series }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::Acquire)
+    }
+
+    /// From here on calls just run their work.
+    pub(super) fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+    }
+
+    /// Drops all that memory holds, and keeps nothing of what is being computed.
+    pub(super) fn forget_all(&self) {
+        let _ = self.inner.flights.invalidate_all();
+        if let Some(memory) = &self.inner.tiers.memory {
+            memory.clear();
+        }
+    }
+
+    #[inline]
+    pub(super) fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
+        options.call_key(&self.scope, self.inner.key_builder.as_ref(), &self.inner.hasher)
+    }
+
+    /// The key of a call, on a handle that isn't closed.
+    pub(super) fn open_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
+        if self.is_closed() { Err(Error::closed()) } else { self.call_key(options) }
+    }
+
+    /// A call with its settings: its own win over those of its namespace, and those over the handle's.
+    pub(super) fn resolve<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
+        let defaults = &self.inner.defaults;
+        let (mut ttl, mut inherited) = (defaults.expire, &defaults.codec);
+        if !defaults.namespaces.is_empty()
+            && let Some(own) = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()))
+        {
+            ttl = own.expire.unwrap_or(ttl);
+            inherited = own.codec.as_ref().unwrap_or(inherited);
+        }
+        ResolvedCall { key, codec: &options.codec, inherited, ttl: options.expiry().unwrap_or(ttl) }
+    }
+}
+
+impl<S: Server> Engine<S> {
+    /// When a wait that begins now, for what the server has been sent, ends at the latest.
+    pub(super) fn server_deadline(&self) -> Option<Instant> {
+        self.inner.tiers.server.as_ref().map(|server| Instant::now() + server.patience())
+    }
+}
+
+impl<S> Inner<S> {
+    pub(crate) fn new(
+        tiers: Tiers<S>,
+        health: Arc<HealthBoard>,
+        defaults: Defaults,
+        key_builder: Option<Arc<dyn KeyBuilder>>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            tiers,
+            health,
+            defaults,
+            key_builder,
+            hasher: foldhash::quality::RandomState::default(),
+            flights: Flights::new(),
+            patience,
+            requests: Requests::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<S> Clone for Engine<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), scope: self.scope.clone(), series: self.series.clone() }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the direct operations do: reading, writing and invalidating without any work to run.
+
+use std::any::Any;
+
+use super::caller::Caller;
+use super::engine::Engine;
+use super::invalidation::Pending;
+use crate::backend::invalidation::Invalidation;
+use crate::backend::tiers::{NotReplaced, Read, Route};
+use crate::backend::{Server, ServerError, Unavailable};
+use crate::codec::ValueCodec;
+use crate::error::Error;
+use crate::key::KeyPrefix;
+use crate::options::CacheOptions;
+use crate::telemetry::metrics::Answer;
+
+impl<S: Server> Engine<S> {
+    pub(super) async fn get<T, C>(&self, options: &CacheOptions<C>, caller: Caller) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let key = self.open_key(options).ok()?;
+        let tiers = &self.inner.tiers;
+        let call = self.resolve(&key, options);
+        let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server) else {
+            return self.memory_or_miss(&call, options);
+        };
+        // A read of its own beside the flight: no call that has work waits for one that has none.
+        let observer = self.inner.flights.observe(&key, caller);
+        match tiers.read_server(server, &call, &observer).await {
+            Read::Hit(value) => {
+                self.answered(options, Answer::ServerHit);
+                Some(value)
+            }
+            Read::Miss | Read::Foreign => {
+                self.answered(options, Answer::ServerMiss);
+                None
+            }
+            Read::Unavailable => self.memory_or_miss(&call, options),
+        }
+    }
+
+    pub(super) async fn contains<C>(&self, options: &CacheOptions<C>) -> bool {
+        match self.open_key(options) {
+            Ok(key) => self.inner.tiers.contains(&key).await,
+            Err(_) => false,
+        }
+    }
+
+    pub(super) async fn insert<T, C>(&self, options: &CacheOptions<C>, value: &T, caller: Caller) -> Result<(), Error>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let key = self.open_key(options)?;
+        let tiers = &self.inner.tiers;
+        let call = self.resolve(&key, options);
+        let old = Invalidation::Key(key.clone());
+        if call.ttl.is_zero() {
+            // The value isn't to be stored, and the one it would have replaced is out of date.
+            return self.invalidate(&old).await.map(|_| ());
+        }
+        let (leader, stores) = self.inner.flights.take_over(&key, caller, &tiers.journal);
+        // Until the server confirms the new value, the old one has to go. Memory keeps the new one either way.
+        let pending = Pending::replacement(self, &old, stores);
+        // Not what a later writer may have put there since.
+        tiers.forget_within(&leader, &key);
+        // Callers that wait for the key needn't wait for the server.
+        leader.publish(value, Some(call.ttl));
+        let in_order = pending.stores_end().await;
+        let result = match tiers.replace(&call, &leader, value).await {
+            Ok(()) if in_order => {
+                pending.confirm();
+                Ok(())
+            }
+            Ok(()) => {
+                drop(pending);
+                Ok(())
+            }
+            // Nothing of this cache's would have to go.
+            Err(NotReplaced::Foreign(error)) => {
+                pending.confirm();
+                return Err(error);
+            }
+            Err(NotReplaced::Failed(error)) => {
+                // Journalled before the flight ends: once it's over, calls read from the server what the journal doesn't block.
+                drop(pending);
+                Err(error)
+            }
+        };
+        leader.finish(value);
+        result
+    }
+
+    /// Removes the value of a call; whether there was one.
+    pub(super) async fn remove<C>(&self, options: &CacheOptions<C>) -> Result<bool, Error> {
+        let removed = self.invalidate(&Invalidation::Key(self.open_key(options)?)).await?;
+        Ok(removed.in_memory > 0 || removed.on_server.is_some_and(|entries| entries > 0))
+    }
+
+    pub(super) async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
+        let scope = self.scope.overridden(None, Some(namespace))?;
+        self.clear(KeyPrefix::of_scope(scope.as_str())).await
+    }
+
+    /// Removes all keys that `prefix` names; how many there were.
+    pub(super) async fn clear(&self, prefix: KeyPrefix) -> Result<u64, Error> {
+        if self.is_closed() {
+            return Err(Error::closed());
+        }
+        let removed = self.invalidate(&Invalidation::Matching(prefix)).await?;
+        Ok(removed.on_server.unwrap_or(removed.in_memory))
+    }
+
+    async fn invalidate(&self, invalidation: &Invalidation) -> Result<Removed, Error> {
+        let tiers = &self.inner.tiers;
+        let pending = Pending::removal(self, invalidation, self.inner.flights.invalidate(invalidation));
+        let in_memory = tiers.forget(invalidation);
+        let in_order = pending.stores_end().await;
+        match tiers.remove_from_server(invalidation).await {
+            Ok(on_server) if in_order => {
+                pending.confirm();
+                Ok(Removed { in_memory, on_server })
+            }
+            Ok(_) => Err(pending.give_up(ServerError::Unavailable(Unavailable::TimedOut))),
+            Err(error) => Err(pending.give_up(error)),
+        }
+    }
+}
+
+/// How many entries an invalidation has removed.
+struct Removed {
+    in_memory: u64,
+    /// `None` without a server.
+    on_server: Option<u64>,
+}

@@ -1,0 +1,329 @@
+//! The engine over a server whose answers a test holds back.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::poll;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::caller::Caller;
+use super::*;
+use crate::backend::measured::Measured;
+use crate::backend::memory::{Memory, MemoryLimits};
+use crate::backend::tiers::Tiers;
+use crate::backend::{Server, ServerError, Ttl, Unavailable, UnderWay};
+use crate::clock::Clock;
+use crate::codec::{Json, SharedCodec};
+use crate::config::Namespaces;
+use crate::health::HealthBoard;
+use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
+use crate::options::CacheOptions;
+
+/// A server in this process.
+#[derive(Clone, Default)]
+struct Fake(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    values: Mutex<HashMap<ServerKey, Bytes>>,
+    /// What it was asked, in order.
+    log: Mutex<Vec<&'static str>>,
+    /// The operation that is held back until another is named, or none.
+    held: Mutex<Option<&'static str>>,
+    released: Notify,
+    /// How an operation fails.
+    failing: Mutex<HashMap<&'static str, ServerError>>,
+}
+
+impl Fake {
+    fn hold(&self, operation: &'static str) {
+        *self.0.held.lock() = Some(operation);
+    }
+
+    fn release(&self) {
+        *self.0.held.lock() = None;
+        self.0.released.notify_waiters();
+    }
+
+    fn fail(&self, operation: &'static str, error: ServerError) {
+        self.0.failing.lock().insert(operation, error);
+    }
+
+    fn mend(&self) {
+        self.0.failing.lock().clear();
+    }
+
+    fn has(&self, key: &CallKey) -> Option<String> {
+        let value = self.0.values.lock().get(&key.server_key()).cloned();
+        value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        self.0.log.lock().iter().filter(|done| **done == operation).count()
+    }
+}
+
+impl State {
+    /// Does `operation` with the values now, and answers once it's no longer held back.
+    async fn answer<T>(
+        &self,
+        operation: &'static str,
+        act: impl FnOnce(&mut HashMap<ServerKey, Bytes>) -> T,
+    ) -> Result<T, ServerError> {
+        self.log.lock().push(operation);
+        let failing = self.failing.lock().get(operation).cloned();
+        let answer = failing.map_or_else(|| Ok(act(&mut self.values.lock())), Err);
+        loop {
+            let released = self.released.notified();
+            if *self.held.lock() != Some(operation) {
+                return answer;
+            }
+            released.await;
+        }
+    }
+}
+
+impl Server for Fake {
+    fn is_available(&self, _: &CallKey) -> bool {
+        true
+    }
+
+    async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
+        self.0.answer("get", |values| values.get(key).cloned()).await
+    }
+
+    async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|bytes| (bytes, Ttl::Remaining(Duration::from_secs(60)))))
+    }
+
+    async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
+        self.0.answer("contains", |values| values.contains_key(key)).await
+    }
+
+    async fn check_type(&self, _: &ServerKey) -> Result<(), ServerError> {
+        self.0.answer("check_type", |_| ()).await
+    }
+
+    async fn set(
+        &self,
+        key: &ServerKey,
+        value: Bytes,
+        _: Duration,
+        mut under_way: impl UnderWay,
+    ) -> Result<(), ServerError> {
+        let (state, key) = (Arc::clone(&self.0), key.clone());
+        let stored = tokio::spawn(async move {
+            let stored = state.answer("set", |values| _ = values.insert(key, value)).await;
+            if stored.is_ok() {
+                under_way.confirm();
+            }
+            stored
+        });
+        stored.await.unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost)))
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn replaced(&self, _: &ServerKey) {}
+
+    async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
+        self.0.answer("remove", |values| values.remove(key).is_some()).await
+    }
+
+    async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+        let clear = |values: &mut HashMap<ServerKey, Bytes>| values.extract_if(|key, _| prefix.matches(key)).count();
+        self.0.answer("clear", clear).await.map(|count| count as u64)
+    }
+}
+
+fn engine() -> (Engine<Fake>, Fake) {
+    let server = Fake::default();
+    let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
+    let tiers = Tiers {
+        memory: Some(Memory::new(limits, Clock::default())),
+        server: Some(Measured::new(server.clone())),
+        journal: Arc::default(),
+        counters: Arc::default(),
+        max_value_bytes: 1 << 20,
+        weighers: crate::codec::Weighers::default(),
+    };
+    let defaults =
+        Defaults { codec: SharedCodec::new(Json), expire: Duration::from_secs(60), namespaces: Namespaces::default() };
+    let health = Arc::new(HealthBoard::new(Health::Connecting, ""));
+    let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1));
+    (Engine::new(inner, Scope::new("p", "n").expect("both parts are given")), server)
+}
+
+fn call() -> CacheOptions {
+    CacheOptions::new("f")
+}
+
+impl Engine<Fake> {
+    fn key(&self) -> CallKey {
+        self.call_key(&call()).expect("it has a key")
+    }
+
+    async fn put(&self, value: i32) -> Result<(), Error> {
+        self.insert(&call(), &value, Caller::asynchronous()).await
+    }
+
+    async fn look(&self) -> Option<i32> {
+        self.get(&call(), Caller::asynchronous()).await
+    }
+
+    async fn compute(&self, work: impl Future<Output = i32>) -> i32 {
+        let cached = self.read_through(call(), Caller::asynchronous, || async { Ok(work.await) });
+        read_through::infallible(cached.await)
+    }
+
+    fn in_memory(&self) -> bool {
+        self.inner.tiers.memory.as_ref().is_some_and(|memory| memory.find(&self.key()).is_some())
+    }
+}
+
+fn out_of_memory() -> ServerError {
+    ServerError::Refused { code: "OOM".into(), message: "command not allowed".into() }
+}
+
+/// Lets the tasks of this thread run.
+async fn others_run() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hit_comes_from_the_server_and_its_copy_serves_while_that_is_away() {
+    let (engine, server) = engine();
+    assert_eq!(engine.compute(async { 1 }).await, 1);
+    assert_eq!(server.has(&engine.key()).as_deref(), Some("1"));
+    engine.inner.tiers.memory.as_ref().expect("there is memory").clear();
+    assert_eq!(engine.compute(async { 2 }).await, 1);
+    server.fail("get", ServerError::Unavailable(Unavailable::TimedOut));
+    assert_eq!(engine.compute(async { 2 }).await, 1);
+    assert_eq!((server.count("set"), engine.look().await), (1, Some(1)));
+}
+
+#[tokio::test]
+async fn a_value_whose_key_is_removed_while_its_work_runs_is_stored_nowhere() {
+    let (engine, server) = engine();
+    let go_on = Notify::new();
+    let mut computing = pin!(engine.compute(async {
+        go_on.notified().await;
+        1
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    assert!(!engine.remove(&call()).await.expect("the server is there"));
+    go_on.notify_one();
+    assert_eq!(computing.await, 1);
+    assert_eq!((server.count("set"), server.has(&engine.key()), engine.in_memory()), (0, None, false));
+}
+
+#[tokio::test]
+async fn an_answer_that_a_removal_overtakes_is_not_kept() {
+    let (engine, server) = engine();
+    server.0.values.lock().insert(engine.key().server_key(), Bytes::from_static(b"1"));
+    server.hold("get");
+    let mut reading = pin!(engine.compute(async { 2 }));
+    assert!(poll!(reading.as_mut()).is_pending());
+    assert!(engine.remove(&call()).await.expect("the server is there"));
+    server.release();
+    // The call began before the removal.
+    assert_eq!(reading.await, 1);
+    assert!(!engine.in_memory());
+    assert_eq!(engine.compute(async { 3 }).await, 3);
+}
+
+#[tokio::test]
+async fn a_removal_goes_to_the_server_behind_a_store_that_is_under_way() {
+    let (engine, server) = engine();
+    server.hold("set");
+    let mut computing = pin!(engine.compute(async { 1 }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    others_run().await;
+    assert_eq!(server.count("set"), 1);
+    let mut removing = pin!(async { engine.remove(&call()).await });
+    assert!(poll!(removing.as_mut()).is_pending());
+    others_run().await;
+    assert!(poll!(removing.as_mut()).is_pending());
+    assert_eq!(server.count("remove"), 0);
+    server.release();
+    assert!(removing.await.expect("the server is there"));
+    assert_eq!(computing.await, 1);
+    assert_eq!((server.has(&engine.key()), engine.in_memory()), (None, false));
+}
+
+#[tokio::test]
+async fn a_removal_that_the_server_does_not_confirm_keeps_calls_from_reading_the_key_there() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    server.fail("remove", ServerError::Unavailable(Unavailable::TimedOut));
+    assert!(engine.remove(&call()).await.expect_err("no answer").is_unavailable());
+    server.mend();
+    let reads = server.count("get");
+    assert_eq!((engine.look().await, server.has(&engine.key()).as_deref()), (None, Some("1")));
+    assert_eq!(engine.compute(async { 2 }).await, 2);
+    assert_eq!((server.count("get"), engine.inner.tiers.journal.len()), (reads, 1));
+}
+
+#[tokio::test]
+async fn a_removal_that_is_dropped_half_way_is_journalled() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    server.hold("remove");
+    {
+        let mut removing = pin!(async { engine.remove(&call()).await });
+        assert!(poll!(removing.as_mut()).is_pending());
+    }
+    assert_eq!((engine.inner.tiers.journal.len(), engine.in_memory()), (1, false));
+}
+
+#[tokio::test]
+async fn nothing_of_the_value_that_a_refused_insert_was_to_replace_is_kept() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    server.fail("set", out_of_memory());
+    server.hold("set");
+    let mut inserting = pin!(engine.put(2));
+    assert!(poll!(inserting.as_mut()).is_pending());
+    others_run().await;
+    server.release();
+    others_run().await;
+    // The server has answered, and the insert hasn't gone on yet: the new value, or none, but not the old one.
+    let between = engine.look().await;
+    assert_ne!(between, Some(1));
+    assert_ne!(engine.compute(async { 3 }).await, 1);
+    assert!(inserting.await.expect_err("it's refused").is_refused());
+    server.fail("get", ServerError::Unavailable(Unavailable::TimedOut));
+    assert_ne!(engine.look().await, Some(1), "in the next outage");
+    assert_eq!(engine.inner.tiers.journal.len(), 1);
+}
+
+#[tokio::test]
+async fn an_insert_over_somebody_elses_key_leaves_it_alone() {
+    let (engine, server) = engine();
+    server.fail("check_type", ServerError::WrongType);
+    assert!(engine.put(1).await.expect_err("it's a list, say").is_refused());
+    assert_eq!((server.count("set"), engine.inner.tiers.journal.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn those_who_wait_for_an_insert_do_not_wait_for_the_server() {
+    let (engine, server) = engine();
+    server.hold("check_type");
+    let mut inserting = pin!(engine.put(2));
+    assert!(poll!(inserting.as_mut()).is_pending());
+    let mut waiting = pin!(engine.compute(async { 3 }));
+    assert_eq!(poll!(waiting.as_mut()), Poll::Ready(2));
+    server.release();
+    inserting.await.expect("the server is there");
+}
