@@ -1,6 +1,6 @@
 //! Invalidations that the server hasn't confirmed.
 //!
-//! What was removed or cleared while the server couldn't be asked is written here, and stays until the
+//! What was removed or cleared while the server was unavailable is written here, and stays until the
 //! server has confirmed that it's gone. Until then no call reads the key from the server, so no
 //! invalidated value comes back, however long the outage.
 
@@ -127,7 +127,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Where the server, or a part of it, can't be asked; what was confirmed is forgotten.
+    /// Where the server, or a part of it, is unavailable; what was confirmed is forgotten.
     pub(crate) async fn replay<I: Invalidate>(&self, server: &I) -> Result<(), Unavailable> {
         let sequence = self.items.lock().sequence();
         let keys = self.replay_keys(server, sequence, usize::MAX).await;
@@ -141,7 +141,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Where the server can't be asked.
+    /// Where the server is unavailable.
     pub(crate) async fn begin_replay<I: Invalidate>(&self, server: &I) -> Result<(), Unavailable> {
         let sequence = self.items.lock().sequence();
         self.replay_keys(server, sequence, 1).await

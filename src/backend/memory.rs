@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     expires: AtomicU64,
     /// The [`Moment`] at which that was known.
     learned: AtomicU64,
-    /// The decoded value; empty while nobody has asked for it since it came as bytes.
+    /// The decoded value; empty until the first hit on what came as bytes.
     decoded: OnceLock<Decoded>,
     /// Whether there is room for the decoded value, too.
     may_be_decoded: bool,
@@ -78,10 +78,10 @@ pub(crate) struct Form {
 pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
 
 /// Another client may change the TTL of a value without changing its bytes. So after a tenth of the TTL that was known, but not sooner
-/// than this and not on every hit, the server is asked for that too.
+/// than this and not on every hit, `PTTL` is sent too.
 const TTL_IS_CERTAIN: Duration = Duration::from_secs(1);
 
-/// What an entry costs beside its key and its value, as far as that can be told: the table's slot, the entry with its counts, and what
+/// What an entry costs beside its key and its value, as far as that is known: the table's slot, the entry with its counts, and what
 /// an allocator adds to each of three pieces.
 pub(crate) const ENTRY_OVERHEAD: u64 = (table::slot_bytes::<Arc<Entry>>() + size_of::<Entry>() + 2 * 8 + 3 * 16) as u64;
 
@@ -164,7 +164,7 @@ impl Memory {
         self.table.remove_if(key, |_| true).is_some_and(|entry| entry.expires() > self.now())
     }
 
-    /// Takes the entry of `key` out, for who must not drop it here.
+    /// Takes the entry of `key` out; the caller drops it outside its locks.
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
         let mut entries = self.take_twins(key);
         entries.extend(self.table.remove_if(key, |_| true));
@@ -249,7 +249,7 @@ impl Entry {
     pub(crate) fn was_coded_by(&self, codec: Option<&SharedCodec>) -> bool {
         let own = self.decoded.get().and_then(|decoded| decoded.codec.as_ref());
         match (own, codec) {
-            (Some(own), Some(asked)) => own.same_as(asked),
+            (Some(own), Some(codec)) => own.same_as(codec),
             _ => false,
         }
     }

@@ -91,10 +91,10 @@ pub struct ServerReport {
     pub missing: Vec<String>,
 }
 
-/// Why a server didn't do what it was asked.
+/// Why an operation of a server failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerError {
-    /// Can't be asked now: not connected, timed out, connection lost in the middle, loading, failing over.
+    /// No answer now: not connected, timed out, connection lost in the middle, loading, failing over.
     Unavailable(Unavailable),
     /// Answered with an error; `code` is the first word of the reply.
     Refused { code: String, message: String },

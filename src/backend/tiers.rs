@@ -1,4 +1,4 @@
-//! The policy between memory and server: who is asked, what is kept where, what an outage changes.
+//! The policy between memory and server (L1 and L2): which one a call reads, what is kept where, what an outage changes.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct Tiers<S> {
     pub(crate) weighers: Weighers,
 }
 
-/// Who is asked for a key, now.
+/// Where a call reads a key from, now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Server,
@@ -57,8 +57,8 @@ pub(crate) trait Fence {
     /// `keep` to end, so it's short and never waits itself.
     fn commit(&self, keep: impl FnOnce() -> Evicted);
 
-    /// While this is held, whoever invalidates the key waits before going to the server; `None` if it has
-    /// been invalidated already.
+    /// While this is held, an invalidation of the key waits before it goes to the server; `None` if the key has been invalidated
+    /// already.
     fn begin_store(&self) -> Option<Self::Storing>;
 }
 
@@ -114,13 +114,13 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        // Lives are counted from before the question, so that a late answer doesn't lengthen them.
-        let asked = self.memory.as_ref().map(|memory| (memory, memory.now()));
-        let warm = asked.and_then(|(memory, now)| memory.find_at(call.key, now));
+        // TTLs are counted from before the command was sent, so that a late answer doesn't lengthen them.
+        let begun = self.memory.as_ref().map(|memory| (memory, memory.now()));
+        let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
         let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
         let server_key = known_key.unwrap_or_else(|| call.key.server_key());
-        // What remains of its TTL is asked for only where a copy is to be made, or is due to be checked.
-        let asks_ttl = asked.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_ttl_uncertain(now)));
+        // The remaining TTL is read only where a copy is to be made, or is due to be checked.
+        let asks_ttl = begun.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_ttl_uncertain(now)));
         let reply = match asks_ttl {
             true => server.get_with_ttl(&server_key).await,
             false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown))),
@@ -134,14 +134,14 @@ impl<S: Server> Tiers<S> {
                 };
                 let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
                     Some(entry) => {
-                        if let (Some((_, now)), Some(ttl)) = (asked, ttl) {
+                        if let (Some((_, now)), Some(ttl)) = (begun, ttl) {
                             entry.learn_ttl(now, ttl);
                         }
                         self.decode_same(&entry, &bytes, call)
                     }
                     None => {
                         let value = self.decode(&bytes, call);
-                        if let Some((memory, now)) = asked {
+                        if let Some((memory, now)) = begun {
                             let len = bytes.len();
                             // What doesn't decode as this type may as another.
                             let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(call, value, len));
@@ -343,14 +343,14 @@ impl<S: Server> Tiers<S> {
     fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T> {
         let value = call.codec.decode_value(call.inherited, bytes);
         // The error may quote the value, so it's counted and not shown.
-        value.inspect_err(|error| self.tell_undecodable(call.key, error)).ok()
+        value.inspect_err(|error| self.count_undecodable(call.key, error)).ok()
     }
 
-    fn tell_undecodable(&self, key: &CallKey, error: &Error) {
+    fn count_undecodable(&self, key: &CallKey, error: &Error) {
         self.counters.decode_failures.add_one();
         metrics::decode_failed();
         if error.is_panic() && self.counters.decode_warning.first() {
-            tracing::warn!(target: "cache_house", ?key, "decoding a value panicked, which counts as a miss; told once");
+            tracing::warn!(target: "cache_house", ?key, "decoding a value panicked, which counts as a miss; logged once");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who calls: what decides whether one caller may wait for another.
+//! The caller of a call: its task, its thread and what blocking it would block, which decide whether it may wait for another.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -34,8 +34,8 @@ pub(crate) struct Pulse {
     /// The thread on which it was polled last.
     thread: AtomicU64,
     polls: AtomicU64,
-    /// How often it had been when it was asked to go on; [`NEVER`] before.
-    asked: AtomicU64,
+    /// The value of `polls` when the watchdog last woke it; [`NEVER`] before.
+    woken_at: AtomicU64,
     /// It's being polled now.
     runs: AtomicBool,
     /// Has it polled again.
@@ -53,7 +53,7 @@ thread_local! {
 }
 
 impl Caller {
-    /// An async caller. What it keeps from running while it waits is nothing.
+    /// An async caller, which blocks nothing while it waits.
     pub(crate) fn asynchronous() -> Self {
         let (task, thread) = (tokio::task::try_id(), ThreadNumber::current());
         Self { is_async: true, task, thread, place: Place::Free }
@@ -159,7 +159,7 @@ impl Pulse {
         Self {
             thread: AtomicU64::new(leader.thread.0),
             polls: AtomicU64::new(0),
-            asked: AtomicU64::new(NEVER),
+            woken_at: AtomicU64::new(NEVER),
             runs: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -171,14 +171,15 @@ impl Pulse {
         LED.try_with(|led| led.borrow().contains(&self.address())).unwrap_or(false)
     }
 
-    /// Whether the leader hasn't been polled since it was [asked](Self::ask) to go on, and isn't being polled.
+    /// Whether the leader hasn't been polled since it was [woken](Self::wake), and isn't being polled.
     pub(super) fn is_stuck(&self) -> bool {
-        !self.runs.load(Ordering::Relaxed) && self.asked.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
+        !self.runs.load(Ordering::Relaxed)
+            && self.woken_at.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
     }
 
     /// Has the leader polled again.
-    pub(super) fn ask(&self) {
-        self.asked.store(self.polls.load(Ordering::Relaxed), Ordering::Relaxed);
+    pub(super) fn wake(&self) {
+        self.woken_at.store(self.polls.load(Ordering::Relaxed), Ordering::Relaxed);
         self.waker.wake();
     }
 

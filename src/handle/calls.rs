@@ -9,7 +9,7 @@ use crate::backend::redis::Redis;
 use crate::codec::ValueCodec;
 use crate::options::CacheOptions;
 
-/// A cache, shared by all who call it.
+/// A cache that a whole program shares.
 ///
 /// Cheap to clone, and of one type whatever is behind it. When the last clone goes, the connections, tasks and threads
 /// go too; [`close`](Self::close) does it at a time of your choosing.
@@ -89,8 +89,8 @@ impl CacheHandle {
         )
     }
 
-    /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for work
-    /// that failed run their own.
+    /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that waited for
+    /// work that failed run their own.
     ///
     /// # Errors
     ///
@@ -116,8 +116,8 @@ impl CacheHandle {
         self.engine.read_through_blocking(options, Caller::blocking, work)
     }
 
-    /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Those who waited for
-    /// work that failed run their own, side by side.
+    /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that
+    /// waited for work that failed run their own, side by side.
     ///
     /// # Errors
     ///

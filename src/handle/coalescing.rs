@@ -1,7 +1,7 @@
-//! Flights: the one caller of a key that looks it up or computes it, and those who wait for it.
+//! Request coalescing (single-flight): one caller of a key looks it up or computes it, and the others wait for its value.
 //!
-//! A flight is also the fence of its key. Whoever invalidates the key takes the flight out of the table first, so that
-//! no caller joins it any more, and nothing that it found is stored.
+//! A flight is also the fence of its key. An invalidation takes the flight out of the table first, so that no caller joins it any more,
+//! and nothing that it found is stored.
 
 use std::any::Any;
 use std::future::Future;
@@ -36,15 +36,15 @@ pub(crate) struct Flights {
 struct Shard {
     /// The flight of a key that callers join.
     current: HashTable<Arc<Flight>>,
-    /// What callers don't join and invalidations have to know of: stores that are under way, and reads by who has no work. A key
+    /// What callers don't join and invalidations have to know of: stores that are under way, and reads by callers without work. A key
     /// may have several.
     apart: HashTable<Arc<Flight>>,
 }
 
-/// How often leaders that are waited for are asked to go on.
+/// How often the watchdog wakes leaders that callers wait for.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// Looks at a leader before those who wait for it give up: a minute, as for sync callers.
+/// Looks at a leader before its waiters give up: a minute, as for sync callers.
 const MOST_LOOKS: u32 = 60;
 
 /// How long a value is handed on by a flight whose leader isn't polled again after it has published it.
@@ -68,13 +68,13 @@ struct State {
     phase: Phase,
     /// Callers that have joined.
     waiters: usize,
-    /// It takes too long: those who wait run their own work.
+    /// It takes too long: its waiters run their own work.
     overdue: bool,
     /// From when on the value that it has landed with isn't handed on any more.
     handed_on_until: Option<Instant>,
     /// The key was invalidated after the flight began.
     invalidated: bool,
-    /// The leader has ended: whoever calls now leads another flight.
+    /// The leader has ended: the next caller leads another flight.
     left: bool,
     /// The value is on its way to the server.
     storing: bool,
@@ -97,7 +97,7 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storable {
     Yes,
-    /// The server can't be asked.
+    /// The server is unavailable.
     Unavailable,
     /// The key holds another type: it's somebody else's.
     Foreign,
@@ -244,14 +244,14 @@ impl Flights {
 }
 
 impl Watched for Flights {
-    /// Asks each leader that is waited for to go on. One that hasn't since it was asked the last time doesn't get to run: its
-    /// task is busy or blocked, or its future isn't polled any more. Somebody else takes over, and what it finds isn't kept.
+    /// Wakes each leader that callers wait for. One that hasn't been polled since it was woken the last time doesn't get to run: its
+    /// task is busy or blocked, or its future isn't polled any more. Then a waiter takes over, and what the leader finds isn't kept.
     fn look(&self, now: Instant) -> Option<Instant> {
         let waited_for = |flight: &&Arc<Flight>| {
             let state = flight.state.lock();
             state.waiters > 0 && matches!(state.phase, Phase::Running)
         };
-        let (mut stuck, mut asked) = (Vec::new(), Vec::new());
+        let (mut stuck, mut awaited) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             let mut shard = shard.lock();
             // A sync leader is on its thread, whatever it does there.
@@ -260,17 +260,17 @@ impl Watched for Flights {
             let from = stuck.len();
             stuck.extend(shard.current.extract_if(is_stuck));
             invalidate(&stuck[from..]);
-            asked.extend(shard.current.iter().filter(waited_for).cloned());
+            awaited.extend(shard.current.iter().filter(waited_for).cloned());
         }
-        let waits = !asked.is_empty();
+        let waits = !awaited.is_empty();
         // Wakers are the user's code.
-        for flight in asked {
+        for flight in awaited {
             if flight.looks.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKS {
                 // Two works may wait for each other.
                 flight.state.lock().overdue = true;
                 flight.changed.notify_waiters();
             }
-            flight.pulse.ask();
+            flight.pulse.wake();
         }
         for flight in stuck {
             let mut state = flight.state.lock();
@@ -444,8 +444,7 @@ impl Stores {
 }
 
 impl Leader {
-    /// Gives those who wait the value before it's stored; they needn't wait for that. With the value's `ttl`, it's also for those
-    /// who come later.
+    /// Gives the waiters the value before it's stored; they needn't wait for that. With the value's `ttl`, later callers get it too.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
         if let Some(ttl) = ttl {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
@@ -572,7 +571,7 @@ impl Drop for Storing {
         {
             let mut shard = self.flights.shard(key).lock();
             remove(&mut shard.apart, &self.flight);
-            // Whoever comes from here on finds the value where it's stored, also if the leader isn't polled any more.
+            // Later callers find the value where it's stored, also if the leader isn't polled any more.
             remove(&mut shard.current, &self.flight);
         }
         let overtaken = {

@@ -81,7 +81,7 @@ impl CacheHandle {
     /// # Errors
     ///
     /// [`is_unavailable`](Error::is_unavailable): removed from memory and journalled. [`is_refused`](Error::is_refused): the same,
-    /// but the server has to be told to allow it. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    /// but an administrator has to allow it on the server. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

@@ -84,7 +84,7 @@ impl CacheHandle {
         self.engine.inner.health.read()
     }
 
-    /// Follows the health: the receiver is told of each change.
+    /// Follows the health: the receiver sees each change.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -162,8 +162,7 @@ impl CacheHandle {
         self.health()
     }
 
-    /// Asks each server that there is a connection to what it is, how fast it answers, and which commands this user lacks: for those who
-    /// look into trouble. Empty without a server, and where none is connected; [`health`](Self::health) says why.
+    /// Diagnostics: which version each connected server has, how fast it answers, and which commands this user may not run. Empty without a server, and where none is connected; [`health`](Self::health) says why.
     ///
     /// Takes a dozen operations a server, each of which changes nothing and is bounded by `command_timeout`.
     ///

@@ -22,7 +22,7 @@ use crate::watchdog;
 /// How a call goes on after the lookup that needs no waiting.
 enum Lookup<T> {
     Found(T),
-    /// The server has to be asked, or the work run.
+    /// Memory has no answer: read the server, or run the work.
     Open(CallKey),
     /// The handle is closed, or the call has no key: its work runs, and nothing is kept.
     Uncached,
@@ -32,7 +32,7 @@ enum Lookup<T> {
 enum Turn<T> {
     /// Another call has brought the value.
     Have(T),
-    /// This call looks the value up or computes it, for all who come meanwhile.
+    /// This call looks the value up or computes it, for all callers that come meanwhile.
     Lead(Leader, Start),
     /// This call can't wait for the leader and isn't one: it runs its work, and keeps nothing.
     Alone,
@@ -142,7 +142,7 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let (lead, start) = match self.take_turn(key, caller).await {
+        let (leader, start) = match self.take_turn(key, caller).await {
             Turn::Have(value) => {
                 self.answered(options, Answer::Coalesced);
                 tracing::debug!(target: "cache_house", ?key, "coalesced");
@@ -154,16 +154,16 @@ impl<S: Server> Engine<S> {
                 timer.worked();
                 return result;
             }
-            Turn::Lead(lead, start) => (lead, start),
+            Turn::Lead(leader, start) => (leader, start),
         };
         let call = self.resolve(key, options);
-        match lead.run(self.lookup_or_run(&call, options, &lead, start, work)).await {
+        match leader.run(self.lookup_or_run(&call, options, &leader, start, work)).await {
             Ok(value) => {
-                lead.finish(&value);
+                leader.finish(&value);
                 Ok(value)
             }
             Err((error, storable)) => {
-                lead.fail(storable);
+                leader.fail(storable);
                 Err(error)
             }
         }
@@ -174,7 +174,7 @@ impl<S: Server> Engine<S> {
         &self,
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
-        lead: &Leader,
+        leader: &Leader,
         start: Start,
         work: impl FnOnce() -> Fut,
     ) -> Result<T, (E, Storable)>
@@ -184,7 +184,7 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<T, E>>,
     {
         let storable = match start {
-            Start::Lookup => match self.lookup(call, options, lead).await {
+            Start::Lookup => match self.lookup(call, options, leader).await {
                 Found::Value(value) => return Ok(value),
                 Found::Nothing(storable) => storable,
             },
@@ -199,9 +199,9 @@ impl<S: Server> Engine<S> {
         timer.worked();
         let value = result.map_err(|error| (error, storable))?;
         let to_server = storable == Storable::Yes && self.inner.tiers.route(call.key) == Route::Server;
-        lead.publish(&value, to_server.then_some(call.ttl));
-        if let Err(error) = self.inner.tiers.store(call, lead, &value, to_server).await {
-            self.tell_not_stored(options, &error);
+        leader.publish(&value, to_server.then_some(call.ttl));
+        if let Err(error) = self.inner.tiers.store(call, leader, &value, to_server).await {
+            self.log_not_stored(options, &error);
         }
         Ok(value)
     }
@@ -210,7 +210,7 @@ impl<S: Server> Engine<S> {
     async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
         loop {
             let flight = match self.inner.flights.join(key, caller) {
-                Join::Lead(lead) => return Turn::Lead(lead, Start::Lookup),
+                Join::Lead(leader) => return Turn::Lead(leader, Start::Lookup),
                 Join::Wait(flight) => flight,
             };
             if flight.is_led_here() {
@@ -229,15 +229,15 @@ impl<S: Server> Engine<S> {
                     if let Some(value) = value.downcast_ref::<T>() {
                         return Turn::Have(value.clone());
                     }
-                    // Of another type. What is stored of it may be read as this one too, by one for all who wait.
+                    // Of another type. Its stored bytes may decode as this type too; one waiter tries, for all.
                     if !flight.left(Instant::now() + self.inner.patience).await {
                         return Turn::Alone;
                     }
                 }
-                // Nobody waits for a second failure: one of those who waited leads, the others run side by side with it.
+                // No caller waits for a second failure: one of the waiters leads, the others run side by side with it.
                 Phase::Failed(storable) => {
                     return match self.inner.flights.join(key, caller) {
-                        Join::Lead(lead) => Turn::Lead(lead, Start::Run(storable)),
+                        Join::Lead(leader) => Turn::Lead(leader, Start::Run(storable)),
                         Join::Wait(_) => Turn::Alone,
                     };
                 }
@@ -248,15 +248,15 @@ impl<S: Server> Engine<S> {
         }
     }
 
-    /// Asks the server, or memory where the server can't be asked.
-    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>, lead: &Leader) -> Found<T>
+    /// Reads from the server, or from memory while the server is unavailable.
+    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>, leader: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
         let tiers = &self.inner.tiers;
         if let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) {
-            match tiers.read_server(server, call, lead).await {
+            match tiers.read_server(server, call, leader).await {
                 Read::Hit(value) => {
                     self.answered(options, Answer::ServerHit);
                     tracing::debug!(target: "cache_house", key = ?call.key, "hit on the server");
@@ -276,7 +276,7 @@ impl<S: Server> Engine<S> {
         self.memory_or_miss(call, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
     }
 
-    /// What memory has, which is the last to be asked.
+    /// Reads from memory, the last resort before the work.
     pub(super) fn memory_or_miss<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
@@ -301,7 +301,7 @@ impl<S: Server> Engine<S> {
         Some(value)
     }
 
-    /// Tells how a call was answered; each call is told of once.
+    /// Counts how a call was answered, once a call.
     #[inline]
     pub(super) fn answered<C>(&self, options: &CacheOptions<C>, answer: Answer) {
         let counters = &self.inner.tiers.counters;
@@ -318,7 +318,7 @@ impl<S: Server> Engine<S> {
         self.inner.requests.count(&self.series, options.own_namespace(), answer);
     }
 
-    /// The work runs and nobody is asked; the timer is for the work.
+    /// Counts a call whose work runs without any lookup; the timer is for the work.
     fn runs_alone<C>(&self, options: &CacheOptions<C>) -> Timer {
         self.answered(options, Answer::Uncached);
         self.inner.tiers.counters.runs.add_one();
@@ -329,11 +329,11 @@ impl<S: Server> Engine<S> {
         let counters = &self.inner.tiers.counters;
         counters.uncached.add_one();
         if counters.unkeyable_warning.first() {
-            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the call runs uncached; told once");
+            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the call runs uncached; logged once");
         }
     }
 
-    fn tell_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
+    fn log_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
         let counters = &self.inner.tiers.counters;
         // What a server refuses may be all right in a moment; these won't.
         let warning = match error {
@@ -342,7 +342,7 @@ impl<S: Server> Engine<S> {
             _ => None,
         };
         if warning.is_some_and(Once::first) {
-            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the value isn't stored; told once");
+            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the value isn't stored; logged once");
         } else {
             tracing::debug!(target: "cache_house", call = %options.name(), %error, "the value isn't stored");
         }

@@ -1,4 +1,4 @@
-//! What the journal holds. Adding to it, asking it and confirming it cost the same however much it is, but for what folding drops.
+//! What the journal holds. Adding to it, looking something up and confirming it cost the same however much it is, but for what folding drops.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -27,7 +27,7 @@ pub(super) struct Items {
     held: HashMap<ServerKey, usize>,
     prefixes: PrefixMap<Clearing>,
     folded: Option<Folded>,
-    /// More was named than can be told apart: the server isn't read from any more.
+    /// More was named than can be kept apart: the server isn't read from any more.
     everything: bool,
     /// Numbers each writing, so that a confirmation doesn't take away a later one.
     sequence: u64,
@@ -58,7 +58,7 @@ impl Items {
         self.sequence
     }
 
-    /// Whether nothing can be told apart any more.
+    /// Whether the items can't be kept apart any more.
     pub(super) fn is_everything(&self) -> bool {
         self.everything
     }
