@@ -58,7 +58,7 @@ async fn clearing(cache: &CacheHandle, fred: &Client) {
         let over = Arc::new(AtomicBool::new(false));
         let foreground = tokio::spawn(hit_until(cache.clone(), Arc::clone(&over)));
         let start = Instant::now();
-        assert_eq!(cache.clear_namespace_async("goes").await.unwrap(), EACH);
+        assert_eq!(cache.clear_namespace_async("goes").await.unwrap().entries, EACH);
         let ours = start.elapsed();
         over.store(true, Ordering::SeqCst);
         let times = foreground.await.unwrap();

@@ -112,13 +112,16 @@ async fn round_trip(cache: &CacheHandle) -> Duration {
 async fn trial(cache: &CacheHandle) -> Result<(), String> {
     let value = format!("{:?}", Instant::now());
     let told = |step: &str, error: Error| format!("{step}: {error}");
-    cache.insert_async(call(), &value).await.map_err(|error| told("insert", error))?;
+    let inserted = cache.insert_async(call(), &value).await.map_err(|error| told("insert", error))?;
+    if inserted.journalled {
+        return Err(format!("insert: the server is gone ({})", cache.health()));
+    }
     let before = cache.stats().server_hits;
     let read = cache.get_async::<String>(call()).await;
     if read.as_ref() != Some(&value) || cache.stats().server_hits == before {
         return Err(format!("get: what was just inserted isn't read from the server ({})", cache.health()));
     }
-    if !cache.remove_async(call()).await.map_err(|error| told("remove", error))? {
+    if cache.remove_async(call()).await.map_err(|error| told("remove", error))?.entries == 0 {
         return Err("remove: what was just inserted isn't there".into());
     }
     Ok(())

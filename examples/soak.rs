@@ -182,7 +182,7 @@ async fn invalidate(cache: CacheHandle, world: Arc<World>) {
         // An outage is no error here: the promise is that nothing stale comes back all the same.
         let _ = match whole_namespace {
             true => cache.clear_namespace_async(format!("ns{}", key % NAMESPACES)).await,
-            false => cache.remove_async(options(key)).await.map(u64::from),
+            false => cache.remove_async(options(key)).await,
         };
         for (key, version) in keys.into_iter().zip(versions) {
             world.invalidated[key].fetch_max(version, Ordering::SeqCst);

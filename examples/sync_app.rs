@@ -1,17 +1,16 @@
-//! A program without async: threads that share work, direct use of the cache, and what the cache tells of itself.
+//! A program without async: threads that share work, direct use of the cache, and what the cache reports.
 //!
 //! ```sh
 //! cargo run --release --example sync_app [ENDPOINT]
 //! ```
 //!
-//! It works alike with a Redis or Valkey at the endpoint, localhost:6379 where none is named, and without one.
+//! It works alike with a Redis or Valkey at the endpoint, localhost:6379 by default, and without one.
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
-use std::fmt::Debug;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use cache_house::{CacheHouse, Error, opts};
+use cache_house::{Applied, CacheHouse, opts};
 
 const THREADS: usize = 4;
 const LIMITS: [u64; 4] = [50_000, 100_000, 200_000, 400_000];
@@ -40,11 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("\ndirect use");
     let greeting = || opts!("greeting", "en").expire(Duration::from_secs(30));
-    told("insert", cache.insert(greeting(), &"hello".to_string()))?;
+    report("insert", cache.insert(greeting(), &"hello".to_string())?);
     println!("  get: {:?}", cache.get::<String>(greeting()));
-    told("remove", cache.remove(greeting()))?;
+    report("remove", cache.remove(greeting())?);
     println!("  contains: {}", cache.contains(greeting()));
-    told("clear_namespace", cache.clear_namespace("sync_app"))?;
+    report("clear_namespace", cache.clear_namespace("sync_app")?);
 
     let stats = cache.stats();
     println!("\nstats");
@@ -62,14 +61,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// While the server is away, a change is made in memory, and on the server when it's back: nothing to give up over.
-fn told<T: Debug>(what: &str, result: Result<T, Error>) -> Result<(), Error> {
-    match result {
-        Ok(value) => println!("  {what}: {value:?}"),
-        Err(error) if error.is_unavailable() => println!("  {what}: {error}"),
-        Err(error) => return Err(error),
-    }
-    Ok(())
+/// Prints what a change has done. An outage is no error: then it's done in memory, and on the server when it's back.
+fn report(what: &str, applied: Applied) {
+    let when = if applied.journalled { ", and on the server when it's back" } else { "" };
+    println!("  {what}: {} entries{when}", applied.entries);
 }
 
 /// The work that is worth caching.

@@ -225,7 +225,7 @@ pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnec
 pub use connect::CacheHouse;
 pub use error::Error;
 pub use figment;
-pub use handle::CacheHandle;
+pub use handle::{Applied, CacheHandle};
 pub use health::{Health, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
 pub use options::CacheOptions;

@@ -127,7 +127,7 @@ impl Unavailable {
 
 impl ServerError {
     /// The server takes no writes at all, whatever the key.
-    fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "READONLY")
     }
 }

@@ -77,6 +77,30 @@ pub(crate) enum NotReplaced {
     Foreign(Error),
     /// The old value may still be there.
     Failed(Error),
+    /// The same, because the server is unavailable. Memory has the new value.
+    Unavailable(Unavailable),
+}
+
+/// Why a value isn't stored.
+pub(crate) enum NotStored {
+    Failed(Error),
+    /// On the server, which is unavailable.
+    Unavailable(Unavailable),
+}
+
+impl From<NotStored> for Error {
+    fn from(not_stored: NotStored) -> Self {
+        match not_stored {
+            NotStored::Failed(error) => error,
+            NotStored::Unavailable(why) => ServerError::Unavailable(why).into(),
+        }
+    }
+}
+
+impl From<Error> for NotStored {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl<S: Server> Tiers<S> {
@@ -169,7 +193,7 @@ impl<S: Server> Tiers<S> {
         fence: &impl Fence,
         value: &T,
         to_server: bool,
-    ) -> Result<(), Error>
+    ) -> Result<(), NotStored>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -188,7 +212,12 @@ impl<S: Server> Tiers<S> {
         if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
             self.counters.failed_writes.add_one();
         }
-        stored.map_err(Error::from)
+        stored.map_err(|error| match error {
+            ServerError::Unavailable(why) => NotStored::Unavailable(why),
+            // A primary that was demoted.
+            error if error.is_read_only() => NotStored::Unavailable(Unavailable::NotReady),
+            error => NotStored::Failed(error.into()),
+        })
     }
 
     /// Keeps a value in memory; an error where that is all there is, and it's too large for it.
@@ -283,7 +312,7 @@ impl<S: Server> Tiers<S> {
         removed.map(Some)
     }
 
-    /// Keeps a value that replaces what there is, in memory and on the server.
+    /// Keeps a value that replaces what there is, in memory and on the server. Where the server is unavailable, memory has it all the same.
     pub(crate) async fn replace<T, C>(
         &self,
         call: &ResolvedCall<'_, C>,
@@ -294,7 +323,7 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let to_server = match &self.server {
+        let on_server = match &self.server {
             None => Ok(false),
             Some(server) if self.route(call.key) == Route::Server => {
                 let checked = server.check_type(&call.key.server_key()).await;
@@ -302,13 +331,17 @@ impl<S: Server> Tiers<S> {
                     Err(ServerError::WrongType) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
                     // The user may be allowed to set it all the same; `set` finds out.
                     Ok(()) | Err(ServerError::Refused { .. }) => Ok(true),
-                    Err(error) => Err(error.into()),
+                    Err(ServerError::Unavailable(why)) => Err(why),
                 }
             }
-            Some(_) => Err(ServerError::Unavailable(Unavailable::NotConnected).into()),
+            Some(_) => Err(Unavailable::NotConnected),
         };
-        let stored = self.store(call, fence, value, matches!(to_server, Ok(true))).await;
-        to_server.and(stored).map_err(NotReplaced::Failed)?;
+        let stored = self.store(call, fence, value, matches!(on_server, Ok(true))).await;
+        match (on_server, stored) {
+            (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),
+            (Err(why), Ok(())) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),
+            (Ok(_), Ok(())) => {}
+        }
         if let Some(server) = &self.server {
             server.replaced(&call.key.server_key());
         }

@@ -1,6 +1,7 @@
 //! Direct use: reading, writing and invalidating without any work to run.
 
 use super::CacheHandle;
+use super::applied::Applied;
 use super::blocking;
 use super::caller::Caller;
 use crate::codec::ValueCodec;
@@ -10,8 +11,9 @@ use crate::options::CacheOptions;
 
 /// Direct use, each with a sync twin without the suffix.
 ///
-/// An [`Err`] whose [`is_unavailable`](Error::is_unavailable) is true means: done in memory, journalled, and done on the server
-/// when it's back. Until then no call reads the value from the server.
+/// An [`Err`] is only what the caller has to act on, so `?` behind a committed write never makes an outage a failed request. In an outage
+/// [`Applied::journalled`] is true: it's done in memory, and on the server once it's back. Until then no call of this handle reads the
+/// value from the server.
 impl CacheHandle {
     /// The value that is cached for a call, if there is one. Runs nothing and waits for no work.
     ///
@@ -53,10 +55,12 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// [`is_unavailable`](Error::is_unavailable): stored in memory; on the server the old value goes when it's back.
     /// [`is_codec`](Error::is_codec), [`is_too_large`](Error::is_too_large): not stored.
-    /// [`is_refused`](Error::is_refused): not stored on the server. The old value goes all the same, but for a key that holds another
-    /// type, which is somebody else's. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    /// [`is_refused`](Error::is_refused): not stored on the server. The old value is removed all the same, except where the key holds
+    /// another type: that belongs to another program. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    ///
+    /// An outage is no error: the value is stored in memory, and the server removes the old one once it's back
+    /// ([`journalled`](Applied::journalled)).
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -69,19 +73,22 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
-    pub async fn insert_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<(), Error>
+    pub async fn insert_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
     {
         self.engine.insert(&options, value, Caller::asynchronous()).await
     }
 
-    /// Removes the value of a call; whether there was one. What is being computed for it now isn't stored either.
+    /// Removes the value of a call. What is being computed for it now isn't stored either.
     ///
     /// # Errors
     ///
-    /// [`is_unavailable`](Error::is_unavailable): removed from memory and journalled. [`is_refused`](Error::is_refused): the same,
-    /// but an administrator has to allow it on the server. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    /// [`is_refused`](Error::is_refused): removed from memory and journalled, but an administrator has to allow it on the server.
+    /// [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
+    ///
+    /// An outage is no error: the value is removed from memory, and from the server once it's back
+    /// ([`journalled`](Applied::journalled)).
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -89,17 +96,17 @@ impl CacheHandle {
     /// # async fn run() -> Result<(), cache_house::Error> {
     /// let cache = CacheHouse::builder().memory().build()?;
     /// cache.cached_async(opts!("get_user", 7), || async { "Ada".to_string() }).await;
-    /// assert!(cache.remove_async(opts!("get_user", 7)).await?);
-    /// assert!(!cache.remove_async(opts!("get_user", 7)).await?); // there was none
+    /// assert_eq!(cache.remove_async(opts!("get_user", 7)).await?.entries, 1);
+    /// assert_eq!(cache.remove_async(opts!("get_user", 7)).await?.entries, 0); // there was none
     /// # Ok(())
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
-    pub async fn remove_async<C>(&self, options: CacheOptions<C>) -> Result<bool, Error> {
+    pub async fn remove_async<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
         self.engine.remove(&options).await
     }
 
-    /// Removes all values of a namespace under the handle's key prefix; how many there were. `users` spares `users2`, and glob
+    /// Removes all values of a namespace under the handle's key prefix. `users` spares `users2`, and glob
     /// characters mean themselves.
     ///
     /// # Errors
@@ -112,16 +119,16 @@ impl CacheHandle {
     /// let cache = CacheHouse::builder().memory().build()?;
     /// cache.insert(opts!("name", 1).namespace("users"), &"Ada".to_string())?;
     /// cache.insert(opts!("name", 1).namespace("users2"), &"Bob".to_string())?;
-    /// assert_eq!(cache.clear_namespace("users")?, 1);
+    /// assert_eq!(cache.clear_namespace("users")?.entries, 1);
     /// assert!(cache.contains(opts!("name", 1).namespace("users2")));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
-    pub async fn clear_namespace_async(&self, namespace: impl AsRef<str>) -> Result<u64, Error> {
+    pub async fn clear_namespace_async(&self, namespace: impl AsRef<str>) -> Result<Applied, Error> {
         self.engine.clear_namespace(namespace.as_ref()).await
     }
 
     /// Removes all keys that begin with `prefix`, up to the end of one of their parts: `cachehouse:users` names
-    /// `cachehouse:users` and `cachehouse:users:…`, and spares `cachehouse:users2:…`. How many there were. Parts are written as
+    /// `cachehouse:users` and `cachehouse:users:…`, and spares `cachehouse:users2:…`. Parts are written as
     /// in the key itself, escapes included.
     ///
     /// # Errors
@@ -136,14 +143,14 @@ impl CacheHandle {
     /// cache.insert_async(opts!("name", 1).namespace("users"), &1).await?;
     /// cache.insert_async(opts!("name", 1).namespace("users2"), &1).await?;
     /// cache.insert_async(opts!("name", 1).key_prefix("other"), &1).await?;
-    /// assert_eq!(cache.clear_keys_async("cachehouse:users").await?, 1);
-    /// assert_eq!(cache.clear_keys_async("cachehouse").await?, 1);
-    /// assert_eq!(cache.clear_keys_async("other").await?, 1);
+    /// assert_eq!(cache.clear_keys_async("cachehouse:users").await?.entries, 1);
+    /// assert_eq!(cache.clear_keys_async("cachehouse").await?.entries, 1);
+    /// assert_eq!(cache.clear_keys_async("other").await?.entries, 1);
     /// # Ok(())
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
-    pub async fn clear_keys_async(&self, prefix: impl AsRef<str>) -> Result<u64, Error> {
+    pub async fn clear_keys_async(&self, prefix: impl AsRef<str>) -> Result<Applied, Error> {
         self.engine.clear(KeyPrefix::new(prefix.as_ref())?).await
     }
 }
@@ -199,7 +206,7 @@ impl CacheHandle {
     /// assert!(cache.insert(opts!("text"), &"x".repeat(200)).unwrap_err().is_too_large());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
-    pub fn insert<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<(), Error>
+    pub fn insert<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
     {
@@ -219,12 +226,12 @@ impl CacheHandle {
     /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
     /// cache.cached(opts!("get_user", 7), || "Ada".to_string());
     ///
-    /// let error = cache.remove(opts!("get_user", 7)).unwrap_err();
-    /// assert!(error.is_unavailable()); // gone here, and on the server before it's read from
+    /// let removed = cache.remove(opts!("get_user", 7))?;
+    /// assert!(removed.journalled); // gone here, and on the server before any call reads it from there
     /// assert!(!cache.contains(opts!("get_user", 7)));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
-    pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<bool, Error> {
+    pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
         blocking::block_on(self.remove_async(options))
     }
 
@@ -240,10 +247,10 @@ impl CacheHandle {
     /// let cache = CacheHouse::builder().memory().build()?;
     ///
     /// cache.cached(opts!("get_user", 7).namespace("users"), || "Ada".to_string());
-    /// assert_eq!(cache.clear_namespace("users")?, 1);
+    /// assert_eq!(cache.clear_namespace("users")?.entries, 1);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
-    pub fn clear_namespace(&self, namespace: impl AsRef<str>) -> Result<u64, Error> {
+    pub fn clear_namespace(&self, namespace: impl AsRef<str>) -> Result<Applied, Error> {
         blocking::block_on(self.clear_namespace_async(namespace))
     }
 
@@ -259,11 +266,11 @@ impl CacheHandle {
     /// let cache = CacheHouse::builder().memory().build()?;
     ///
     /// cache.cached(opts!("get_user", 7).namespace("a:b"), || "Ada".to_string());
-    /// assert_eq!(cache.clear_keys("cachehouse:a")?, 0);
-    /// assert_eq!(cache.clear_keys("cachehouse:a%3Ab")?, 1);
+    /// assert_eq!(cache.clear_keys("cachehouse:a")?.entries, 0);
+    /// assert_eq!(cache.clear_keys("cachehouse:a%3Ab")?.entries, 1);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
-    pub fn clear_keys(&self, prefix: impl AsRef<str>) -> Result<u64, Error> {
+    pub fn clear_keys(&self, prefix: impl AsRef<str>) -> Result<Applied, Error> {
         blocking::block_on(self.clear_keys_async(prefix))
     }
 }

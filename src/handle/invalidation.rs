@@ -50,10 +50,16 @@ impl<'a, S: Server> Pending<'a, S> {
         self.confirmed = true;
     }
 
-    /// The server hasn't done it, because of `error`.
-    pub(super) fn give_up(mut self, error: ServerError) -> Error {
+    /// The server hasn't done it, because of `error`: journalled, and nothing that the caller has to act on where that's an outage.
+    pub(super) fn give_up(mut self, error: ServerError) -> Result<(), Error> {
         self.confirmed = true;
-        self.journal().err().unwrap_or_else(|| error.into())
+        self.journal()?;
+        match error {
+            ServerError::Unavailable(_) => Ok(()),
+            // A primary that was demoted: its heir does it.
+            error if error.is_read_only() => Ok(()),
+            ServerError::Refused { .. } | ServerError::WrongType => Err(error.into()),
+        }
     }
 
     fn journal(&self) -> Result<(), Error> {

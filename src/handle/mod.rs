@@ -3,6 +3,7 @@
 // First, so that the documentation begins with it.
 mod calls;
 
+mod applied;
 mod blocking;
 mod caller;
 mod coalescing;
@@ -24,6 +25,7 @@ use crate::health::Health;
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
 use crate::watchdog;
+pub use applied::Applied;
 pub use calls::CacheHandle;
 pub(crate) use engine::{Defaults, Engine, Inner};
 

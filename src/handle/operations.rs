@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::applied::Applied;
 use super::caller::Caller;
 use super::engine::Engine;
 use super::invalidation::Pending;
@@ -48,7 +49,12 @@ impl<S: Server> Engine<S> {
         }
     }
 
-    pub(super) async fn insert<T, C>(&self, options: &CacheOptions<C>, value: &T, caller: Caller) -> Result<(), Error>
+    pub(super) async fn insert<T, C>(
+        &self,
+        options: &CacheOptions<C>,
+        value: &T,
+        caller: Caller,
+    ) -> Result<Applied, Error>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -59,7 +65,8 @@ impl<S: Server> Engine<S> {
         let old = Invalidation::Key(key.clone());
         if call.ttl.is_zero() {
             // The value isn't to be stored, and the one it would have replaced is out of date.
-            return self.invalidate(&old).await.map(|_| ());
+            let removed = self.invalidate(&old).await?;
+            return Ok(Applied { entries: 0, ..removed });
         }
         let (leader, stores) = self.inner.flights.take_over(&key, caller, &tiers.journal);
         // Until the server confirms the new value, the old one has to go. Memory keeps the new one either way.
@@ -69,22 +76,25 @@ impl<S: Server> Engine<S> {
         // Callers that wait for the key needn't wait for the server.
         leader.publish(value, Some(call.ttl));
         let in_order = pending.stores_end().await;
+        // Journalled before the flight ends: once it's over, calls read from the server what the journal doesn't block.
         let result = match tiers.replace(&call, &leader, value).await {
             Ok(()) if in_order => {
                 pending.confirm();
-                Ok(())
+                Ok(Applied { entries: 1, journalled: false })
             }
-            Ok(()) => {
-                drop(pending);
-                Ok(())
-            }
+            Ok(()) => pending
+                .give_up(ServerError::Unavailable(Unavailable::TimedOut))
+                .map(|()| Applied { entries: 1, journalled: true }),
             // Nothing of this cache's would have to go.
             Err(NotReplaced::Foreign(error)) => {
                 pending.confirm();
                 return Err(error);
             }
+            Err(NotReplaced::Unavailable(why)) => {
+                let entries = tiers.memory.as_ref().is_some_and(|memory| memory.find(&key).is_some()).into();
+                pending.give_up(ServerError::Unavailable(why)).map(|()| Applied { entries, journalled: true })
+            }
             Err(NotReplaced::Failed(error)) => {
-                // Journalled before the flight ends: once it's over, calls read from the server what the journal doesn't block.
                 drop(pending);
                 Err(error)
             }
@@ -93,45 +103,43 @@ impl<S: Server> Engine<S> {
         result
     }
 
-    /// Removes the value of a call; whether there was one.
-    pub(super) async fn remove<C>(&self, options: &CacheOptions<C>) -> Result<bool, Error> {
-        let removed = self.invalidate(&Invalidation::Key(self.open_key(options)?)).await?;
-        Ok(removed.in_memory > 0 || removed.on_server.is_some_and(|entries| entries > 0))
+    /// Removes the value of a call.
+    pub(super) async fn remove<C>(&self, options: &CacheOptions<C>) -> Result<Applied, Error> {
+        self.invalidate(&Invalidation::Key(self.open_key(options)?)).await
     }
 
-    pub(super) async fn clear_namespace(&self, namespace: &str) -> Result<u64, Error> {
+    pub(super) async fn clear_namespace(&self, namespace: &str) -> Result<Applied, Error> {
         let scope = self.scope.overridden(None, Some(namespace))?;
         self.clear(KeyPrefix::of_scope(scope.as_str())).await
     }
 
-    /// Removes all keys that `prefix` names; how many there were.
-    pub(super) async fn clear(&self, prefix: KeyPrefix) -> Result<u64, Error> {
+    /// Removes all keys that `prefix` names.
+    pub(super) async fn clear(&self, prefix: KeyPrefix) -> Result<Applied, Error> {
         if self.is_closed() {
             return Err(Error::closed());
         }
-        let removed = self.invalidate(&Invalidation::Matching(prefix)).await?;
-        Ok(removed.on_server.unwrap_or(removed.in_memory))
+        self.invalidate(&Invalidation::Matching(prefix)).await
     }
 
-    async fn invalidate(&self, invalidation: &Invalidation) -> Result<Removed, Error> {
+    async fn invalidate(&self, invalidation: &Invalidation) -> Result<Applied, Error> {
         let tiers = &self.inner.tiers;
         let pending = Pending::removal(self, invalidation, self.inner.flights.invalidate(invalidation));
         let in_memory = tiers.forget(invalidation);
         let in_order = pending.stores_end().await;
-        match tiers.remove_from_server(invalidation).await {
+        let error = match tiers.remove_from_server(invalidation).await {
             Ok(on_server) if in_order => {
                 pending.confirm();
-                Ok(Removed { in_memory, on_server })
+                let entries = match (invalidation, on_server) {
+                    (Invalidation::Key(_), Some(on_server)) => on_server.max(in_memory),
+                    (Invalidation::Matching(_), Some(on_server)) => on_server,
+                    (_, None) => in_memory,
+                };
+                return Ok(Applied { entries, journalled: false });
             }
-            Ok(_) => Err(pending.give_up(ServerError::Unavailable(Unavailable::TimedOut))),
-            Err(error) => Err(pending.give_up(error)),
-        }
+            Ok(_) => ServerError::Unavailable(Unavailable::TimedOut),
+            Err(error) => error,
+        };
+        pending.give_up(error)?;
+        Ok(Applied { entries: in_memory, journalled: true })
     }
-}
-
-/// How many entries an invalidation has removed.
-struct Removed {
-    in_memory: u64,
-    /// `None` without a server.
-    on_server: Option<u64>,
 }

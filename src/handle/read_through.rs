@@ -201,7 +201,7 @@ impl<S: Server> Engine<S> {
         let to_server = storable == Storable::Yes && self.inner.tiers.route(call.key) == Route::Server;
         leader.publish(&value, to_server.then_some(call.ttl));
         if let Err(error) = self.inner.tiers.store(call, leader, &value, to_server).await {
-            self.log_not_stored(options, &error);
+            self.log_not_stored(options, &error.into());
         }
         Ok(value)
     }

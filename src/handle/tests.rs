@@ -172,7 +172,7 @@ impl Engine<Fake> {
         self.call_key(&call()).expect("it has a key")
     }
 
-    async fn put(&self, value: i32) -> Result<(), Error> {
+    async fn put(&self, value: i32) -> Result<Applied, Error> {
         self.insert(&call(), &value, Caller::asynchronous()).await
     }
 
@@ -222,7 +222,7 @@ async fn a_value_whose_key_is_removed_while_its_work_runs_is_stored_nowhere() {
         1
     }));
     assert!(poll!(computing.as_mut()).is_pending());
-    assert!(!engine.remove(&call()).await.expect("the server is there"));
+    assert_eq!(engine.remove(&call()).await.expect("the server is there").entries, 0);
     go_on.notify_one();
     assert_eq!(computing.await, 1);
     assert_eq!((server.count("set"), server.has(&engine.key()), engine.in_memory()), (0, None, false));
@@ -235,7 +235,7 @@ async fn an_answer_that_a_removal_overtakes_is_not_kept() {
     server.hold("get");
     let mut reading = pin!(engine.compute(async { 2 }));
     assert!(poll!(reading.as_mut()).is_pending());
-    assert!(engine.remove(&call()).await.expect("the server is there"));
+    assert_eq!(engine.remove(&call()).await.expect("the server is there").entries, 1);
     server.release();
     // The call began before the removal.
     assert_eq!(reading.await, 1);
@@ -257,7 +257,7 @@ async fn a_removal_goes_to_the_server_behind_a_store_that_is_under_way() {
     assert!(poll!(removing.as_mut()).is_pending());
     assert_eq!(server.count("remove"), 0);
     server.release();
-    assert!(removing.await.expect("the server is there"));
+    assert_eq!(removing.await.expect("the server is there").entries, 1);
     assert_eq!(computing.await, 1);
     assert_eq!((server.has(&engine.key()), engine.in_memory()), (None, false));
 }
@@ -267,7 +267,7 @@ async fn a_removal_that_the_server_does_not_confirm_keeps_calls_from_reading_the
     let (engine, server) = engine();
     engine.put(1).await.expect("the server is there");
     server.fail("remove", ServerError::Unavailable(Unavailable::TimedOut));
-    assert!(engine.remove(&call()).await.expect_err("no answer").is_unavailable());
+    assert!(engine.remove(&call()).await.expect("it's journalled").journalled);
     server.mend();
     let reads = server.count("get");
     assert_eq!((engine.look().await, server.has(&engine.key()).as_deref()), (None, Some("1")));

@@ -172,7 +172,7 @@ fn a_password_that_the_server_repeats_is_masked_wherever_it_is_told() {
             }
             wait_until("it's seen how it is", DEADLINE, || !matches!(cache.health(), Health::Connecting));
             let told = format!("{} {:?}", cache.health(), cache.health());
-            let insert = cache.insert(call("f"), &1).map_or_else(|error| format!("{error} {error:?}"), |()| "".into());
+            let insert = cache.insert(call("f"), &1).map_or_else(|error| format!("{error} {error:?}"), |_| "".into());
             let remove = cache.remove(call("f")).map_or_else(|error| format!("{error} {error:?}"), |_| "".into());
             cache.cached(call("f"), || 1);
             for told in [&told, &insert, &remove, &format!("{:?}", cache.inspect())] {

@@ -62,13 +62,13 @@ mod free_functions {
         let cache = memory();
         double(&cache, 7);
         assert_eq!(cache.get::<u64>(double_options(7)), Some(14));
-        assert!(cache.remove(double_options(7)).expect("memory forgets it"));
+        assert_eq!(cache.remove(double_options(7)).expect("memory forgets it").entries, 1);
         double(&cache, 7);
         assert_eq!(runs_and_hits(&cache).0, 2);
-        assert!(cache.remove(opts!("double", 7)).expect("memory forgets it"));
+        assert_eq!(cache.remove(opts!("double", 7)).expect("memory forgets it").entries, 1);
         assert!(!cache.contains(double_options(7)));
         current_thread().block_on(shout(&cache, "a", 2));
-        assert!(cache.remove(opts!("shout", "a", 2)).expect("memory forgets it"));
+        assert_eq!(cache.remove(opts!("shout", "a", 2)).expect("memory forgets it").entries, 1);
     }
 
     #[cached(handle = cache, skip(cache))]
@@ -132,7 +132,7 @@ mod installed {
             assert_eq!(runtime.block_on(parse("7".into())), Ok(7));
             assert_eq!(runtime.block_on(parse("7".into())), Ok(7));
             assert_eq!(runs_and_hits(&cache), (2, 2));
-            assert_eq!(cache.clear_namespace("parsed").ok(), Some(1));
+            assert_eq!(cache.clear_namespace("parsed").map(|cleared| cleared.entries).ok(), Some(1));
         });
     }
 }
@@ -209,8 +209,12 @@ mod methods {
         });
         assert_eq!([Users::count(&cache), Groups::count(&cache), Users::count(&cache)], [1, 2, 1]);
         assert_eq!(runs_and_hits(&cache), (4, 2));
-        assert!(cache.remove(Users::greet_options("Ada")).expect("memory forgets it"));
-        assert!(cache.remove(CacheOptions::new("greet").module(type_name::<Groups>()).arg("Ada")).is_ok_and(|was| was));
+        assert_eq!(cache.remove(Users::greet_options("Ada")).expect("memory forgets it").entries, 1);
+        assert!(
+            cache
+                .remove(CacheOptions::new("greet").module(type_name::<Groups>()).arg("Ada"))
+                .is_ok_and(|removed| removed.entries == 1)
+        );
     }
 
     #[test]
@@ -221,7 +225,7 @@ mod methods {
         assert_eq!(hello.greet_exactly("Ada"), "Hello, Ada");
         assert_eq!(hi.greet_exactly("Ada"), "Hi, Ada");
         assert_eq!(runs_and_hits(&cache), (2, 1));
-        assert!(cache.remove(hi.greet_exactly_options("Ada")).expect("memory forgets it"));
+        assert_eq!(cache.remove(hi.greet_exactly_options("Ada")).expect("memory forgets it").entries, 1);
         assert!(cache.contains(hello.greet_exactly_options("Ada")));
     }
 
@@ -315,9 +319,9 @@ mod generics {
             assert_eq!(largest::<u8, 9>(&cache), "u8");
         }
         assert_eq!(runs_and_hits(&cache), (3, 3));
-        assert!(cache.remove(largest_options::<u16, 9>()).expect("memory forgets it"));
+        assert_eq!(cache.remove(largest_options::<u16, 9>()).expect("memory forgets it").entries, 1);
         let by_hand = opts!("largest", T = type_name::<u8>(), BITS = 9);
-        assert!(cache.remove(by_hand).expect("memory forgets it"));
+        assert_eq!(cache.remove(by_hand).expect("memory forgets it").entries, 1);
         assert_eq!(largest::<u16, 8>(&cache), "255");
         assert_eq!(runs_and_hits(&cache), (3, 4));
     }
@@ -418,7 +422,7 @@ mod values {
         let cache = memory();
         assert_eq!([temperature(&cache, "Oslo"), temperature(&cache, "Oslo")], [Celsius(4.0), Celsius(4.0)]);
         assert_eq!(runs_and_hits(&cache), (1, 1));
-        assert!(cache.remove(temperature_options("Oslo")).expect("memory forgets it"));
+        assert_eq!(cache.remove(temperature_options("Oslo")).expect("memory forgets it").entries, 1);
     }
 }
 
@@ -436,9 +440,9 @@ mod options {
         let call = |text: &str, tenant| by_length(&cache, text.into(), tenant, &());
         assert_eq!([call("abc", 1), call("xyz", 1), call("xyz", 2)], ["abc", "abc", "xyz"]);
         assert_eq!(runs_and_hits(&cache), (2, 1));
-        assert!(cache.remove(by_length_options("123".into(), 1)).expect("memory forgets it"));
+        assert_eq!(cache.remove(by_length_options("123".into(), 1)).expect("memory forgets it").entries, 1);
         let by_hand = opts!("by_length", 3, 2).namespace("tenant-2").key_prefix("app");
-        assert!(cache.remove(by_hand).expect("memory forgets it"));
+        assert_eq!(cache.remove(by_hand).expect("memory forgets it").entries, 1);
     }
 
     #[cached(handle = cache, skip(cache), expire = "1m 30s")]

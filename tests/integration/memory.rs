@@ -48,7 +48,7 @@ fn what_is_inserted_is_there_or_an_error_says_that_it_isnt() {
         for encoded in (0..40).map(|step| 2 + limit * step / 20) {
             let value = text(encoded);
             match cache.insert(call("f"), &value) {
-                Ok(()) => assert_eq!(cache.get(call("f")), Some(value), "{encoded} of {limit}"),
+                Ok(_) => assert_eq!(cache.get(call("f")), Some(value), "{encoded} of {limit}"),
                 Err(error) => {
                     assert!(error.is_too_large(), "{error}");
                     assert_eq!(cache.get::<String>(call("f")), None, "what it was to replace is gone");

@@ -26,8 +26,8 @@ fn use_in_sync(cache: &CacheHandle, place: &str) {
     assert_eq!(cache.get::<i32>(call("f")), Some(1), "{place}");
     cache.insert(call("g"), &4).unwrap_or_else(|error| panic!("{place}: {error}"));
     assert!(cache.contains(call("g")), "{place}");
-    assert!(cache.remove(call("g")).unwrap_or_else(|error| panic!("{place}: {error}")), "{place}");
-    assert_eq!(cache.clear_namespace(place).unwrap_or_else(|error| panic!("{place}: {error}")), 1);
+    assert_eq!(cache.remove(call("g")).unwrap_or_else(|error| panic!("{place}: {error}")).entries, 1, "{place}");
+    assert_eq!(cache.clear_namespace(place).unwrap_or_else(|error| panic!("{place}: {error}")).entries, 1);
     let health = cache.ready_blocking(DEADLINE);
     assert_eq!(health, cache.health(), "{place}");
 }

@@ -70,7 +70,7 @@ fn writes_and_removals_follow_their_slot() {
     // Some are on either side now, and new ones belong to the other.
     for n in 1..=4 {
         assert!(cache.contains(call(n)));
-        assert!(cache.remove(call(n)).expect("both sides are there"), "{n}");
+        assert_eq!(cache.remove(call(n)).expect("both sides are there").entries, 1, "{n}");
         assert!(!cache.contains(call(n)));
     }
     warm(&cache, &[5, 6]);
@@ -80,7 +80,7 @@ fn writes_and_removals_follow_their_slot() {
     while cluster.move_keys(slot, from, to, 10) {}
     cluster.end_move(slot, to);
     assert_eq!(cache.get::<u64>(call(5)), Some(7));
-    assert!(cache.remove(call(6)).expect("the slot has settled"));
+    assert_eq!(cache.remove(call(6)).expect("the slot has settled").entries, 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use cache_house::{CacheHandle, Error, KeyContext};
+use cache_house::{Applied, CacheHandle, Error, KeyContext};
 
 use super::{Count, call, over_each};
 use crate::support::{
@@ -34,7 +34,7 @@ fn while_computing(cache: &CacheHandle, invalidate: impl FnOnce(&CacheHandle)) -
 fn a_value_that_is_removed_while_it_is_computed_isnt_stored() {
     over_each(|cache| {
         let value = while_computing(&cache, |cache| {
-            assert!(!cache.remove(call("f")).expect("the cache is there"));
+            assert_eq!(cache.remove(call("f")).expect("the cache is there").entries, 0);
         });
         assert_eq!(value, "computed");
         assert!(!cache.contains(call("f")));
@@ -45,7 +45,7 @@ fn a_value_that_is_removed_while_it_is_computed_isnt_stored() {
 
 #[test]
 fn a_value_that_is_cleared_while_it_is_computed_isnt_stored() {
-    type Clearing = fn(&CacheHandle) -> Result<u64, Error>;
+    type Clearing = fn(&CacheHandle) -> Result<Applied, Error>;
     let clearings: [Clearing; 4] = [
         |cache| cache.clear_namespace("main"),
         |cache| cache.clear_keys("cachehouse"),
@@ -54,7 +54,7 @@ fn a_value_that_is_cleared_while_it_is_computed_isnt_stored() {
     ];
     over_each(|cache| {
         for clear in clearings {
-            while_computing(&cache, |cache| assert_eq!(clear(cache).expect("the cache is there"), 0));
+            while_computing(&cache, |cache| assert_eq!(clear(cache).expect("the cache is there").entries, 0));
             assert!(!cache.contains(call("f")));
             assert_eq!(cache.stats().memory_entries, 0);
         }
@@ -70,10 +70,12 @@ fn a_value_whose_key_another_call_makes_by_hand_and_invalidates_isnt_stored() {
         let key = key.clone();
         call("g").namespace("other").key_builder(move |_: &KeyContext<'_>| key.clone())
     };
-    while_computing(&cache, |cache| assert!(!cache.remove(by_hand()).expect("the server is there")));
+    while_computing(&cache, |cache| assert_eq!(cache.remove(by_hand()).expect("the server is there").entries, 0));
     assert!(!server.has(&key));
     assert_eq!(cache.stats().memory_entries, 0);
-    while_computing(&cache, |cache| cache.insert(by_hand(), &"inserted".to_owned()).expect("the server is there"));
+    while_computing(&cache, |cache| {
+        cache.insert(by_hand(), &"inserted".to_owned()).expect("the server is there");
+    });
     assert_eq!(server.get(&key).as_deref(), Some(&b"\"inserted\""[..]));
     assert_eq!(cache.get::<String>(call("f")).as_deref(), Some("inserted"));
 }
@@ -171,7 +173,7 @@ fn a_removal_waits_for_a_store_that_is_on_its_way() {
     thread::scope(|scope| {
         scope.spawn(|| cache.cached(call("f"), || 1));
         wait_until("the value is on the server", DEADLINE, || server.has(&key));
-        assert!(cache.remove(call("f")).expect("the server is there"));
+        assert_eq!(cache.remove(call("f")).expect("the server is there").entries, 1);
         assert!(!server.has(&key));
     });
     assert!(!server.has(&key));

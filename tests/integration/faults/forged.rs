@@ -46,7 +46,7 @@ fn a_server_s_text_is_of_one_line_and_bounded_wherever_it_is_told() {
             let cache = standalone(server.endpoint()).build().expect("it's right");
             wait_until("it's seen how it is", DEADLINE, || !matches!(cache.health(), Health::Connecting));
             let health = format!("{} {:?}", cache.health(), cache.health());
-            let insert = cache.insert(call("f"), &1).map_or_else(|error| format!("{error} {error:?}"), |()| "".into());
+            let insert = cache.insert(call("f"), &1).map_or_else(|error| format!("{error} {error:?}"), |_| "".into());
             let remove = cache.remove(call("f")).map_or_else(|error| format!("{error} {error:?}"), |_| "".into());
             cache.cached(call("f"), || 1);
             for told in [&health, &insert, &remove, &format!("{:?}", cache.inspect())] {

@@ -54,7 +54,7 @@ fn words_of_publish_and_subscribe_are_values_like_any_other() {
     // Without memory, each read is one of the server.
     let cache =
         connect(standalone(server.endpoint()).fallback_to_memory(false).command_timeout(Duration::from_secs(2)));
-    (0..KEYS).for_each(|n| cache.insert(raw!(n), &value(n)).expect("the server is there"));
+    (0..KEYS).for_each(|n| _ = cache.insert(raw!(n), &value(n)).expect("the server is there"));
     let before = server.calls("mget");
     let readers: Vec<_> = (0..CALLERS).map(|reader| runtime.spawn(read(cache.clone(), reader))).collect();
     let wrong: Vec<_> =
@@ -72,7 +72,7 @@ fn replies_out_of_step_end_the_connection_and_are_counted() {
     let server = Server::start();
     let proxy = Proxy::of(&server);
     let cache = connect(standalone(proxy.endpoint()).fallback_to_memory(false));
-    (0..4).for_each(|n| cache.insert(call("f").arg(n), &n).expect("the server is there"));
+    (0..4).for_each(|n| _ = cache.insert(call("f").arg(n), &n).expect("the server is there"));
     assert_eq!(cache.stats().desyncs, 0);
     // It comes in place of the answer to the next probe, and the answer to that in place of the one after it.
     proxy.set(Mode::Inject(b"$5\r\nwrong\r\n"));

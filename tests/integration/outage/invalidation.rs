@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_house::{CacheHandle, Error};
+use cache_house::{Applied, CacheHandle, Error};
 
 use super::{call, persistent};
 use crate::support::{
@@ -11,12 +11,12 @@ use crate::support::{
 };
 
 /// A way to invalidate `f`, and what is to be found afterwards as long as the server is away.
-type Invalidation = (&'static str, fn(&CacheHandle) -> Result<(), Error>, Option<&'static str>);
+type Invalidation = (&'static str, fn(&CacheHandle) -> Result<Applied, Error>, Option<&'static str>);
 
 const INVALIDATIONS: [Invalidation; 5] = [
-    ("remove", |cache| cache.remove(call("f")).map(drop), None),
-    ("clear_namespace", |cache| cache.clear_namespace("main").map(drop), None),
-    ("clear_keys", |cache| cache.clear_keys("cachehouse").map(drop), None),
+    ("remove", |cache| cache.remove(call("f")), None),
+    ("clear_namespace", |cache| cache.clear_namespace("main"), None),
+    ("clear_keys", |cache| cache.clear_keys("cachehouse"), None),
     ("insert", |cache| cache.insert(call("f"), &"new".to_owned()), Some("new")),
     ("insert, not to be stored", |cache| cache.insert(call("f").expire(Duration::ZERO), &"new".to_owned()), None),
 ];
@@ -52,8 +52,8 @@ fn an_invalidation_in_an_outage_is_seen_at_once_and_done_on_the_servers_return()
             cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
             proxy.set(Mode::Refuse);
             until_degraded(&cache);
-            let error = invalidate(&cache).expect_err("the server is away");
-            assert!(error.is_unavailable(), "{what}: {error}");
+            let applied = invalidate(&cache).expect("it's journalled");
+            assert!(applied.journalled, "{what}: the server is away");
             assert_eq!(get(&cache).as_deref(), found.filter(|_| fallback), "{what}");
             assert!(cache.stats().journal_length > 0, "{what}");
             let key = cache.key(&call("f")).expect("it has a key");
@@ -73,8 +73,8 @@ fn an_invalidation_that_gets_no_answer_is_made_up_for() {
         cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
         proxy.set(Mode::Blackhole);
         // The circuit is closed yet, so this one waits, in vain.
-        let error = invalidate(&cache).expect_err("the server doesn't answer");
-        assert!(error.is_unavailable(), "{what}: {error}");
+        let applied = invalidate(&cache).expect("it's journalled");
+        assert!(applied.journalled, "{what}: the server doesn't answer");
         assert_eq!(get(&cache).as_deref(), found, "{what}");
         proxy.set(Mode::Pass);
         assert_never_old_again(&cache, &server, what);
@@ -89,8 +89,8 @@ fn an_invalidation_while_the_server_is_dead_outlives_what_it_has_on_disk() {
         cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
         server.kill();
         until_degraded(&cache);
-        let error = invalidate(&cache).expect_err("the server is dead");
-        assert!(error.is_unavailable(), "{what}: {error}");
+        let applied = invalidate(&cache).expect("it's journalled");
+        assert!(applied.journalled, "{what}: the server is dead");
         assert_eq!(get(&cache).as_deref(), found, "{what}");
         server.restart();
         assert_never_old_again(&cache, &server, what);
@@ -104,8 +104,8 @@ fn an_invalidation_of_a_frozen_server_is_seen_at_once() {
     for (what, invalidate, found) in INVALIDATIONS {
         cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
         server.freeze();
-        let error = invalidate(&cache).expect_err("the server is frozen");
-        assert!(error.is_unavailable(), "{what}: {error}");
+        let applied = invalidate(&cache).expect("it's journalled");
+        assert!(applied.journalled, "{what}: the server is frozen");
         assert_eq!(get(&cache).as_deref(), found, "{what}");
         server.thaw();
         assert_never_old_again(&cache, &server, what);
@@ -154,8 +154,8 @@ fn a_write_that_was_held_up_in_the_network_doesnt_arrive_after_a_later_removal()
         cache.contains(call("g"));
         !cache.health().is_connected()
     });
-    let error = cache.remove(call("f")).expect_err("the server is away");
-    assert!(error.is_unavailable(), "{error}");
+    let applied = cache.remove(call("f")).expect("it's journalled");
+    assert!(applied.journalled, "the server is away");
     // Over a new connection, while the write still is on its way over the old one.
     wait_until("the server is used again", DEADLINE, || {
         assert_eq!(get(&cache), None);
@@ -179,8 +179,8 @@ fn only_what_was_named_is_removed_on_the_servers_return() {
     }
     proxy.set(Mode::Refuse);
     until_degraded(&cache);
-    assert!(cache.clear_namespace("users").is_err());
-    assert!(cache.remove(call("f").namespace("orders")).is_err());
+    assert!(cache.clear_namespace("users").expect("it's journalled").journalled);
+    assert!(cache.remove(call("f").namespace("orders")).expect("it's journalled").journalled);
     proxy.set(Mode::Pass);
     until_connected(&cache);
     wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
@@ -204,8 +204,8 @@ fn past_ten_thousand_keys_the_journal_becomes_the_clearing_of_their_namespace() 
     proxy.set(Mode::Refuse);
     until_degraded(&cache);
     for n in 0..KEYS {
-        let error = cache.remove(key(n)).expect_err("the server is away");
-        assert!(error.is_unavailable(), "{error}");
+        let applied = cache.remove(key(n)).expect("it's journalled");
+        assert!(applied.journalled, "the server is away");
         assert!(cache.stats().journal_length <= 10_000);
     }
     assert!(cache.stats().journal_length < 100, "{}", cache.stats().journal_length);
@@ -224,7 +224,7 @@ fn values_computed_in_an_outage_are_not_older_than_its_invalidations() {
     cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
     proxy.set(Mode::Refuse);
     until_degraded(&cache);
-    assert!(cache.remove(call("f")).is_err());
+    assert!(cache.remove(call("f")).expect("it's journalled").journalled);
     assert_eq!(cache.cached(call("f"), || "fresh".to_owned()), "fresh");
     assert_eq!(get(&cache).as_deref(), Some("fresh"));
     proxy.set(Mode::Pass);
@@ -239,7 +239,7 @@ fn closing_makes_up_for_what_is_in_the_journal() {
     cache.insert(call("f"), &"old".to_owned()).expect("the server is there");
     // Refused for now, so it stays in the journal while all else works.
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
-    assert!(cache.remove(call("f")).expect_err("a replica is read-only").is_refused());
+    assert!(cache.remove(call("f")).expect("it's journalled").journalled, "a replica is read-only");
     assert_eq!(cache.stats().journal_length, 1);
     assert!(server.has(&key));
     assert_eq!(get(&cache), None, "the server still has it, and isn't asked");

@@ -50,7 +50,9 @@ fn a_frozen_server_costs_a_few_timeouts_and_is_used_again_when_it_thaws() {
         let cache = connect(standalone(server.endpoint()).command_timeout(TIMEOUT));
         for n in 0..60 {
             // A busy machine may take longer than the timeout.
-            wait_until("it's stored", DEADLINE, || cache.insert(call("warm").arg(n), &n).is_ok());
+            wait_until("it's stored", DEADLINE, || {
+                cache.insert(call("warm").arg(n), &n).is_ok_and(|applied| !applied.journalled)
+            });
         }
         let before = cache.stats();
         server.freeze();

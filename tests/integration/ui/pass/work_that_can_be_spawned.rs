@@ -8,7 +8,7 @@ async fn answer(cache: CacheHandle, id: u64) -> u64 {
     cache.insert_async(opts!("answer", id), &value).await.expect("memory takes it");
     let found = cache.get_async::<u64>(opts!("answer", id)).await;
     assert!(cache.contains_async(opts!("answer", id)).await && found == same.ok());
-    assert!(cache.remove_async(opts!("answer", id)).await.expect("memory forgets it"));
+    assert_eq!(cache.remove_async(opts!("answer", id)).await.expect("memory forgets it").entries, 1);
     cache.clear_namespace_async("main").await.expect("memory forgets it");
     value
 }
