@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::journal::{Full, Journal};
 use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
-use super::{Life, Server, ServerError};
+use super::server::{Life, Server, ServerError};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::items::Items;
+use super::server::{ServerError, Unavailable};
 use super::slots::SlotSet;
-use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::Length;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Life, Server, ServerError, Unavailable};
+use super::server::{Life, Server, ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
 

@@ -8,7 +8,7 @@ use super::blocking;
 use super::caller::Caller;
 use super::coalescing::Stores;
 use crate::backend::fallback::{Read, Route};
-use crate::backend::{Server, ServerError, Unavailable};
+use crate::backend::server::{Server, ServerError, Unavailable};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix};

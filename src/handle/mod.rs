@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::backend::ServerReport;
 use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
+use crate::backend::server::ServerReport;
 use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;

@@ -12,8 +12,8 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
+use super::super::server::{ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
-use super::super::{ServerError, Unavailable};
 use super::link::Link;
 use super::node::{Failed, Node};
 use super::recent::Invalidated;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use fred::types::Value;
 use futures_util::future::join_all;
 
-use super::super::{ServerError, ServerReport};
+use super::super::server::{ServerError, ServerReport};
 use super::Core;
 use super::link::{Link, Role};
 use super::node::{Failed, Node};

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::super::journal::Journal;
-use super::super::{ServerError, Unavailable};
+use super::super::server::{ServerError, Unavailable};
 use super::in_flight::{InFlight, Permit, Swept, Unanswered};
 use super::link::{Link, Role};
 use super::reply::{ErrorReply, Redirect};

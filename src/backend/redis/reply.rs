@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{Resp3Frame as Frame, Value};
 
+use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SLOTS;
-use super::super::{ServerError, Unavailable};
 use super::mask::Mask;
 use crate::config::Address;
 use crate::error::one_line;

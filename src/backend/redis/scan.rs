@@ -8,8 +8,8 @@ use fred::types::Value;
 use futures_util::future::join_all;
 
 use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
+use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SlotSet;
-use super::super::{ServerError, Unavailable};
 use super::link::Link;
 use super::node::{Failed, Node};
 use super::reply;

@@ -11,7 +11,7 @@ use rand::Rng;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::super::Unavailable;
+use super::super::server::Unavailable;
 use super::connector::Connector;
 use super::link::{Ended, Identity, Link, Role};
 use super::node::Node;
