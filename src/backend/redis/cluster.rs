@@ -14,12 +14,12 @@ use tokio::time::sleep;
 use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
-use super::link::Link;
 use super::node::{Failed, Node};
-use super::recent::Invalidated;
+use super::pool::Pool;
+use super::recent_invalidations::Invalidated;
 use super::reply::{self, Redirect};
 use super::scan::{self, Walk};
-use super::{Core, named};
+use super::{Inner, named};
 use crate::config::Address;
 use crate::key::{KeyPrefix, ServerKey};
 
@@ -30,7 +30,7 @@ const MAX_ROUNDS: usize = 3;
 /// How often invalidations that wait are tried again while nothing says that a shard is back.
 const REPLAY: Duration = Duration::from_secs(1);
 
-impl Core {
+impl Inner {
     /// Sends one command to where it has been redirected, and on from there. Boxed: few calls need it, and the futures of all would
     /// contain it.
     pub(super) fn follow<'a>(
@@ -53,7 +53,7 @@ impl Core {
         let begun = Instant::now();
         for _ in 0..MAX_HOPS {
             // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
-            if begun.elapsed() > self.shared.command_timeout {
+            if begun.elapsed() > self.context.command_timeout {
                 return Err(ServerError::Unavailable(Unavailable::TimedOut));
             }
             if !redirect.asking {
@@ -65,14 +65,14 @@ impl Core {
                     }
                     map.moved(redirect.slot, &redirect.address);
                 }
-                self.wishes.refresh.notify_one();
+                self.requests.refresh.notify_one();
             }
-            let (node, link) = self.reach(&redirect.address).await?;
+            let (node, pool) = self.reach(&redirect.address).await?;
             let operation = match redirect.asking {
-                true => link.send_asking(key, command, args.clone()),
-                false => link.send(key, command, args.clone()),
+                true => pool.send_asking(key, command, args.clone()),
+                false => pool.send(key, command, args.clone()),
             };
-            match node.noting_permission(command, node.watched(&link, operation).await) {
+            match node.noting_permission(command, node.watched(&pool, operation).await) {
                 Err(Failed::Redirected(next)) => redirect = next,
                 reply => return Ok(reply?),
             }
@@ -81,27 +81,27 @@ impl Core {
     }
 
     /// The primary at `address`. One that isn't known yet is connected to, and waited for.
-    async fn reach(&self, address: &Address) -> Result<(Arc<Node>, Arc<Link>), ServerError> {
+    async fn reach(&self, address: &Address) -> Result<(Arc<Node>, Arc<Pool>), ServerError> {
         let node = self.layout.load().map().and_then(|map| map.primary_at(address).cloned());
         if let Some(node) = node
-            && !self.roster.is_connecting(node.id)
+            && !self.node_health.is_connecting(node.id)
         {
-            let link = node.link()?;
-            return Ok((node, link));
+            let pool = node.pool()?;
+            return Ok((node, pool));
         }
-        if !self.wishes.add(address) {
+        if !self.requests.add(address) {
             return Err(ServerError::Unavailable(Unavailable::NotConnected));
         }
         let Some(permit) = self.waiting.enter() else { return Err(ServerError::Unavailable(Unavailable::Shed)) };
         let connected = async {
             loop {
-                let changed = self.roster.changed.notified();
+                let changed = self.node_health.changed.notified();
                 let layout = self.layout.load_full();
                 let Some(map) = layout.map() else { return Err(ServerError::Unavailable(Unavailable::NotConnected)) };
                 if let Some(node) = map.primary_at(address) {
-                    match node.link() {
-                        Ok(link) => return Ok((Arc::clone(node), link)),
-                        Err(error) if !self.roster.is_connecting(node.id) => return Err(error),
+                    match node.pool() {
+                        Ok(pool) => return Ok((Arc::clone(node), pool)),
+                        Err(error) if !self.node_health.is_connecting(node.id) => return Err(error),
                         Err(_) => {}
                     }
                 }
@@ -114,8 +114,8 @@ impl Core {
 
     /// Waits until the map has been looked at again.
     async fn refreshed(&self) {
-        let changed = self.roster.changed.notified();
-        self.wishes.refresh.notify_one();
+        let changed = self.node_health.changed.notified();
+        self.requests.refresh.notify_one();
         if let Some(permit) = self.waiting.enter() {
             let _ = permit.run(changed).await;
         }
@@ -123,8 +123,8 @@ impl Core {
 
     /// A replica has taken these slots over: it may not know of what its primary confirmed last.
     pub(super) fn invalidate_again(&self, slots: &SlotSet) {
-        let journal = &self.shared.journal;
-        for invalidated in self.recent.all() {
+        let journal = &self.context.journal;
+        for invalidated in self.recent_invalidations.all() {
             match invalidated {
                 Invalidated::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
                 Invalidated::Key(_) => {}
@@ -144,8 +144,8 @@ impl Core {
         }
         let parts = by_node.into_values().map(|(node, indices)| async move {
             let part = indices.iter().map(|&index| keys[index].clone()).collect();
-            let removed = match node.link() {
-                Ok(link) => self.remove_on(&node, &link, part).await,
+            let removed = match node.pool() {
+                Ok(pool) => self.remove_on(&node, &pool, part).await,
                 Err(error) => vec![Err(error); indices.len()],
             };
             indices.into_iter().zip(removed)
@@ -157,24 +157,24 @@ impl Core {
     }
 
     /// Removes keys on `node`, and what it no longer has wherever that has gone; what came of each.
-    async fn remove_on(&self, node: &Node, link: &Arc<Link>, keys: Vec<ServerKey>) -> Vec<Result<u64, ServerError>> {
+    async fn remove_on(&self, node: &Node, pool: &Arc<Pool>, keys: Vec<ServerKey>) -> Vec<Result<u64, ServerError>> {
         // One command a key: two of one slot may be on either side while it moves. Each by its own connection, so that it can't
         // overtake a write that waits there.
-        let send = |lane: Vec<usize>| {
-            let commands = lane.iter().map(|&index| ("UNLINK", vec![named(&keys[index])])).collect();
-            let sent = link.send_together(&keys[lane[0]], commands);
-            async move { sent.await.map(|replies| replies.map(|replies| lane.into_iter().zip(replies))) }
+        let send = |indices: Vec<usize>| {
+            let commands = indices.iter().map(|&index| ("UNLINK", vec![named(&keys[index])])).collect();
+            let sent = pool.send_together(&keys[indices[0]], commands);
+            async move { sent.await.map(|replies| replies.map(|replies| indices.into_iter().zip(replies))) }
         };
-        let operations: Vec<_> = link.by_lane(&keys).into_iter().map(send).collect();
+        let operations: Vec<_> = pool.by_connection(&keys).into_iter().map(send).collect();
         if operations.is_empty() {
             return Vec::new();
         }
         let all = async {
-            let lanes: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
-            Ok(lanes.into_iter().collect::<Result<Vec<_>, _>>())
+            let connections: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
+            Ok(connections.into_iter().collect::<Result<Vec<_>, _>>())
         };
-        let mut replies = match node.watched(link, all).await {
-            Ok(lanes) => lanes.into_iter().flatten().collect::<Vec<_>>(),
+        let mut replies = match node.watched(pool, all).await {
+            Ok(connections) => connections.into_iter().flatten().collect::<Vec<_>>(),
             Err(failed) => return vec![Err(failed.into()); keys.len()],
         };
         replies.sort_unstable_by_key(|(index, _)| *index);
@@ -201,11 +201,11 @@ impl Core {
 /// # Errors
 ///
 /// Where it isn't certain of all slots; what could be reached is gone all the same.
-pub(super) async fn clear(core: &Core, prefix: &KeyPrefix) -> Result<u64, ServerError> {
-    let progress = clear_slots(core, &Clearings::of(prefix.clone()), None).await;
+pub(super) async fn clear(inner: &Inner, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+    let progress = clear_slots(inner, &Clearings::of(prefix.clone()), None).await;
     match progress.trouble.or(progress.refusals.into_error()) {
         None => {
-            core.recent.note(Invalidated::Matching(prefix.clone()));
+            inner.recent_invalidations.note(Invalidated::Matching(prefix.clone()));
             Ok(progress.removed)
         }
         Some(error) => Err(error),
@@ -240,14 +240,14 @@ struct Survey {
 
 /// Clears slot by slot's owner, all owners at once. A key whose slot moves is on its old node until that has been walked, or has
 /// got to the new one before: so nodes that slots move to are walked once more, after all others.
-async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>) -> Progress {
+async fn clear_slots(inner: &Inner, clearings: &Clearings, until: Option<Instant>) -> Progress {
     let wanted = clearings.left();
     let (certain, refusals) = (SlotSet::none(), Refusals::default());
     let mut cleared = Progress { removed: 0, certain, refusals, trouble: None };
     for _ in 0..MAX_ROUNDS {
         let mut left = wanted.clone();
         left.subtract(&cleared.certain);
-        let layout = core.layout.load_full();
+        let layout = inner.layout.load_full();
         let Some(map) = layout.map() else {
             cleared.trouble = Some(ServerError::Unavailable(Unavailable::NotConnected));
             return cleared;
@@ -259,7 +259,7 @@ async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>)
         cleared.trouble = None;
         let walks = owners.iter().map(|(node, slots)| async move {
             let before = survey(node, slots).await?;
-            let walked = walk(core, node, clearings, until).await?;
+            let walked = walk(inner, node, clearings, until).await?;
             Ok::<_, ServerError>((before, walked, survey(node, slots).await?))
         });
         let (mut walked_all, mut moving) = (SlotSet::none(), SlotSet::none());
@@ -284,7 +284,7 @@ async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>)
             certain.subtract(&moving);
             // Where a slot goes says nothing about what is left where it comes from, unless that has been walked.
             moving.keep(&walked_all);
-            certain.add(&walk_targets(core, clearings, &moving, until, &mut cleared).await);
+            certain.add(&walk_targets(inner, clearings, &moving, until, &mut cleared).await);
         }
         // Nobody has them, so nothing of ours is there.
         certain.add(&unowned);
@@ -297,7 +297,7 @@ async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>)
         if cleared.trouble.is_some() {
             return cleared;
         }
-        core.refreshed().await;
+        inner.refreshed().await;
     }
     cleared.trouble.get_or_insert(ServerError::Unavailable(Unavailable::NotReady));
     cleared
@@ -305,13 +305,13 @@ async fn clear_slots(core: &Core, clearings: &Clearings, until: Option<Instant>)
 
 /// Walks the nodes that slots have moved to or are moving to; of which of `moving` it's certain then.
 async fn walk_targets(
-    core: &Core,
+    inner: &Inner,
     clearings: &Clearings,
     moving: &SlotSet,
     until: Option<Instant>,
     cleared: &mut Progress,
 ) -> SlotSet {
-    let layout = core.layout.load_full();
+    let layout = inner.layout.load_full();
     let primaries = layout.map().map(|map| map.shards.iter().map(|shard| Arc::clone(&shard.primary)).collect());
     let primaries: Vec<_> = primaries.unwrap_or_default();
     let none = SlotSet::none();
@@ -324,7 +324,7 @@ async fn walk_targets(
         concerned.keep(moving);
         (!concerned.is_empty()).then_some((node, concerned))
     });
-    let walks = targets.map(|(node, slots)| async move { (walk(core, node, clearings, until).await, slots) });
+    let walks = targets.map(|(node, slots)| async move { (walk(inner, node, clearings, until).await, slots) });
     let mut failed = SlotSet::none();
     for (walked, slots) in join_all(walks).await {
         match walked {
@@ -344,22 +344,22 @@ async fn walk_targets(
 
 /// Removes what `clearings` name of all that is on `node`; how many keys, and what was refused.
 async fn walk(
-    core: &Core,
+    inner: &Inner,
     node: &Node,
     clearings: &Clearings,
     until: Option<Instant>,
 ) -> Result<(u64, Refusals), ServerError> {
-    let link = node.link()?;
-    scan::settle_lanes(node, &link).await?;
+    let pool = node.pool()?;
+    scan::settle_connections(node, &pool).await?;
     let (mut removed, mut refusals) = (0, Refusals::default());
     if let Some(exact) =
-        scan::exact(clearings).filter(|exact| core.writer(exact).is_ok_and(|owner| owner.id == node.id))
+        scan::exact(clearings).filter(|exact| inner.writer(exact).is_ok_and(|owner| owner.id == node.id))
     {
-        removed += remove_allowed(core, node, &link, vec![exact], clearings, &mut refusals).await?;
+        removed += remove_allowed(inner, node, &pool, vec![exact], clearings, &mut refusals).await?;
     }
-    let mut walk = Walk::new(node, &link, clearings);
+    let mut walk = Walk::new(node, &pool, clearings);
     while let Some(keys) = walk.next_page(&refusals).await? {
-        removed += remove_allowed(core, node, &link, keys, clearings, &mut refusals).await?;
+        removed += remove_allowed(inner, node, &pool, keys, clearings, &mut refusals).await?;
         scan::check(until)?;
     }
     Ok((removed, refusals))
@@ -367,15 +367,15 @@ async fn walk(
 
 /// Removes keys that `clearings` name; how many there were, but for what is refused.
 async fn remove_allowed(
-    core: &Core,
+    inner: &Inner,
     node: &Node,
-    link: &Arc<Link>,
+    pool: &Arc<Pool>,
     keys: Vec<ServerKey>,
     clearings: &Clearings,
     refusals: &mut Refusals,
 ) -> Result<u64, ServerError> {
     let mut removed = 0;
-    for (key, result) in keys.clone().iter().zip(core.remove_on(node, link, keys).await) {
+    for (key, result) in keys.clone().iter().zip(inner.remove_on(node, pool, keys).await) {
         match result {
             Err(error @ ServerError::Refused { .. }) if !error.is_read_only() => refusals.add(clearings, key, error),
             result => removed += result?,
@@ -386,8 +386,8 @@ async fn remove_allowed(
 
 /// What `node` says of its own slots; where its user may not ask, it's taken to have what the map says.
 async fn survey(node: &Node, on_map: &SlotSet) -> Result<Survey, ServerError> {
-    let link = node.link()?;
-    match node.watched(&link, link.cluster_nodes()).await {
+    let pool = node.pool()?;
+    match node.watched(&pool, pool.cluster_nodes()).await {
         Ok(frame) => {
             let text = reply::text(&frame).unwrap_or_default();
             Ok(Survey::parse(&text).unwrap_or_else(|| Survey::settled(on_map.clone())))
@@ -422,35 +422,35 @@ impl Survey {
 
 /// Replays the journal for as long as there is a cluster: when something is added, when a node has come back, and every second
 /// while something waits.
-pub(super) async fn replay_journal(core: &Core) {
+pub(super) async fn replay_journal(inner: &Inner) {
     loop {
-        let changed = core.roster.changed.notified();
-        if core.layout.load().map().is_none() {
+        let changed = inner.node_health.changed.notified();
+        if inner.layout.load().map().is_none() {
             changed.await;
             continue;
         }
-        if core.shared.journal.len() > 0 {
-            replay_once(core, None).await;
+        if inner.context.journal.len() > 0 {
+            replay_once(inner, None).await;
         }
-        let waits = core.shared.journal.len() > 0;
+        let waits = inner.context.journal.len() > 0;
         tokio::select! {
             () = changed => {}
-            () = core.shared.journal.added() => {}
+            () = inner.context.journal.added() => {}
             () = sleep(REPLAY), if waits => {}
         }
     }
 }
 
 /// Replays the journal once, but not beyond `until`.
-pub(super) async fn replay_once(core: &Core, until: Option<Instant>) {
-    if core.shared.journal.replay(&OverCluster { core, until }).await.is_err() {
+pub(super) async fn replay_once(inner: &Inner, until: Option<Instant>) {
+    if inner.context.journal.replay(&OverCluster { inner, until }).await.is_err() {
         tracing::debug!(target: "cache_house", "invalidations wait for a shard");
     }
 }
 
 /// The journal's hands on a cluster.
 struct OverCluster<'a> {
-    core: &'a Core,
+    inner: &'a Inner,
     until: Option<Instant>,
 }
 
@@ -461,12 +461,12 @@ impl Invalidate for OverCluster<'_> {
         if let Err(overdue) = scan::check(self.until) {
             return vec![Err(overdue); keys.len()];
         }
-        self.core.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
+        self.inner.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
     }
 
     async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
         scan::check(self.until)?;
-        let progress = clear_slots(self.core, clearings, self.until).await;
+        let progress = clear_slots(self.inner, clearings, self.until).await;
         match progress.trouble {
             Some(error) if progress.certain.is_empty() => Err(error),
             _ => Ok(Cleared { certain: progress.certain, refusals: progress.refusals }),

@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::Core;
+use super::Inner;
 use super::discovery::Discovery;
 use super::layout::Layout;
-use super::link::Identity;
-use super::roster::Parts;
+use super::node_health::Parts;
+use super::pool::Identity;
 use super::stage::Stage;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};
@@ -87,11 +87,11 @@ impl Home {
     }
 }
 
-impl Core {
+impl Inner {
     /// Has the I/O go on on a thread of its own, if the program keeps it from running where it is.
     #[inline]
     pub(super) fn leave_starved_runtime(self: &Arc<Self>) {
-        if self.shared.starvation.is_chronic() {
+        if self.context.starvation.is_chronic() {
             self.move_to_a_thread();
         }
     }
@@ -100,7 +100,7 @@ impl Core {
     fn move_to_a_thread(self: &Arc<Self>) {
         let generation = {
             let mut place = self.home.place.lock();
-            self.shared.starvation.relieve();
+            self.context.starvation.relieve();
             if place.has_thread || self.stage() != Stage::Running {
                 return;
             }
@@ -113,13 +113,13 @@ impl Core {
             "the program blocks the workers of the runtime that the cache's I/O runs in; the I/O moves to a thread of its own"
         );
         let nodes = self.layout.swap(Arc::new(Layout::Unknown)).nodes();
-        self.roster.expect(Parts::Unknown);
+        self.node_health.expect(Parts::Unknown);
         for node in &nodes {
             node.advance(Stage::Closing);
-            if let Some(link) = node.standing() {
+            if let Some(pool) = node.standing() {
                 // Nothing more is sent on it, whenever its tasks run again.
-                link.abort();
-                let identities = link.identities();
+                pool.abort();
+                let identities = pool.identities();
                 self.home.place.lock().left.entry(node.address.clone()).or_default().extend(identities);
             }
             node.end_in_flight();
@@ -130,7 +130,7 @@ impl Core {
             // No task is left that could answer a `close`.
             self.advance(Stage::Closed);
             let problem = format!("no thread could be started to connect on: {error}");
-            self.roster.nothing_found(Reason::new(ReasonKind::Unreachable, problem));
+            self.node_health.nothing_found(Reason::new(ReasonKind::Unreachable, problem));
         }
     }
 }

@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_millis(50);
 const STARVED: Duration = Duration::from_millis(25);
 
 /// So many in flight are a crowd.
-const CROWD: usize = 8;
+const CONTENDED: usize = 8;
 
 const FREE: u64 = u64::MAX;
 const OVERDUE: u64 = 0;
@@ -72,7 +72,7 @@ pub(crate) enum Unanswered {
 pub(crate) struct Permit<'a> {
     in_flight: &'a InFlight,
     slot: u32,
-    crowded: bool,
+    contended: bool,
 }
 
 /// What one sweep ended.
@@ -103,11 +103,11 @@ impl InFlight {
 
     /// `None` while as many are in flight as may be.
     pub(crate) fn enter(&self) -> Option<Permit<'_>> {
-        let (slot, crowded) = {
+        let (slot, contended) = {
             let mut free = self.free.lock();
-            (free.pop()?, free.len() + CROWD < self.slots.len())
+            (free.pop()?, free.len() + CONTENDED < self.slots.len())
         };
-        let permit = Permit { in_flight: self, slot, crowded };
+        let permit = Permit { in_flight: self, slot, contended };
         permit.slot().deadline.store(self.now() + nanos(self.timeout), Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.started.notify_one();
@@ -116,7 +116,7 @@ impl InFlight {
         Some(permit)
     }
 
-    /// Watches the deadlines for ever, and tells of each sweep that ended something. Owned by the node's driver task.
+    /// Watches the deadlines for ever, and tells of each sweep that ended something. Owned by the node's supervisor task.
     pub(crate) async fn sweep(&self, mut tell: impl FnMut(Swept)) {
         loop {
             let Some(next) = self.next_deadline() else {
@@ -199,8 +199,8 @@ impl Watched for InFlight {
 
 impl<'a> Permit<'a> {
     /// Whether many others were in flight when it was given.
-    pub(crate) fn is_in_a_crowd(&self) -> bool {
-        self.crowded
+    pub(crate) fn is_contended(&self) -> bool {
+        self.contended
     }
 
     /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.

@@ -7,28 +7,28 @@ use fred::types::Value;
 use futures_util::future::join_all;
 
 use super::super::server::{ServerError, ServerReport};
-use super::Core;
-use super::link::{Link, Role};
+use super::Inner;
 use super::node::{Failed, Node};
+use super::pool::{Pool, Role};
 use super::reply;
 use crate::error::one_line;
 
 /// All servers that there is a connection to, whether or not calls may go there.
-pub(super) async fn servers(core: &Core) -> Vec<ServerReport> {
-    let nodes = core.layout.load_full().nodes();
+pub(super) async fn servers(inner: &Inner) -> Vec<ServerReport> {
+    let nodes = inner.layout.load_full().nodes();
     let standing = nodes.iter().filter_map(|node| Some((node, node.standing()?)));
-    let mut reports: Vec<_> = join_all(standing.map(|(node, link)| server(core, node, link))).await;
+    let mut reports: Vec<_> = join_all(standing.map(|(node, pool)| server(inner, node, pool))).await;
     reports.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
     reports
 }
 
-async fn server(core: &Core, node: &Node, link: Arc<Link>) -> ServerReport {
+async fn server(inner: &Inner, node: &Node, pool: Arc<Pool>) -> ServerReport {
     let key = || Value::Bytes(node.probe_key.clone());
     let begin = Instant::now();
     let mut missing = Vec::new();
     let mut round_trip = None;
-    for (name, command, args) in commands(node.role, core, &key) {
-        let answer = node.watched(&link, link.send(&node.probe_key, command, args)).await;
+    for (name, command, args) in commands(node.role, inner, &key) {
+        let answer = node.watched(&pool, pool.send(&node.probe_key, command, args)).await;
         round_trip = round_trip.or_else(|| answered(&answer).then(|| begin.elapsed()));
         if let Err(Failed::Server(ServerError::Refused { code, .. })) = answer
             && code == "NOPERM"
@@ -36,10 +36,10 @@ async fn server(core: &Core, node: &Node, link: Arc<Link>) -> ServerReport {
             missing.push(name.to_owned());
         }
     }
-    if node.role != Role::Standalone && lacks_asking(node, &link).await {
+    if node.role != Role::Standalone && lacks_asking(node, &pool).await {
         missing.push("asking".to_owned());
     }
-    let info = node.watched(&link, link.send(&node.probe_key, "INFO", vec!["server".into()])).await;
+    let info = node.watched(&pool, pool.send(&node.probe_key, "INFO", vec!["server".into()])).await;
     let version = info.ok().and_then(|info| version_in(&reply::text(&info)?));
     ServerReport { endpoint: node.address.to_string(), version, round_trip, missing }
 }
@@ -49,9 +49,9 @@ fn answered<T>(answer: &Result<T, Failed>) -> bool {
 }
 
 /// Each command that is sent in earnest, such that it changes nothing. The first tells the round trip.
-fn commands(role: Role, core: &Core, key: &impl Fn() -> Value) -> Vec<(&'static str, &'static str, Vec<Value>)> {
+fn commands(role: Role, inner: &Inner, key: &impl Fn() -> Value) -> Vec<(&'static str, &'static str, Vec<Value>)> {
     let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
-    let pattern = Value::String(format!("{}:*", core.probe_key).into());
+    let pattern = Value::String(format!("{}:*", inner.probe_key).into());
     let scan = vec!["0".into(), "MATCH".into(), pattern, "COUNT".into(), 1.into()];
     let mut commands = vec![
         ("get", "GET", vec![key()]),
@@ -81,9 +81,9 @@ fn commands(role: Role, core: &Core, key: &impl Fn() -> Value) -> Vec<(&'static 
 }
 
 /// Sent with a command behind it, because it changes what the next one means.
-async fn lacks_asking(node: &Node, link: &Arc<Link>) -> bool {
+async fn lacks_asking(node: &Node, pool: &Arc<Pool>) -> bool {
     let commands = vec![("ASKING", Vec::new()), ("GET", vec![Value::Bytes(node.probe_key.clone())])];
-    let replies = node.watched(link, link.send_together(&node.probe_key, commands)).await;
+    let replies = node.watched(pool, pool.send_together(&node.probe_key, commands)).await;
     replies.is_ok_and(|replies| matches!(replies.first(), Some(Err(reply)) if reply.code == "NOPERM"))
 }
 

@@ -14,11 +14,11 @@ pub(super) enum Layout {
     /// Nothing yet.
     Unknown,
     Single(Arc<Node>),
-    Cluster(Map),
+    Cluster(SlotMap),
 }
 
 /// The map of a cluster.
-pub(super) struct Map {
+pub(super) struct SlotMap {
     /// By slot, the number of its shard; [`NOBODY`] where it has none. Corrected in place as redirects are met.
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
@@ -38,7 +38,7 @@ pub(super) struct Shard {
 const NOBODY: u16 = u16::MAX;
 
 impl Layout {
-    pub(super) fn map(&self) -> Option<&Map> {
+    pub(super) fn map(&self) -> Option<&SlotMap> {
         match self {
             Self::Cluster(map) => Some(map),
             Self::Unknown | Self::Single(_) => None,
@@ -60,7 +60,7 @@ impl Layout {
     }
 }
 
-impl Map {
+impl SlotMap {
     /// `shards` are all there are, with their slots as `ranges` tells by the address of their primary.
     pub(super) fn new(shards: Vec<Shard>, ranges: &[SlotRange]) -> Self {
         // A map that names more primaries is refused.

@@ -8,24 +8,24 @@ mod batch;
 mod cluster;
 mod connector;
 mod discovery;
+mod discovery_requests;
 mod home;
 mod in_flight;
 mod inspect;
 mod layout;
-mod link;
 mod mask;
 mod names;
 mod node;
-mod recent;
+mod node_health;
+mod pool;
+mod recent_invalidations;
 mod reply;
-mod roster;
 mod scan;
 mod stage;
 mod starvation;
 mod supervisor;
 mod tls;
 mod wire;
-mod wishes;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,14 +37,14 @@ use tokio::sync::oneshot;
 
 use self::connector::Recipe;
 use self::discovery::Discovery;
+use self::discovery_requests::DiscoveryRequests;
 use self::home::Home;
 use self::in_flight::{InFlight, Unanswered};
 use self::layout::Layout;
-use self::node::{Failed, Node, Shared};
-use self::recent::{Invalidated, Recent};
-use self::roster::Roster;
+use self::node::{Failed, Node, NodeContext};
+use self::node_health::NodeHealth;
+use self::recent_invalidations::{Invalidated, RecentInvalidations};
 use self::stage::{Stage, Stages};
-use self::wishes::Wishes;
 use super::journal::Journal;
 use super::server::{Life, Server, ServerError, ServerReport, Unavailable};
 use super::slots::slot_of;
@@ -56,22 +56,22 @@ use crate::telemetry::Counters;
 
 /// What is at the endpoints, and the task that keeps connections to it. The task ends when this is dropped.
 pub(crate) struct Redis {
-    core: Arc<Core>,
+    inner: Arc<Inner>,
 }
 
 /// Shared by callers and the discovery task.
-struct Core {
+struct Inner {
     recipe: Arc<Recipe>,
     /// A key that never exists, to ask for when a server's health is in question.
     probe_key: String,
     seeds: Vec<Address>,
     expected: Expected,
     reconnect: Reconnect,
-    shared: Shared,
-    roster: Arc<Roster>,
+    context: NodeContext,
+    node_health: Arc<NodeHealth>,
     layout: ArcSwap<Layout>,
-    wishes: Wishes,
-    recent: Recent,
+    requests: DiscoveryRequests,
+    recent_invalidations: RecentInvalidations,
     /// Callers that wait for what others do with the server: for a node that they have been redirected to, and for a store.
     waiting: Arc<InFlight>,
     home: Home,
@@ -93,39 +93,39 @@ impl Redis {
         counters: Arc<Counters>,
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
-        let roster = Arc::new(Roster::new(health));
+        let node_health = Arc::new(NodeHealth::new(health));
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
-        let core = Arc::new(Core {
+        let inner = Arc::new(Inner {
             recipe: Arc::new(Recipe::new(settings)?),
             probe_key: probe_key(scope),
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,
-            shared: Shared {
+            context: NodeContext {
                 max_in_flight,
                 command_timeout,
                 journal,
                 counters,
-                roster: Arc::clone(&roster),
+                node_health: Arc::clone(&node_health),
                 starvation: Arc::default(),
             },
-            roster,
+            node_health,
             layout: ArcSwap::from_pointee(Layout::Unknown),
-            wishes: Wishes::default(),
-            recent: Recent::default(),
+            requests: DiscoveryRequests::default(),
+            recent_invalidations: RecentInvalidations::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
             home: Home::default(),
             stages: Stages::new(),
         });
-        let started = Discovery::start(Arc::clone(&core));
+        let started = Discovery::start(Arc::clone(&inner));
         started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
-        Ok(Self { core })
+        Ok(Self { inner })
     }
 
     /// Ends the task and all connections; done when they are gone.
     pub(crate) async fn close(&self) {
         /// Also where the replay is given up, or the call dropped.
-        struct Closing<'a>(&'a Core);
+        struct Closing<'a>(&'a Inner);
 
         impl Drop for Closing<'_> {
             fn drop(&mut self) {
@@ -133,22 +133,22 @@ impl Redis {
             }
         }
 
-        let closing = Closing(&self.core);
-        if self.core.shared.journal.len() > 0 {
+        let closing = Closing(&self.inner);
+        if self.inner.context.journal.len() > 0 {
             // What doesn't succeed now is lost with this process, as its memory is.
             let until = Some(Instant::now() + LAST_REPLAY);
-            match &**self.core.layout.load() {
+            match &**self.inner.layout.load() {
                 Layout::Single(node) => {
-                    if let Ok(link) = node.link() {
-                        let _ = scan::replay(node, &link, until).await;
+                    if let Ok(pool) = node.pool() {
+                        let _ = scan::replay(node, &pool, until).await;
                     }
                 }
-                Layout::Cluster(_) => cluster::replay_once(&self.core, until).await,
+                Layout::Cluster(_) => cluster::replay_once(&self.inner, until).await,
                 Layout::Unknown => {}
             }
         }
         drop(closing);
-        self.core.reached(Stage::Closed).await;
+        self.inner.reached(Stage::Closed).await;
     }
 
     /// What a replica doesn't have, or can't tell, its primary may.
@@ -158,25 +158,25 @@ impl Redis {
 
     /// What the servers say of themselves.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
-        inspect::servers(&self.core).await
+        inspect::servers(&self.inner).await
     }
 
     async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
-        self.core.leave_starved_runtime();
-        self.core.send(key, command, args).await
+        self.inner.leave_starved_runtime();
+        self.inner.send(key, command, args).await
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.core.advance(Stage::Closing);
+        self.inner.advance(Stage::Closing);
     }
 }
 
 impl Server for Redis {
     fn is_available(&self, key: &CallKey) -> bool {
-        self.core.leave_starved_runtime();
-        match &**self.core.layout.load() {
+        self.inner.leave_starved_runtime();
+        match &**self.inner.layout.load() {
             Layout::Unknown => false,
             Layout::Single(node) => node.is_available(),
             Layout::Cluster(map) if map.is_whole() => true,
@@ -185,17 +185,17 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let node = self.core.reader(key)?;
+        let node = self.inner.reader(key)?;
         let found = async {
-            let link = node.link()?;
-            let frame = match node.get(&link, key).await {
-                Err(Failed::Redirected(redirect)) => self.core.follow(redirect, key, "GET", vec![named(key)]).await?,
+            let pool = node.pool()?;
+            let frame = match node.get(&pool, key).await {
+                Err(Failed::Redirected(redirect)) => self.inner.follow(redirect, key, "GET", vec![named(key)]).await?,
                 reply => reply?,
             };
             node.read(reply::bytes(frame))
         };
         match found.await {
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == pool::Role::Replica => {
                 self.get_from_primary(key).await
             }
             found => found,
@@ -203,22 +203,22 @@ impl Server for Redis {
     }
 
     async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
-        let node = self.core.reader(key)?;
-        let life = self.core.send_to(&node, key, "PTTL", vec![named(key)]);
-        let value = self.core.send_to(&node, key, "GET", vec![named(key)]);
-        // Sent back to back on one connection: one round trip. The life first: if another client replaces the value in between, the new
+        let node = self.inner.reader(key)?;
+        let ttl = self.inner.send_to(&node, key, "PTTL", vec![named(key)]);
+        let value = self.inner.send_to(&node, key, "GET", vec![named(key)]);
+        // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
         // one gets what remained to the old one, and no old one lives on.
-        let (life, value) = tokio::join!(life, value);
+        let (ttl, value) = tokio::join!(ttl, value);
         let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
             Ok(Some(value)) => value,
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == link::Role::Replica => {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == pool::Role::Replica => {
                 // How long it lives, the next hit asks.
                 return Ok(self.get_from_primary(key).await?.map(|value| (value, Life::Unknown)));
             }
             Ok(None) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let life = match life.and_then(|frame| node.read(reply::number(&frame))) {
+        let ttl = match ttl.and_then(|frame| node.read(reply::number(&frame))) {
             Ok(-1) => Life::Endless,
             // The whole milliseconds that remain, so never more than does.
             Ok(millis) => {
@@ -226,7 +226,7 @@ impl Server for Redis {
             }
             Err(_) => Life::Unknown,
         };
-        Ok(Some((value, life)))
+        Ok(Some((value, ttl)))
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
@@ -238,18 +238,18 @@ impl Server for Redis {
         &self,
         key: &ServerKey,
         value: Bytes,
-        life: Duration,
+        ttl: Duration,
         under_way: impl Send + 'static,
     ) -> Result<(), ServerError> {
-        let Some(permit) = self.core.waiting.enter() else {
+        let Some(permit) = self.inner.waiting.enter() else {
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
         let (answer, answered) = oneshot::channel();
-        let (core, key) = (Arc::clone(&self.core), key.clone());
-        self.core.home.spawn(async move {
-            let args = vec![named(&key), Value::Bytes(value), "PX".into(), millis(life).into()];
-            let stored = core.send(&key, "SET", args).await.map(|_| ());
-            drop((under_way, core));
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        self.inner.home.spawn(async move {
+            let args = vec![named(&key), Value::Bytes(value), "PX".into(), millis(ttl).into()];
+            let stored = inner.send(&key, "SET", args).await.map(|_| ());
+            drop((under_way, inner));
             // A caller that was dropped doesn't listen.
             let _ = answer.send(stored);
         });
@@ -257,7 +257,7 @@ impl Server for Redis {
             Ok(answered) => answered.unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost))),
             Err(unanswered) => {
                 if unanswered == Unanswered::Starved {
-                    self.core.shared.starvation.note();
+                    self.inner.context.starvation.note();
                 }
                 Err(ServerError::Unavailable(Unavailable::TimedOut))
             }
@@ -265,7 +265,7 @@ impl Server for Redis {
     }
 
     fn patience(&self) -> Duration {
-        let timeout = STORE_TIMEOUTS * self.core.shared.command_timeout;
+        let timeout = STORE_TIMEOUTS * self.inner.context.command_timeout;
         timeout + in_flight::patience_with_sweeper(timeout)
     }
 
@@ -275,26 +275,26 @@ impl Server for Redis {
     }
 
     fn replaced(&self, key: &ServerKey) {
-        self.core.confirmed(Invalidated::Key(key.clone()));
+        self.inner.confirmed(Invalidated::Key(key.clone()));
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         let removed = reply::number(&self.send(key, "UNLINK", vec![named(key)]).await?)?;
-        self.core.confirmed(Invalidated::Key(key.clone()));
+        self.inner.confirmed(Invalidated::Key(key.clone()));
         Ok(removed > 0)
     }
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
-        let layout = self.core.layout.load_full();
+        let layout = self.inner.layout.load_full();
         match &*layout {
             Layout::Unknown => Err(ServerError::Unavailable(Unavailable::NotConnected)),
-            Layout::Single(node) => scan::clear(node, &node.link()?, prefix).await,
-            Layout::Cluster(_) => cluster::clear(&self.core, prefix).await,
+            Layout::Single(node) => scan::clear(node, &node.pool()?, prefix).await,
+            Layout::Cluster(_) => cluster::clear(&self.inner, prefix).await,
         }
     }
 }
 
-impl Core {
+impl Inner {
     fn stage(&self) -> Stage {
         self.stages.now()
     }
@@ -330,7 +330,7 @@ impl Core {
             Layout::Cluster(map) => {
                 let shard = map.shard_of(slot_of(key)).ok_or(away)?;
                 // While nothing is read from replicas, nobody looks into what they may not know yet.
-                let primary_only = shard.replicas.is_empty() || self.recent.concerns(key);
+                let primary_only = shard.replicas.is_empty() || self.recent_invalidations.concerns(key);
                 Ok(if primary_only { Arc::clone(&shard.primary) } else { map.reader(shard) })
             }
         }
@@ -339,7 +339,7 @@ impl Core {
     /// A primary has confirmed that this is gone; its replicas may not know it yet. A server that isn't of a cluster has none to ask.
     fn confirmed(&self, invalidated: Invalidated) {
         if self.layout.load().map().is_some() {
-            self.recent.note(invalidated);
+            self.recent_invalidations.note(invalidated);
         }
     }
 
@@ -357,9 +357,9 @@ impl Core {
         command: &'static str,
         args: Vec<Value>,
     ) -> Result<Frame, ServerError> {
-        let link = node.link()?;
-        let again = (node.role != link::Role::Standalone).then(|| args.clone());
-        match (node.send(&link, key, command, args).await, again) {
+        let pool = node.pool()?;
+        let again = (node.role != pool::Role::Standalone).then(|| args.clone());
+        match (node.send(&pool, key, command, args).await, again) {
             (Err(Failed::Redirected(redirect)), Some(args)) => self.follow(redirect, key, command, args).await,
             (reply, _) => Ok(reply?),
         }
@@ -378,7 +378,7 @@ fn named(key: &Bytes) -> Value {
 }
 
 /// Whole milliseconds, at least one, at most what a server can add to the time.
-fn millis(life: Duration) -> i64 {
+fn millis(ttl: Duration) -> i64 {
     const LONGEST: u128 = 1_000_000_000_000_000;
-    i64::try_from(life.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST)).unwrap_or(i64::MAX)
+    i64::try_from(ttl.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST)).unwrap_or(i64::MAX)
 }

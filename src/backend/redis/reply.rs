@@ -71,7 +71,7 @@ impl ErrorReply {
 
     /// The trouble that it means for whoever needs the command.
     pub(super) fn as_reason(&self, otherwise: ReasonKind) -> Reason {
-        let reason = super::link::reply_reason(self);
+        let reason = super::pool::reply_reason(self);
         reason.unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
     }
 

@@ -30,7 +30,7 @@ pub(super) enum Role {
     Replica,
 }
 
-/// What kind of server a link leads to.
+/// What kind of server a pool leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Standalone,
@@ -38,10 +38,10 @@ pub(super) enum Mode {
 }
 
 /// A connection that has logged in, and is of the right kind.
-pub(super) struct Link {
+pub(super) struct Pool {
     /// One client, or as many as the pool has. A key always goes by the same one, so that the server sees the
     /// operations on it in the order in which they were sent.
-    lanes: Vec<Lane>,
+    connections: Vec<Connection>,
     mode: Mode,
     /// A key that never exists, to ask for when the server's health is in question.
     probe_key: Bytes,
@@ -52,8 +52,8 @@ pub(super) struct Link {
     read_only: watch::Sender<bool>,
 }
 
-/// One connection of a link.
-pub(super) struct Lane {
+/// One connection of a pool.
+pub(super) struct Connection {
     wire: Wire,
     reads: Batcher,
     task: AbortHandle,
@@ -70,30 +70,30 @@ pub(super) struct Identity {
     address: String,
 }
 
-/// Resolves when a connection of the link has ended.
+/// Resolves when a connection of the pool has ended.
 pub(super) struct Ended(Vec<ConnectHandle>);
 
-impl Link {
-    pub(super) fn new(lanes: Vec<Lane>, mode: Mode, probe_key: Bytes) -> Self {
+impl Pool {
+    pub(super) fn new(connections: Vec<Connection>, mode: Mode, probe_key: Bytes) -> Self {
         let (over, out_of_step) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { lanes, mode, probe_key, over, out_of_step, read_only: watch::Sender::new(false) }
+        Self { connections, mode, probe_key, over, out_of_step, read_only: watch::Sender::new(false) }
     }
 
     /// Sends a command that concerns `key`.
     pub(super) fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Operation {
-        let wire = self.lanes[self.lane_of(key)].wire.clone();
+        let wire = self.connections[self.connection_of(key)].wire.clone();
         // fred's futures have kilobytes, which every future of a caller would contain several times over.
         Box::pin(async move { wire.send(command, args).await })
     }
 
     /// Asks for `key` together with those who ask for others.
     pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
-        self.lanes[self.lane_of(key)].reads.get(key.clone())
+        self.connections[self.connection_of(key)].reads.get(key.clone())
     }
 
     /// Sends a command that concerns `key` to the node that is taking the key's slot over.
     pub(super) fn send_asking(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Operation {
-        let wire = self.lanes[self.lane_of(key)].wire.clone();
+        let wire = self.connections[self.connection_of(key)].wire.clone();
         Box::pin(async move {
             let replies = wire.send_all(vec![("ASKING", Vec::new()), (command, args)]).await?;
             Ok(replies.and_then(|mut replies| replies.pop().unwrap_or(Ok(Frame::Null))))
@@ -106,18 +106,18 @@ impl Link {
         key: &Bytes,
         commands: Vec<Command>,
     ) -> Pin<Box<dyn Future<Output = SentAll> + Send>> {
-        let wire = self.lanes[self.lane_of(key)].wire.clone();
+        let wire = self.connections[self.connection_of(key)].wire.clone();
         Box::pin(async move { wire.send_all(commands).await })
     }
 
     /// Which node has which slots.
     pub(super) async fn cluster_slots(&self) -> Sent {
-        self.lanes[0].send("CLUSTER", vec!["SLOTS".into()]).await
+        self.connections[0].send("CLUSTER", vec!["SLOTS".into()]).await
     }
 
     /// What the node knows of all nodes, itself and its moving slots included.
     pub(super) fn cluster_nodes(&self) -> Operation {
-        let wire = self.lanes[0].wire.clone();
+        let wire = self.connections[0].wire.clone();
         Box::pin(async move { wire.send("CLUSTER", vec!["NODES".into()]).await })
     }
 
@@ -125,29 +125,29 @@ impl Link {
         self.mode
     }
 
-    /// Waits until the server has carried out all that was sent on every lane before: whatever it replies, it has come to it.
+    /// Waits until the server has carried out all that was sent on every connection before: whatever it replies, it has come to it.
     pub(super) fn barrier(self: Arc<Self>) -> Operation {
         Box::pin(async move { self.probe().await.map(|_| Ok(Frame::Null)) })
     }
 
     /// Whether more than one connection has to be waited for by [`barrier`](Self::barrier).
-    pub(super) fn has_several_lanes(&self) -> bool {
-        self.lanes.len() > 1
+    pub(super) fn has_several_connections(&self) -> bool {
+        self.connections.len() > 1
     }
 
-    /// Asks on every lane for the key that never exists, by the one command that a cache can't do without, so that any error reply tells
+    /// Asks on every connection for the key that never exists, by the one command that a cache can't do without, so that any error reply tells
     /// how a call would fare.
     ///
     /// # Errors
     ///
     /// Where a connection is lost, and where the answer is a value: it's that to another command.
     pub(super) async fn probe(&self) -> Sent {
-        let answers = join_all(self.lanes.iter().map(|lane| self.ask_for_nothing(lane))).await;
+        let answers = join_all(self.connections.iter().map(|connection| self.ask_for_nothing(connection))).await;
         answers.into_iter().find(|answer| !matches!(answer, Ok(Ok(_)))).unwrap_or(Ok(Ok(Frame::Null)))
     }
 
-    async fn ask_for_nothing(&self, lane: &Lane) -> Sent {
-        let answer = lane.send("GET", vec![self.probe_key.clone().into()]).await?;
+    async fn ask_for_nothing(&self, connection: &Connection) -> Sent {
+        let answer = connection.send("GET", vec![self.probe_key.clone().into()]).await?;
         if answer.as_ref().is_ok_and(|frame| !matches!(frame, Frame::Null)) {
             self.out_of_step.store(true, Ordering::Relaxed);
             return Err(out_of_step());
@@ -155,9 +155,10 @@ impl Link {
         Ok(answer)
     }
 
-    /// Whether replies went to other commands than theirs: nothing that is read over this link can be relied on.
+    /// Whether replies went to other commands than theirs: nothing that is read over this pool can be relied on.
     pub(super) fn is_out_of_step(&self) -> bool {
-        self.out_of_step.load(Ordering::Relaxed) || self.lanes.iter().any(|lane| lane.reads.is_out_of_step())
+        self.out_of_step.load(Ordering::Relaxed)
+            || self.connections.iter().any(|connection| connection.reads.is_out_of_step())
     }
 
     /// Tries the commands that a cache can't do without, harmlessly, and tells of the first that says more about the server
@@ -172,7 +173,7 @@ impl Link {
         // `XX` on a key that isn't there: nothing is set.
         let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
         for (command, args) in [("SET", set), ("UNLINK", vec![key()])] {
-            let refused = self.lanes[0].send(command, args).await?.err();
+            let refused = self.connections[0].send(command, args).await?.err();
             let is_read_only = refused.as_ref().is_some_and(ErrorReply::is_read_only);
             self.read_only.send_if_modified(|known| std::mem::replace(known, is_read_only) != is_read_only);
             if let Some(reason) = refused.as_ref().and_then(|reply| self.trouble(reply)) {
@@ -209,11 +210,11 @@ impl Link {
     /// them can be carried out any more; returns those of which it hasn't answered. A server or a user that can't do so is left
     /// alone, and so are connections that may be strangers'.
     pub(super) async fn end_on_server(&self, mut gone: Vec<Identity>) -> Vec<Identity> {
-        let own = self.lanes[0].identity.as_ref().and_then(|own| own.run_id.as_deref());
+        let own = self.connections[0].identity.as_ref().and_then(|own| own.run_id.as_deref());
         gone.retain(|identity| identity.is_of(own));
         while let Some(Identity { id, address, .. }) = gone.last() {
             let args = vec!["KILL".into(), "ID".into(), id.to_string().into(), "ADDR".into(), address.as_str().into()];
-            match self.lanes[0].send("CLIENT", args).await {
+            match self.connections[0].send("CLIENT", args).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(ErrorReply { code, .. })) => {
                     tracing::debug!(target: "cache_house", code, "an old connection couldn't be ended on the server");
@@ -226,7 +227,7 @@ impl Link {
     }
 
     pub(super) fn identities(&self) -> Vec<Identity> {
-        self.lanes.iter().filter_map(|lane| lane.identity.clone()).collect()
+        self.connections.iter().filter_map(|connection| connection.identity.clone()).collect()
     }
 
     /// Whether it has been aborted.
@@ -238,30 +239,30 @@ impl Link {
     /// nor what it's sent from then on.
     pub(super) fn abort(&self) {
         self.over.store(true, Ordering::SeqCst);
-        for lane in &self.lanes {
-            lane.task.abort();
+        for connection in &self.connections {
+            connection.task.abort();
         }
     }
 
     /// The keys' places in the list, by the connection that each key goes by; no part is empty.
-    pub(super) fn by_lane(&self, keys: &[Bytes]) -> Vec<Vec<usize>> {
-        let mut lanes = vec![Vec::new(); self.lanes.len()];
+    pub(super) fn by_connection(&self, keys: &[Bytes]) -> Vec<Vec<usize>> {
+        let mut connections = vec![Vec::new(); self.connections.len()];
         for (index, key) in keys.iter().enumerate() {
-            lanes[self.lane_of(key)].push(index);
+            connections[self.connection_of(key)].push(index);
         }
-        lanes.retain(|lane| !lane.is_empty());
-        lanes
+        connections.retain(|connection| !connection.is_empty());
+        connections
     }
 
-    fn lane_of(&self, key: &Bytes) -> usize {
-        match self.lanes.len() {
+    fn connection_of(&self, key: &Bytes) -> usize {
+        match self.connections.len() {
             1 => 0,
-            lanes => (foldhash::fast::FixedState::default().hash_one(key) % lanes as u64) as usize,
+            connections => (foldhash::fast::FixedState::default().hash_one(key) % connections as u64) as usize,
         }
     }
 }
 
-impl Lane {
+impl Connection {
     /// `task` is fred's. `absent` is a key that never exists, where many may be asked for in one command.
     pub(super) fn new(wire: Wire, task: AbortHandle, absent: Option<Bytes>) -> Self {
         Self { reads: Batcher::start(wire.clone(), absent), wire, task, identity: None }
@@ -328,7 +329,7 @@ const LONGEST_ADDRESS: usize = 300;
 /// It has 40 digits.
 const LONGEST_RUN_ID: usize = 100;
 
-impl Drop for Lane {
+impl Drop for Connection {
     /// fred's task and its connection would outlive the client.
     fn drop(&mut self) {
         self.task.abort();
@@ -349,7 +350,7 @@ impl Ended {
         .await;
     }
 
-    /// Resolves when all have, which takes an [`abort`](Link::abort) to be sure.
+    /// Resolves when all have, which takes an [`abort`](Pool::abort) to be sure.
     pub(super) async fn all(self) {
         for task in self.0 {
             // One that was seen to end must not be polled again.

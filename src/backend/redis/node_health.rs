@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::health::{HealthBoard, Reason, ReasonKind, Topology};
 
 /// Nodes report here; whoever waits for one of them is woken.
-pub(super) struct Roster {
+pub(super) struct NodeHealth {
     board: Arc<HealthBoard>,
     state: Mutex<State>,
     next: AtomicU64,
@@ -44,7 +44,7 @@ enum Condition {
     Down(Reason),
 }
 
-impl Roster {
+impl NodeHealth {
     pub(super) fn new(board: Arc<HealthBoard>) -> Self {
         let state = State { expected: Parts::Unknown, nodes: HashMap::new(), told: false };
         Self { board, state: Mutex::new(state), next: AtomicU64::new(0), changed: Notify::new() }
