@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::wire::{Command, Sent, Wire, out_of_step};
+use super::command::Command;
+use super::wire::{SendError, Sent, Wire, out_of_step};
 
 /// The reads that wait to be sent over one connection, and the task that sends them. The task ends when this is dropped; the
 /// callers' deadlines see to those who wait for it then.
@@ -67,7 +68,9 @@ impl Batcher {
         if is_first {
             self.queue.added.notify_one();
         }
-        async { answered.await.unwrap_or_else(|_| Err(FredError::new(ErrorKind::Canceled, "the connection ended"))) }
+        async {
+            answered.await.unwrap_or_else(|_| Err(FredError::new(ErrorKind::Canceled, "the connection ended").into()))
+        }
     }
 }
 
@@ -114,32 +117,32 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
         return send_in_line(wire, reads).await;
     }
     let keys = [&multi_get.absent].into_iter().chain(reads.iter().map(|read| &read.key)).cloned().collect();
-    match wire.multi_get(keys).await {
-        Ok(Ok(Frame::Array { data, .. })) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
+    match wire.send(Command::MultiGet(keys)).await {
+        Ok(Frame::Array { data, .. }) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
             let mut not_found = Vec::new();
             for (read, value) in reads.into_iter().zip(data.into_iter().skip(1)) {
                 match value {
                     Frame::Null => not_found.push(read),
                     // Who has given up isn't there any more.
-                    value => _ = read.answer.send(Ok(Ok(value))),
+                    value => _ = read.answer.send(Ok(value)),
                 }
             }
             send_in_line(wire, not_found).await;
         }
-        Ok(Ok(_)) => {
+        Ok(_) => {
             queue.out_of_step.store(true, Ordering::Relaxed);
-            reads.into_iter().for_each(|read| _ = read.answer.send(Err(out_of_step())));
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(out_of_step().into())));
         }
-        Ok(Err(reply)) if reply.is_not_ready() => {
-            reads.into_iter().for_each(|read| _ = read.answer.send(Ok(Err(reply.clone()))));
+        Err(SendError::Refused(reply)) if reply.is_not_ready() => {
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(reply.clone().into())));
         }
         // The user may not, or may not all of the keys: each for itself, then, and from now on.
-        Ok(Err(_)) => {
+        Err(SendError::Refused(_)) => {
             multi_get.allowed.store(false, Ordering::Relaxed);
             send_in_line(wire, reads).await;
         }
         // Without an answer their callers are told that the connection is lost.
-        Err(_) => drop(reads),
+        Err(SendError::Lost(_)) => drop(reads),
     }
 }
 
@@ -147,21 +150,17 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
 /// others.
 async fn send_in_line(wire: &Wire, mut reads: Vec<Read>) {
     let Some(last) = reads.pop() else { return };
-    let (commands, answers): (Vec<_>, Vec<_>) = reads.into_iter().map(|read| (get(read.key), read.answer)).unzip();
+    let (commands, answers): (Vec<_>, Vec<_>) =
+        reads.into_iter().map(|read| (Command::Get(read.key), read.answer)).unzip();
     let others = async {
         if commands.is_empty() {
             return;
         }
-        let Ok(Ok(replies)) = wire.send_all(commands).await else { return drop(answers) };
+        let Ok(replies) = wire.send_all(commands).await else { return drop(answers) };
         for (answer, reply) in answers.into_iter().zip(replies) {
-            let _ = answer.send(Ok(reply));
+            let _ = answer.send(reply.map_err(SendError::from));
         }
     };
-    let (command, args) = get(last.key);
-    let ((), sent) = join(others, wire.send(command, args)).await;
+    let ((), sent) = join(others, wire.send(Command::Get(last.key))).await;
     let _ = last.answer.send(sent);
-}
-
-fn get(key: Bytes) -> Command {
-    ("GET", vec![key.into()])
 }

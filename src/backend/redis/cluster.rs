@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fred::types::{Resp3Frame as Frame, Value};
+use fred::types::Resp3Frame as Frame;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
+use super::command::Command;
 use super::node::{Failed, Node};
 use super::pool::Pool;
 use super::recent_invalidations::Invalidated;
 use super::reply::{self, Redirect};
 use super::scan::{self, Walk};
-use super::{Inner, named};
+use super::{Inner, wire};
 use crate::config::Address;
 use crate::key::{KeyPrefix, ServerKey};
 
@@ -37,19 +38,12 @@ impl Inner {
         &'a self,
         redirect: Redirect,
         key: &'a Bytes,
-        command: &'static str,
-        args: Vec<Value>,
+        command: Command,
     ) -> Pin<Box<dyn Future<Output = Result<Frame, ServerError>> + Send + 'a>> {
-        Box::pin(self.chase(redirect, key, command, args))
+        Box::pin(self.chase(redirect, key, command))
     }
 
-    async fn chase(
-        &self,
-        mut redirect: Redirect,
-        key: &Bytes,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> Result<Frame, ServerError> {
+    async fn chase(&self, mut redirect: Redirect, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         let begun = Instant::now();
         for _ in 0..MAX_HOPS {
             // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
@@ -69,10 +63,10 @@ impl Inner {
             }
             let (node, pool) = self.reach(&redirect.address).await?;
             let operation = match redirect.asking {
-                true => pool.send_asking(key, command, args.clone()),
-                false => pool.send(key, command, args.clone()),
+                true => pool.send_asking(key, command.clone()),
+                false => pool.send(key, command.clone()),
             };
-            match node.noting_permission(command, node.watched(&pool, operation).await) {
+            match node.noting_permission(command.is_essential(), node.watched(&pool, operation).await) {
                 Err(Failed::Redirected(next)) => redirect = next,
                 reply => return Ok(reply?),
             }
@@ -161,18 +155,15 @@ impl Inner {
         // One command a key: two of one slot may be on either side while it moves. Each by its own connection, so that it can't
         // overtake a write that waits there.
         let send = |indices: Vec<usize>| {
-            let commands = indices.iter().map(|&index| ("UNLINK", vec![named(&keys[index])])).collect();
+            let commands = indices.iter().map(|&index| Command::Unlink(vec![keys[index].clone()])).collect();
             let sent = pool.send_together(&keys[indices[0]], commands);
-            async move { sent.await.map(|replies| replies.map(|replies| indices.into_iter().zip(replies))) }
+            async move { sent.await.map(|replies| indices.into_iter().zip(replies)) }
         };
         let operations: Vec<_> = pool.by_connection(&keys).into_iter().map(send).collect();
         if operations.is_empty() {
             return Vec::new();
         }
-        let all = async {
-            let connections: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
-            Ok(connections.into_iter().collect::<Result<Vec<_>, _>>())
-        };
+        let all = async { wire::all(join_all(operations).await) };
         let mut replies = match node.watched(pool, all).await {
             Ok(connections) => connections.into_iter().flatten().collect::<Vec<_>>(),
             Err(failed) => return vec![Err(failed.into()); keys.len()],
@@ -184,7 +175,7 @@ impl Inner {
                 Ok(frame) => reply::number(&frame).map(|removed| u64::try_from(removed).unwrap_or(0)),
                 Err(error) => match error.redirect(&node.address) {
                     Some(redirect) => {
-                        let frame = self.follow(redirect, &key, "UNLINK", vec![named(&key)]).await;
+                        let frame = self.follow(redirect, &key, Command::Unlink(vec![key.clone()])).await;
                         frame.and_then(|frame| reply::number(&frame)).map(|removed| u64::try_from(removed).unwrap_or(0))
                     }
                     None => Err(error.into()),

@@ -16,12 +16,15 @@ use fred::types::{ConnectHandle, RespVersion};
 use futures_util::future::Either;
 use tokio::time::{Instant, timeout_at};
 
+use super::command::Command;
+use super::connection::Connection;
 use super::mask::{self, Mask};
 use super::names::Names;
-use super::pool::{Connection, Ended, Mode, Pool, Role, reply_reason};
+use super::pool::{Ended, Pool};
 use super::reply::{self, ErrorReply};
+use super::role::{Mode, Role};
 use super::tls;
-use super::wire::Wire;
+use super::wire::{SendError, Wire};
 use crate::config::{self, Address, Expected, Login};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
@@ -223,8 +226,11 @@ impl Connector {
 
     /// What kind of server it is: its own word, which any user may ask for.
     async fn detect(&self, connection: &Connection) -> Result<Mode, Reason> {
-        let hello = connection.send("HELLO", Vec::new()).await.map_err(|error| self.reason(&error))?;
-        let mode = hello.ok().and_then(|hello| reply::hello_field(&hello, "mode"));
+        let mode = match connection.send(Command::Hello).await {
+            Ok(hello) => reply::hello_field(&hello, "mode"),
+            Err(SendError::Refused(_)) => None,
+            Err(SendError::Lost(error)) => return Err(self.reason(&error)),
+        };
         let found = match mode.as_deref() {
             Some("standalone") => Ok(Mode::Standalone),
             Some("cluster") => Ok(Mode::Cluster),
@@ -249,7 +255,7 @@ impl Connector {
     /// What kind of trouble an error of fred's is.
     fn reason(&self, error: &FredError) -> Reason {
         let mask = &self.recipe.mask;
-        if let Some(reason) = reply_reason(&ErrorReply::parse(error.details(), mask)) {
+        if let Some(reason) = ErrorReply::parse(error.details(), mask).reason() {
             return reason;
         }
         if error.details().contains("SELECT is not allowed in cluster mode") {

@@ -24,10 +24,11 @@ use super::connector::Connector;
 use super::layout::{Layout, Shard, SlotMap};
 use super::node::Node;
 use super::node_health::Parts;
-use super::pool::{Mode, Role};
 use super::reply::{self, SlotRange};
+use super::role::{Mode, Role};
 use super::stage::Stage;
 use super::supervisor::{Backoff, Supervisor};
+use super::wire::SendError;
 use crate::config::{Address, Expected};
 use crate::health::{Reason, ReasonKind};
 
@@ -332,7 +333,7 @@ async fn look(inner: &Inner) -> Found {
         for node in nodes {
             // Nodes tell it also while the cluster is down, and calls go to none of them.
             if let Some(pool) = node.standing()
-                && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, pool.cluster_slots()).await
+                && let Ok(Ok(slots)) = timeout(MAP_TIMEOUT, pool.cluster_slots()).await
                 && let Ok(ranges) = reply::cluster_slots(slots, &node.address)
                 && !ranges.is_empty()
             {
@@ -376,13 +377,13 @@ async fn ask_seed(inner: &Inner, seed: &Address) -> Found {
         }
         (Mode::Standalone, _) => Found::Standalone(seed.clone()),
         (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, pool.cluster_slots()).await {
-            Ok(Ok(Ok(slots))) => match reply::cluster_slots(slots, seed) {
+            Ok(Ok(slots)) => match reply::cluster_slots(slots, seed) {
                 Ok(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
                 Ok(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),
                 Err(problem) => Found::Nothing(Reason::new(ReasonKind::Unreachable, problem)),
             },
-            Ok(Ok(Err(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(SendError::Refused(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
+            Ok(Err(SendError::Lost(_))) | Err(_) => {
                 Found::Nothing(Reason::new(ReasonKind::Unreachable, format!("{seed} doesn't tell the cluster's slots")))
             }
         },

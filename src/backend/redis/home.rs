@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Inner;
+use super::connection::Identity;
 use super::discovery::Discovery;
 use super::layout::Layout;
 use super::node_health::Parts;
-use super::pool::Identity;
 use super::stage::Stage;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};

@@ -6,6 +6,8 @@
 
 mod batch;
 mod cluster;
+mod command;
+mod connection;
 mod connector;
 mod discovery;
 mod discovery_requests;
@@ -20,6 +22,7 @@ mod node_health;
 mod pool;
 mod recent_invalidations;
 mod reply;
+mod role;
 mod scan;
 mod stage;
 mod starvation;
@@ -32,9 +35,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use fred::types::{Resp3Frame as Frame, Value};
+use fred::types::Resp3Frame as Frame;
 use tokio::sync::oneshot;
 
+use self::command::Command;
 use self::connector::Recipe;
 use self::discovery::Discovery;
 use self::discovery_requests::DiscoveryRequests;
@@ -44,6 +48,7 @@ use self::layout::Layout;
 use self::node::{Failed, Node, NodeContext};
 use self::node_health::NodeHealth;
 use self::recent_invalidations::{Invalidated, RecentInvalidations};
+use self::role::Role;
 use self::stage::{Stage, Stages};
 use super::journal::Journal;
 use super::server::{Life, Server, ServerError, ServerReport, Unavailable};
@@ -153,7 +158,7 @@ impl Redis {
 
     /// What a replica doesn't have, or can't tell, its primary may.
     async fn get_from_primary(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        reply::bytes(self.send(key, "GET", vec![named(key)]).await?)
+        reply::bytes(self.send(key, Command::Get(key.clone())).await?)
     }
 
     /// What the servers say of themselves.
@@ -161,9 +166,9 @@ impl Redis {
         inspect::servers(&self.inner).await
     }
 
-    async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
+    async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         self.inner.leave_starved_runtime();
-        self.inner.send(key, command, args).await
+        self.inner.send(key, command).await
     }
 }
 
@@ -189,13 +194,15 @@ impl Server for Redis {
         let found = async {
             let pool = node.pool()?;
             let frame = match node.get(&pool, key).await {
-                Err(Failed::Redirected(redirect)) => self.inner.follow(redirect, key, "GET", vec![named(key)]).await?,
+                Err(Failed::Redirected(redirect)) => {
+                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
+                }
                 reply => reply?,
             };
             node.read(reply::bytes(frame))
         };
         match found.await {
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == pool::Role::Replica => {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
                 self.get_from_primary(key).await
             }
             found => found,
@@ -204,14 +211,14 @@ impl Server for Redis {
 
     async fn get_with_life(&self, key: &ServerKey) -> Result<Option<(Bytes, Life)>, ServerError> {
         let node = self.inner.reader(key)?;
-        let ttl = self.inner.send_to(&node, key, "PTTL", vec![named(key)]);
-        let value = self.inner.send_to(&node, key, "GET", vec![named(key)]);
+        let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
+        let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
         // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
         // one gets what remained to the old one, and no old one lives on.
         let (ttl, value) = tokio::join!(ttl, value);
         let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
             Ok(Some(value)) => value,
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == pool::Role::Replica => {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
                 // How long it lives, the next hit asks.
                 return Ok(self.get_from_primary(key).await?.map(|value| (value, Life::Unknown)));
             }
@@ -230,7 +237,7 @@ impl Server for Redis {
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        Ok(reply::number(&self.send(key, "EXISTS", vec![named(key)]).await?)? > 0)
+        Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0)
     }
 
     /// A task of the I/O's own sends it: the caller's may be dropped, or never polled again, between two redirects of a cluster.
@@ -247,8 +254,8 @@ impl Server for Redis {
         let (answer, answered) = oneshot::channel();
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.inner.home.spawn(async move {
-            let args = vec![named(&key), Value::Bytes(value), "PX".into(), millis(ttl).into()];
-            let stored = inner.send(&key, "SET", args).await.map(|_| ());
+            let set = Command::Set { key: key.clone(), value, ttl };
+            let stored = inner.send(&key, set).await.map(|_| ());
             drop((under_way, inner));
             // A caller that was dropped doesn't listen.
             let _ = answer.send(stored);
@@ -271,7 +278,7 @@ impl Server for Redis {
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
         // Refused with WRONGTYPE for anything that isn't a string.
-        self.send(key, "STRLEN", vec![named(key)]).await.map(|_| ())
+        self.send(key, Command::Strlen(key.clone())).await.map(|_| ())
     }
 
     fn replaced(&self, key: &ServerKey) {
@@ -279,7 +286,7 @@ impl Server for Redis {
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let removed = reply::number(&self.send(key, "UNLINK", vec![named(key)]).await?)?;
+        let removed = reply::number(&self.send(key, Command::Unlink(vec![key.clone()])).await?)?;
         self.inner.confirmed(Invalidated::Key(key.clone()));
         Ok(removed > 0)
     }
@@ -344,23 +351,17 @@ impl Inner {
     }
 
     /// Sends one command about `key` to whoever has it.
-    async fn send(&self, key: &Bytes, command: &'static str, args: Vec<Value>) -> Result<Frame, ServerError> {
+    async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         let node = self.writer(key)?;
-        self.send_to(&node, key, command, args).await
+        self.send_to(&node, key, command).await
     }
 
     /// Sends one command about `key` to `node`, and from there to wherever it's redirected.
-    async fn send_to(
-        &self,
-        node: &Arc<Node>,
-        key: &Bytes,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> Result<Frame, ServerError> {
+    async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         let pool = node.pool()?;
-        let again = (node.role != pool::Role::Standalone).then(|| args.clone());
-        match (node.send(&pool, key, command, args).await, again) {
-            (Err(Failed::Redirected(redirect)), Some(args)) => self.follow(redirect, key, command, args).await,
+        let again = (node.role != Role::Standalone).then(|| command.clone());
+        match (node.send(&pool, key, command).await, again) {
+            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command).await,
             (reply, _) => Ok(reply?),
         }
     }
@@ -370,15 +371,4 @@ impl Inner {
 /// user may be allowed no other keys.
 fn probe_key(scope: &Scope) -> String {
     format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())
-}
-
-/// A key as an argument.
-fn named(key: &Bytes) -> Value {
-    Value::Bytes(key.clone())
-}
-
-/// Whole milliseconds, at least one, at most what a server can add to the time.
-fn millis(ttl: Duration) -> i64 {
-    const LONGEST: u128 = 1_000_000_000_000_000;
-    i64::try_from(ttl.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST)).unwrap_or(i64::MAX)
 }

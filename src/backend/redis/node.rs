@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use fred::error::Error as FredError;
-use fred::types::{Resp3Frame as Frame, Value};
+use fred::types::Resp3Frame as Frame;
 use futures_util::future::Either;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
+use super::command::Command;
 use super::in_flight::{InFlight, Permit, Swept, Unanswered};
 use super::node_health::{NodeHealth, NodeId};
-use super::pool::{Pool, Role};
+use super::pool::Pool;
 use super::reply::{ErrorReply, Redirect};
+use super::role::Role;
 use super::stage::{Stage, Stages};
 use super::starvation::Starvation;
+use super::wire::SendError;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};
 use crate::telemetry::Counters;
@@ -84,9 +86,6 @@ impl From<ServerError> for Failed {
     }
 }
 
-/// The commands that a cache can't do without.
-const NEEDED: [&str; 3] = ["GET", "SET", "UNLINK"];
-
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 3;
 
@@ -128,21 +127,16 @@ impl Node {
     }
 
     /// Sends one command about `key`, under the deadline and within the cap of what may be in flight.
-    pub(super) async fn send(
-        &self,
-        pool: &Arc<Pool>,
-        key: &Bytes,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> Result<Frame, Failed> {
-        self.noting_permission(command, self.watched(pool, pool.send(key, command, args)).await)
+    pub(super) async fn send(&self, pool: &Arc<Pool>, key: &Bytes, command: Command) -> Result<Frame, Failed> {
+        let is_essential = command.is_essential();
+        self.noting_permission(is_essential, self.watched(pool, pool.send(key, command)).await)
     }
 
     /// Has the supervisor look into a refusal for want of a permission: it's about this key, or about all of them.
-    pub(super) fn noting_permission<T>(&self, command: &str, reply: Result<T, Failed>) -> Result<T, Failed> {
-        if let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
+    pub(super) fn noting_permission<T>(&self, is_essential: bool, reply: Result<T, Failed>) -> Result<T, Failed> {
+        if is_essential
+            && let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
             && code == "NOPERM"
-            && NEEDED.contains(&command)
         {
             self.suspect.notify_one();
         }
@@ -157,7 +151,7 @@ impl Node {
     pub(super) async fn watched<T>(
         &self,
         pool: &Arc<Pool>,
-        operation: impl Future<Output = Result<Result<T, ErrorReply>, FredError>>,
+        operation: impl Future<Output = Result<T, SendError>>,
     ) -> Result<T, Failed> {
         let permit = self.enter(pool)?;
         self.understood(pool, permit.run(operation).await)
@@ -168,9 +162,9 @@ impl Node {
         let permit = self.enter(pool)?;
         let operation = match permit.is_contended() {
             true => Either::Left(pool.get_together(key)),
-            false => Either::Right(pool.send(key, "GET", vec![key.clone().into()])),
+            false => Either::Right(pool.send(key, Command::Get(key.clone()))),
         };
-        self.noting_permission("GET", self.understood(pool, permit.run(operation).await))
+        self.noting_permission(true, self.understood(pool, permit.run(operation).await))
     }
 
     fn enter(&self, pool: &Arc<Pool>) -> Result<Permit<'_>, ServerError> {
@@ -185,19 +179,15 @@ impl Node {
     }
 
     /// What came of an operation, and what that means for the circuit.
-    fn understood<T>(
-        &self,
-        pool: &Arc<Pool>,
-        outcome: Result<Result<Result<T, ErrorReply>, FredError>, Unanswered>,
-    ) -> Result<T, Failed> {
+    fn understood<T>(&self, pool: &Arc<Pool>, outcome: Result<Result<T, SendError>, Unanswered>) -> Result<T, Failed> {
         let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
         match outcome {
-            Ok(Ok(Ok(reply))) => {
+            Ok(Ok(reply)) => {
                 self.answered();
                 Ok(reply)
             }
-            Ok(Ok(Err(reply))) => Err(self.refused(pool, reply)),
-            Ok(Err(error)) => {
+            Ok(Err(SendError::Refused(reply))) => Err(self.refused(pool, reply)),
+            Ok(Err(SendError::Lost(error))) => {
                 self.counters.server_errors.add_one();
                 self.open(Some(pool), Reason::new(ReasonKind::ConnectionLost, error.details()));
                 unavailable(Unavailable::ConnectionLost)
@@ -232,7 +222,7 @@ impl Node {
         }
         self.counters.server_errors.add_one();
         if reply.is_not_ready() || reply.is_authentication() {
-            let reason = super::pool::reply_reason(&reply);
+            let reason = reply.reason();
             self.failed(1, Some(pool), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
             return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
         }

@@ -41,7 +41,7 @@ impl ErrorReply {
         if from_server && code.len() > 1 && is_code(code) {
             return Ok(Self::parse(error.details(), mask));
         }
-        Err(told(error, mask))
+        Err(masked(error, mask))
     }
 
     /// Splits the text of an error reply, and makes it fit to be told: of one line, bounded, and without the password. What the server
@@ -71,8 +71,21 @@ impl ErrorReply {
 
     /// The trouble that it means for whoever needs the command.
     pub(super) fn as_reason(&self, otherwise: ReasonKind) -> Reason {
-        let reason = super::pool::reply_reason(self);
-        reason.unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
+        self.reason().unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
+    }
+
+    /// What the reply says about the whole connection; `None` if it's about the one command.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let kind = if self.is_authentication() {
+            ReasonKind::Authentication
+        } else if self.code == "NOPERM" {
+            ReasonKind::Permission
+        } else if self.is_not_ready() {
+            ReasonKind::NotReady
+        } else {
+            return None;
+        };
+        Some(Reason::new(kind, format!("{} {}", self.code, self.message)))
     }
 
     /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that was, whose host stands where the
@@ -128,8 +141,8 @@ const TOO_MANY_CLIENTS: &str = "max number of clients";
 /// Of a slot, a host name and a port.
 const LONGEST_ADDRESS: usize = 300;
 
-/// An error of fred's that is fit to be told.
-pub(super) fn told(error: FredError, mask: &Mask) -> FredError {
+/// An error of fred's, fit to be shown: without the password, and of one line.
+pub(super) fn masked(error: FredError, mask: &Mask) -> FredError {
     FredError::new(error.kind().clone(), readable(error.details(), mask))
 }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use fred::types::Value;
 use futures_util::future::join_all;
 
 use super::super::journal::{Cleared, Clearings, Invalidate, Refusals};
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SlotSet;
+use super::command::Command;
 use super::node::{Failed, Node};
 use super::pool::Pool;
-use super::reply;
+use super::{reply, wire};
 use crate::key::{KeyPrefix, ServerKey};
 
 /// How many entries of the server's table one page looks at. Measured over 100,000 keys: 69 ms in pages of 1000, 625 ms
@@ -41,8 +41,8 @@ impl<'a> Walk<'a> {
     /// The next keys, perhaps none; `None` at the end.
     pub(super) async fn next_page(&mut self, refusals: &Refusals) -> Result<Option<Vec<ServerKey>>, Failed> {
         let Some(cursor) = self.cursor.take().filter(|_| !refusals.are_all_of(self.clearings)) else { return Ok(None) };
-        let args = vec![cursor.into(), "MATCH".into(), self.pattern.clone().into(), "COUNT".into(), PAGE.into()];
-        let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, "SCAN", args).await?)?;
+        let scan = Command::Scan { cursor, pattern: self.pattern.clone(), count: PAGE };
+        let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, scan).await?)?;
         page.retain(|key| self.clearings.names(key, refusals));
         self.cursor = (next.as_ref() != b"0").then_some(next);
         Ok(Some(page))
@@ -127,19 +127,16 @@ pub(super) fn check(until: Option<Instant>) -> Result<(), ServerError> {
 /// overtake a write that waits there.
 pub(super) async fn unlink(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<u64, ServerError> {
     let send = |indices: Vec<usize>| {
-        let args = indices.iter().map(|&index| Value::from(keys[index].clone())).collect();
-        pool.send(&keys[indices[0]], "UNLINK", args)
+        let part = indices.iter().map(|&index| keys[index].clone()).collect();
+        pool.send(&keys[indices[0]], Command::Unlink(part))
     };
     let operations: Vec<_> = pool.by_connection(keys).into_iter().map(send).collect();
     if operations.is_empty() {
         return Ok(0);
     }
     // One operation to the node, so that there is room for it wherever there is room for one.
-    let all = async {
-        let replies: Vec<_> = join_all(operations).await.into_iter().collect::<Result<_, _>>()?;
-        Ok(replies.into_iter().collect::<Result<Vec<_>, _>>())
-    };
-    let replies = node.noting_permission("UNLINK", node.watched(pool, all).await)?;
+    let all = async { wire::all(join_all(operations).await) };
+    let replies = node.noting_permission(true, node.watched(pool, all).await)?;
     replies.iter().map(|reply| Ok(u64::try_from(reply::number(reply)?).unwrap_or(0))).sum()
 }
 

@@ -12,11 +12,14 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::super::server::Unavailable;
+use super::connection::Identity;
 use super::connector::Connector;
 use super::node::Node;
-use super::pool::{Ended, Identity, Pool, Role};
+use super::pool::{Ended, Pool};
+use super::role::Role;
+use super::scan;
 use super::stage::Stage;
-use super::{scan, wire};
+use super::wire::{self, SendError};
 use crate::config::Reconnect;
 use crate::health::{Reason, ReasonKind};
 
@@ -335,12 +338,12 @@ impl Supervisor {
             biased;
             () = ended.any() => Probe::Ended,
             answer = timeout(self.patience(), pool.probe()) => match answer {
-                Ok(Ok(Ok(_))) => Probe::Answered,
-                Ok(Ok(Err(reply))) => match pool.trouble(&reply) {
+                Ok(Ok(_)) => Probe::Answered,
+                Ok(Err(SendError::Refused(reply))) => match pool.trouble(&reply) {
                     Some(reason) => Probe::NotReady(reason),
                     None => Probe::Answered,
                 },
-                Ok(Err(_)) => Probe::Ended,
+                Ok(Err(SendError::Lost(_))) => Probe::Ended,
                 Err(_) => Probe::Missed,
             },
         }
