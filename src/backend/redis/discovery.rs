@@ -18,12 +18,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::slots::{SLOTS, slot_of};
-use super::Inner;
-use super::cluster;
 use super::connector::Connector;
+use super::inner::Inner;
 use super::layout::{Layout, Shard, SlotMap};
 use super::node::Node;
 use super::node_health::Parts;
+use super::replay;
 use super::reply::{self, SlotRange};
 use super::role::{Mode, Role};
 use super::stage::Stage;
@@ -105,7 +105,7 @@ impl Discovery {
             () = inner.home.left(generation) => {}
             () = nodes.discover() => {}
             () = inner.waiting.sweep(|_| ()) => {}
-            () = cluster::replay_journal(&inner) => {}
+            () = replay::replay_journal(&inner) => {}
         }
         nodes.close().await;
         if inner.home.generation() == generation {

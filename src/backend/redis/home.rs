@@ -5,20 +5,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::Inner;
 use super::connection::Identity;
-use super::discovery::Discovery;
-use super::layout::Layout;
-use super::node_health::Parts;
-use super::stage::Stage;
 use crate::config::Address;
-use crate::health::{Reason, ReasonKind};
 
 #[derive(Default)]
 pub(super) struct Home {
@@ -85,52 +78,25 @@ impl Home {
             handle.spawn(task);
         }
     }
-}
 
-impl Inner {
-    /// Has the I/O go on on a thread of its own, if the program keeps it from running where it is.
-    #[inline]
-    pub(super) fn leave_starved_runtime(self: &Arc<Self>) {
-        if self.context.starvation.is_chronic() {
-            self.move_to_a_thread();
+    /// Gives the runtime up for a thread of our own; the new generation. `None` if the I/O has a thread already, or `may_move` says no.
+    pub(super) fn begin_move(&self, may_move: impl FnOnce() -> bool) -> Option<u64> {
+        let mut place = self.place.lock();
+        if !may_move() || place.has_thread {
+            return None;
         }
+        place.generation += 1;
+        place.has_thread = true;
+        Some(place.generation)
     }
 
-    #[cold]
-    fn move_to_a_thread(self: &Arc<Self>) {
-        let generation = {
-            let mut place = self.home.place.lock();
-            self.context.starvation.relieve();
-            if place.has_thread || self.stage() != Stage::Running {
-                return;
-            }
-            place.generation += 1;
-            place.has_thread = true;
-            place.generation
-        };
-        tracing::warn!(
-            target: "cache_house",
-            "the program blocks the workers of the runtime that the cache's I/O runs in; the I/O moves to a thread of its own"
-        );
-        let nodes = self.layout.swap(Arc::new(Layout::Unknown)).nodes();
-        self.node_health.expect(Parts::Unknown);
-        for node in &nodes {
-            node.advance(Stage::Closing);
-            if let Some(pool) = node.standing() {
-                // Nothing more is sent on it, whenever its tasks run again.
-                pool.abort();
-                let identities = pool.identities();
-                self.home.place.lock().left.entry(node.address.clone()).or_default().extend(identities);
-            }
-            node.end_in_flight();
-        }
-        // What the former discovery task has found isn't taken over from here on.
-        self.home.moved.notify_waiters();
-        if let Err(error) = Discovery::start_anew(Arc::clone(self), generation) {
-            // No task is left that could answer a `close`.
-            self.advance(Stage::Closed);
-            let problem = format!("no thread could be started to connect on: {error}");
-            self.node_health.nothing_found(Reason::new(ReasonKind::Unreachable, problem));
-        }
+    /// Notes connections to `address` that the former place leaves.
+    pub(super) fn leave_behind(&self, address: &Address, identities: Vec<Identity>) {
+        self.place.lock().left.entry(address.clone()).or_default().extend(identities);
+    }
+
+    /// Wakes the former discovery task: what it has found isn't adopted from here on.
+    pub(super) fn end_move(&self) {
+        self.moved.notify_waiters();
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::super::server::{ServerError, ServerReport};
-use super::Inner;
 use super::command::Command;
+use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
 use super::reply;

@@ -1,11 +1,13 @@
-//! Redis and Valkey, standalone and cluster, through fred. The only folder that names it.
+//! Redis and Valkey, standalone and cluster, through fred. The only folder that names fred.
 //!
-//! fred carries commands; the promises are kept here. [`discovery`] finds out what there is and owns the rest: a [`node`] for each
-//! server, with its circuit and its deadlines ([`in_flight`]), and its [`supervisor`], which connects, probes and rebuilds. [`layout`]
-//! says which node has which keys; [`cluster`] follows redirects.
+//! fred sends commands and reads replies. Everything else is done here: [`discovery`] finds the servers and owns a [`node`] and a
+//! [`supervisor`] for each. A node has the circuit breaker and the deadlines ([`in_flight`]); its supervisor connects, probes and
+//! reconnects. [`layout`] maps keys to nodes, [`redirects`] follows `MOVED` and `ASK`, [`replay`] replays the journal.
+//!
+//! Files import from each other and never from this one, which holds only [`Redis`].
 
 mod batch;
-mod cluster;
+mod clearing;
 mod command;
 mod connection;
 mod connector;
@@ -13,6 +15,7 @@ mod discovery;
 mod discovery_requests;
 mod home;
 mod in_flight;
+mod inner;
 mod inspect;
 mod layout;
 mod mask;
@@ -21,6 +24,10 @@ mod node;
 mod node_health;
 mod pool;
 mod recent_invalidations;
+mod redirects;
+mod relocation;
+mod removals;
+mod replay;
 mod reply;
 mod role;
 mod scan;
@@ -33,27 +40,23 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fred::types::Resp3Frame as Frame;
 use tokio::sync::oneshot;
 
 use self::command::Command;
-use self::connector::Recipe;
 use self::discovery::Discovery;
-use self::discovery_requests::DiscoveryRequests;
-use self::home::Home;
-use self::in_flight::{InFlight, Unanswered};
+use self::in_flight::Unanswered;
+use self::inner::Inner;
 use self::layout::Layout;
-use self::node::{Failed, Node, NodeContext};
-use self::node_health::NodeHealth;
-use self::recent_invalidations::{Invalidated, RecentInvalidations};
+use self::node::Failed;
+use self::recent_invalidations::Invalidated;
 use self::role::Role;
-use self::stage::{Stage, Stages};
+use self::stage::Stage;
 use super::journal::Journal;
 use super::server::{Life, Server, ServerError, ServerReport, Unavailable};
 use super::slots::slot_of;
-use crate::config::{Address, Connection, Expected, Reconnect};
+use crate::config::Connection;
 use crate::error::Error;
 use crate::health::HealthBoard;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
@@ -62,25 +65,6 @@ use crate::telemetry::Counters;
 /// What is at the endpoints, and the task that keeps connections to it. The task ends when this is dropped.
 pub(crate) struct Redis {
     inner: Arc<Inner>,
-}
-
-/// Shared by callers and the discovery task.
-struct Inner {
-    recipe: Arc<Recipe>,
-    /// A key that never exists, to ask for when a server's health is in question.
-    probe_key: String,
-    seeds: Vec<Address>,
-    expected: Expected,
-    reconnect: Reconnect,
-    context: NodeContext,
-    node_health: Arc<NodeHealth>,
-    layout: ArcSwap<Layout>,
-    requests: DiscoveryRequests,
-    recent_invalidations: RecentInvalidations,
-    /// Callers that wait for what others do with the server: for a node that they have been redirected to, and for a store.
-    waiting: Arc<InFlight>,
-    home: Home,
-    stages: Stages,
 }
 
 /// No redirect is followed once a command's first timeout has passed, and the last may take one more.
@@ -98,30 +82,7 @@ impl Redis {
         counters: Arc<Counters>,
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
-        let node_health = Arc::new(NodeHealth::new(health));
-        let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
-        let inner = Arc::new(Inner {
-            recipe: Arc::new(Recipe::new(settings)?),
-            probe_key: probe_key(scope),
-            seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
-            expected: settings.expected,
-            reconnect: settings.reconnect,
-            context: NodeContext {
-                max_in_flight,
-                command_timeout,
-                journal,
-                counters,
-                node_health: Arc::clone(&node_health),
-                starvation: Arc::default(),
-            },
-            node_health,
-            layout: ArcSwap::from_pointee(Layout::Unknown),
-            requests: DiscoveryRequests::default(),
-            recent_invalidations: RecentInvalidations::default(),
-            waiting: InFlight::new(max_in_flight, command_timeout),
-            home: Home::default(),
-            stages: Stages::new(),
-        });
+        let inner = Arc::new(Inner::new(settings, scope, journal, counters, health)?);
         let started = Discovery::start(Arc::clone(&inner));
         started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
         Ok(Self { inner })
@@ -141,16 +102,7 @@ impl Redis {
         let closing = Closing(&self.inner);
         if self.inner.context.journal.len() > 0 {
             // What doesn't succeed now is lost with this process, as its memory is.
-            let until = Some(Instant::now() + LAST_REPLAY);
-            match &**self.inner.layout.load() {
-                Layout::Single(node) => {
-                    if let Ok(pool) = node.pool() {
-                        let _ = scan::replay(node, &pool, until).await;
-                    }
-                }
-                Layout::Cluster(_) => cluster::replay_once(&self.inner, until).await,
-                Layout::Unknown => {}
-            }
+            replay::replay_once(&self.inner, Instant::now() + LAST_REPLAY).await;
         }
         drop(closing);
         self.inner.reached(Stage::Closed).await;
@@ -295,80 +247,8 @@ impl Server for Redis {
         let layout = self.inner.layout.load_full();
         match &*layout {
             Layout::Unknown => Err(ServerError::Unavailable(Unavailable::NotConnected)),
-            Layout::Single(node) => scan::clear(node, &node.pool()?, prefix).await,
-            Layout::Cluster(_) => cluster::clear(&self.inner, prefix).await,
+            Layout::Single(node) => clearing::clear_node(node, &node.pool()?, prefix).await,
+            Layout::Cluster(_) => clearing::clear_cluster(&self.inner, prefix).await,
         }
     }
-}
-
-impl Inner {
-    fn stage(&self) -> Stage {
-        self.stages.now()
-    }
-
-    /// Goes on to `stage`, never back.
-    fn advance(&self, stage: Stage) {
-        self.stages.advance(stage);
-        if stage >= Stage::Closing {
-            self.layout.store(Arc::new(Layout::Unknown));
-        }
-    }
-
-    async fn reached(&self, stage: Stage) {
-        self.stages.reached(stage).await;
-    }
-
-    /// The node that a change of `key` goes to.
-    fn writer(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
-        let away = ServerError::Unavailable(Unavailable::NotConnected);
-        match &**self.layout.load() {
-            Layout::Unknown => Err(away),
-            Layout::Single(node) => Ok(Arc::clone(node)),
-            Layout::Cluster(map) => map.shard_of(slot_of(key)).map(|shard| Arc::clone(&shard.primary)).ok_or(away),
-        }
-    }
-
-    /// The node that `key` is read from.
-    fn reader(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
-        let away = ServerError::Unavailable(Unavailable::NotConnected);
-        match &**self.layout.load() {
-            Layout::Unknown => Err(away),
-            Layout::Single(node) => Ok(Arc::clone(node)),
-            Layout::Cluster(map) => {
-                let shard = map.shard_of(slot_of(key)).ok_or(away)?;
-                // While nothing is read from replicas, nobody looks into what they may not know yet.
-                let primary_only = shard.replicas.is_empty() || self.recent_invalidations.concerns(key);
-                Ok(if primary_only { Arc::clone(&shard.primary) } else { map.reader(shard) })
-            }
-        }
-    }
-
-    /// A primary has confirmed that this is gone; its replicas may not know it yet. A server that isn't of a cluster has none to ask.
-    fn confirmed(&self, invalidated: Invalidated) {
-        if self.layout.load().map().is_some() {
-            self.recent_invalidations.note(invalidated);
-        }
-    }
-
-    /// Sends one command about `key` to whoever has it.
-    async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
-        let node = self.writer(key)?;
-        self.send_to(&node, key, command).await
-    }
-
-    /// Sends one command about `key` to `node`, and from there to wherever it's redirected.
-    async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
-        let pool = node.pool()?;
-        let again = (node.role != Role::Standalone).then(|| command.clone());
-        match (node.send(&pool, key, command).await, again) {
-            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command).await,
-            (reply, _) => Ok(reply?),
-        }
-    }
-}
-
-/// A key that no caller makes, not even on purpose: any answer but null belongs to another command. It begins with the scope, because a
-/// user may be allowed no other keys.
-fn probe_key(scope: &Scope) -> String {
-    format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())
 }

@@ -16,8 +16,8 @@ use super::connection::Identity;
 use super::connector::Connector;
 use super::node::Node;
 use super::pool::{Ended, Pool};
+use super::replay;
 use super::role::Role;
-use super::scan;
 use super::stage::Stage;
 use super::wire::{self, SendError};
 use crate::config::Reconnect;
@@ -162,7 +162,7 @@ impl Supervisor {
             return false;
         }
         if self.replays()
-            && let Err(why) = scan::begin_replay(&self.node, pool).await
+            && let Err(why) = replay::begin_replay(&self.node, pool).await
         {
             self.node.node_health.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
@@ -259,7 +259,7 @@ impl Supervisor {
             match self.probe(pool, ended).await {
                 Probe::Answered => {
                     // A server that takes no invalidation isn't read from: calls would only pay for it.
-                    if !self.replays() || scan::begin_replay(&self.node, pool).await.is_ok() {
+                    if !self.replays() || replay::begin_replay(&self.node, pool).await.is_ok() {
                         self.node.publish(pool);
                         return true;
                     }
@@ -287,7 +287,7 @@ impl Supervisor {
             let mut pause = HEARTBEAT;
             if self.node.is_available()
                 && self.node.journal.len() > 0
-                && let Err(why) = scan::replay(&self.node, pool, None).await
+                && let Err(why) = replay::replay(&self.node, pool, None).await
             {
                 // Failures have been counted towards the circuit.
                 tracing::debug!(target: "cache_house", why = why.as_str(), "invalidations wait for the server");
