@@ -6,6 +6,7 @@ pub(crate) mod measured;
 pub(crate) mod memory;
 mod prefixes;
 pub(crate) mod redis;
+pub(crate) mod script;
 pub(crate) mod server;
 mod slots;
 

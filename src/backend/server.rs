@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::script::{Script, ScriptReply};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 
@@ -52,6 +53,17 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// Removes every key that `prefix` names; how many there were.
     fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
+
+    /// Runs `script` with these keys, at least one and all of one slot, and arguments.
+    ///
+    /// Ordered with other operations on the first key only. If the future is dropped, the script may or may not have run.
+    #[allow(dead_code, reason = "no call runs a script yet; an `expect` counts as unfulfilled on a trait's method")]
+    fn run_script(
+        &self,
+        script: &'static Script,
+        keys: &[ServerKey],
+        args: Vec<Bytes>,
+    ) -> impl Future<Output = Result<ScriptReply, ServerError>> + Send;
 }
 
 /// What remains of a key's life on a server.

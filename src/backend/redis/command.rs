@@ -7,6 +7,8 @@ use fred::error::Error as FredError;
 use fred::interfaces::KeysInterface;
 use fred::types::{ClusterHash, CustomCommand, Key, Value};
 
+use super::super::script::Script;
+
 /// One command with its arguments. Not `Debug`: it holds keys and values.
 #[derive(Clone)]
 pub(super) enum Command {
@@ -21,6 +23,18 @@ pub(super) enum Command {
     ClusterInfo,
     ClusterNodes,
     ClusterSlots,
+    /// Runs a script by its source.
+    Eval {
+        script: &'static Script,
+        keys: Vec<Bytes>,
+        args: Vec<Bytes>,
+    },
+    /// Runs a script that the server knows by its SHA-1.
+    EvalSha {
+        script: &'static Script,
+        keys: Vec<Bytes>,
+        args: Vec<Bytes>,
+    },
     Exists(Bytes),
     Get(Bytes),
     Hello,
@@ -57,6 +71,8 @@ impl Command {
             Self::ClusterInfo => "cluster|info",
             Self::ClusterNodes => "cluster|nodes",
             Self::ClusterSlots => "cluster|slots",
+            Self::Eval { .. } => "eval",
+            Self::EvalSha { .. } => "evalsha",
             Self::Exists(_) => "exists",
             Self::Get(_) => "get",
             Self::Hello => "hello",
@@ -111,6 +127,8 @@ impl Command {
             Self::ClusterInfo => ("CLUSTER", vec!["INFO".into()]),
             Self::ClusterNodes => ("CLUSTER", vec!["NODES".into()]),
             Self::ClusterSlots => ("CLUSTER", vec!["SLOTS".into()]),
+            Self::Eval { script, keys, args } => ("EVAL", eval(script.source().into(), keys, args)),
+            Self::EvalSha { script, keys, args } => ("EVALSHA", eval(script.sha1().into(), keys, args)),
             Self::Exists(key) => ("EXISTS", vec![Value::Bytes(key)]),
             Self::Get(key) => ("GET", vec![Value::Bytes(key)]),
             Self::Hello => ("HELLO", Vec::new()),
@@ -130,6 +148,12 @@ impl Command {
         };
         (CustomCommand::new_static(name, ClusterHash::FirstKey, false), args)
     }
+}
+
+/// The arguments of EVAL and EVALSHA.
+fn eval(script: Value, keys: Vec<Bytes>, args: Vec<Bytes>) -> Vec<Value> {
+    let count = keys.len().to_string().into();
+    [script, count].into_iter().chain(keys.into_iter().chain(args).map(Value::Bytes)).collect()
 }
 
 /// Whole milliseconds, at least one, at most what a server can add to the time.
@@ -160,6 +184,12 @@ mod tests {
         assert_eq!(words(kill(None)), ["CLIENT", "KILL", "ID", "7"]);
         assert_eq!(words(kill(Some("a:1".into()))), ["CLIENT", "KILL", "ID", "7", "ADDR", "a:1"]);
         assert_eq!(words(Command::Unlink(vec![key(), "l".into()])), ["UNLINK", "k", "l"]);
+        static ONE: Script = Script::new("return 1");
+        let (keys, args) = (|| vec![key(), "l".into()], || vec!["a".into()]);
+        let by_source = Command::Eval { script: &ONE, keys: keys(), args: args() };
+        assert_eq!(words(by_source), ["EVAL", "return 1", "2", "k", "l", "a"]);
+        let by_sha1 = Command::EvalSha { script: &ONE, keys: keys(), args: args() };
+        assert_eq!(words(by_sha1), ["EVALSHA", ONE.sha1(), "2", "k", "l", "a"]);
     }
 
     #[test]

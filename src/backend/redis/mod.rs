@@ -31,6 +31,7 @@ mod replay;
 mod reply;
 mod role;
 mod scan;
+mod scripts;
 mod stage;
 mod starvation;
 mod supervisor;
@@ -54,6 +55,7 @@ use self::recent_invalidations::Invalidated;
 use self::role::Role;
 use self::stage::Stage;
 use super::journal::Journal;
+use super::script::{Script, ScriptReply};
 use super::server::{Life, Server, ServerError, ServerReport, Unavailable};
 use super::slots::slot_of;
 use crate::config::Connection;
@@ -250,5 +252,15 @@ impl Server for Redis {
             Layout::Single(node) => clearing::clear_node(node, &node.pool()?, prefix).await,
             Layout::Cluster(_) => clearing::clear_cluster(&self.inner, prefix).await,
         }
+    }
+
+    async fn run_script(
+        &self,
+        script: &'static Script,
+        keys: &[ServerKey],
+        args: Vec<Bytes>,
+    ) -> Result<ScriptReply, ServerError> {
+        self.inner.leave_starved_runtime();
+        self.inner.run_script(script, keys, args).await
     }
 }

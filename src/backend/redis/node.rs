@@ -220,6 +220,11 @@ impl Node {
             self.answered();
             return Failed::Redirected(redirect);
         }
+        if reply.is_no_script() {
+            // No trouble: the script's source is sent next.
+            self.answered();
+            return Failed::Server(reply.into());
+        }
         self.counters.server_errors.add_one();
         if reply.is_not_ready() || reply.is_authentication() {
             let reason = reply.reason();

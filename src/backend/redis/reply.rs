@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{Resp3Frame as Frame, Value};
 
+use super::super::script::ScriptReply;
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SLOTS;
 use super::mask::Mask;
@@ -108,6 +109,11 @@ impl ErrorReply {
         matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
+    /// The server doesn't know a script by its SHA-1.
+    pub(super) fn is_no_script(&self) -> bool {
+        self.code == NO_SCRIPT
+    }
+
     /// The server takes no writes, whatever the key: it's a replica, perhaps since a moment ago.
     pub(super) fn is_read_only(&self) -> bool {
         self.code == "READONLY"
@@ -119,7 +125,7 @@ impl ErrorReply {
 }
 
 /// The codes that something is made of, here or further up.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "ASK",
     "BUSY",
     "CLUSTERDOWN",
@@ -129,6 +135,7 @@ const KNOWN: [&str; 15] = [
     "MOVED",
     "NOAUTH",
     "NOPERM",
+    NO_SCRIPT,
     "OOM",
     "READONLY",
     "TRYAGAIN",
@@ -137,6 +144,7 @@ const KNOWN: [&str; 15] = [
     "WRONGTYPE",
 ];
 
+const NO_SCRIPT: &str = "NOSCRIPT";
 const TOO_MANY_CLIENTS: &str = "max number of clients";
 /// Of a slot, a host name and a port.
 const LONGEST_ADDRESS: usize = 300;
@@ -225,6 +233,22 @@ pub(super) fn number(frame: &Frame) -> Result<i64, ServerError> {
     match frame {
         Frame::Number { data, .. } => Ok(*data),
         _ => Err(unexpected()),
+    }
+}
+
+/// The same of an error that callers see.
+pub(super) fn is_no_script(error: &ServerError) -> bool {
+    matches!(error, ServerError::Refused { code, .. } if code == NO_SCRIPT)
+}
+
+/// What a script returned.
+pub(super) fn script_reply(frame: Frame) -> Result<ScriptReply, ServerError> {
+    match frame {
+        Frame::Number { data, .. } => Ok(ScriptReply::Integer(data)),
+        Frame::Array { data, .. } => {
+            Ok(ScriptReply::Array(data.into_iter().map(script_reply).collect::<Result<_, _>>()?))
+        }
+        frame => Ok(bytes(frame)?.map_or(ScriptReply::Nil, ScriptReply::Bytes)),
     }
 }
 
