@@ -14,13 +14,13 @@ use crate::key::{CallKey, KeyPrefix, ServerKey};
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
 /// means for a caller is for [`fallback`](super::fallback) to decide.
 pub(crate) trait Server: Send + Sync + 'static {
-    /// Whether asking for `key` is worth it; free of I/O. While it says no, callers go to memory.
+    /// Whether the node that has `key` is available; free of I/O. While it isn't, callers use memory.
     fn is_available(&self, key: &CallKey) -> bool;
 
     /// The bytes of `key`.
     fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
 
-    /// The bytes of `key` and what remains of its life, in one round trip.
+    /// The bytes of `key` and its remaining TTL, in one round trip.
     fn get_with_life(&self, key: &ServerKey)
     -> impl Future<Output = Result<Option<(Bytes, Life)>, ServerError>> + Send;
 
@@ -30,7 +30,7 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
     fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
 
-    /// Keeps `value` for `life`, which is at least a millisecond, whatever was there.
+    /// Stores `value` for `life`, at least a millisecond, whatever was there.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
     /// the server has answered, or nothing more of it is sent.
@@ -66,12 +66,12 @@ pub(crate) trait Server: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ScriptReply, ServerError>> + Send;
 }
 
-/// What remains of a key's life on a server.
+/// The remaining TTL of a key on a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Remaining(Duration),
     Endless,
-    /// The server didn't say.
+    /// The server didn't report it.
     Unknown,
 }
 
@@ -89,10 +89,10 @@ pub struct ServerReport {
     pub missing: Vec<String>,
 }
 
-/// Why a server didn't do what it was asked.
+/// Why an operation on a server failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerError {
-    /// Can't be asked now: not connected, timed out, connection lost in the middle, loading, failing over.
+    /// Unavailable now: not connected, timed out, connection lost in the middle, loading, failing over.
     Unavailable(Unavailable),
     /// Answered with an error; `code` is the first word of the reply.
     Refused { code: String, message: String },

@@ -1,7 +1,7 @@
 //! Reads that are sent together.
 //!
-//! fred writes to its socket whenever its queue is empty. Callers who send one by one, between all else that a call does, get
-//! a packet each; and packets are what costs. In a crowd one task sends for all who are ready.
+//! fred writes to its socket whenever its queue is empty. Callers that send one by one get a packet each, and packets are what
+//! costs. Under contention one task sends the reads of all callers that are ready.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::command::Command;
 use super::wire::{SendError, Sent, Wire, out_of_step};
 
 /// The reads that wait to be sent over one connection, and the task that sends them. The task ends when this is dropped; the
-/// callers' deadlines see to those who wait for it then.
+/// callers' deadlines end the reads that still wait then.
 pub(super) struct Batcher {
     queue: Arc<Queue>,
     task: AbortHandle,
@@ -44,7 +44,7 @@ struct Read {
 const MOST: usize = 256;
 
 impl Batcher {
-    /// `absent` is a key that never exists. Without it, each key is asked for by itself: a cluster's keys have different slots.
+    /// `absent` is a key that never exists. Without it, each key has a `GET` of its own: a cluster's keys have different slots.
     pub(super) fn start(wire: Wire, absent: Option<Bytes>) -> Self {
         let queue = Arc::new(Queue::default());
         let task = tokio::spawn(run(Arc::clone(&queue), wire, absent)).abort_handle();
@@ -56,8 +56,8 @@ impl Batcher {
         self.queue.out_of_step.load(Ordering::Relaxed)
     }
 
-    /// Asks for `key` together with those who ask for others. Only reads: a write that waited here could be overtaken by one that is
-    /// sent at once.
+    /// Reads `key` together with concurrent reads of other keys. Only for reads: a write that waited here could be overtaken by one that
+    /// is sent at once.
     pub(super) fn get(&self, key: Bytes) -> impl Future<Output = Sent> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         let is_first = {
@@ -87,7 +87,7 @@ async fn run(queue: Arc<Queue>, wire: Wire, absent: Option<Bytes>) {
         tokio::select! {
             biased;
             () = queue.added.notified() => {
-                // Behind all who are ready to add theirs.
+                // Lets all callers that are ready add their reads first.
                 tokio::task::yield_now().await;
                 let mut reads = std::mem::take(&mut *queue.reads.lock());
                 while !reads.is_empty() {
@@ -110,8 +110,8 @@ struct MultiGet {
     absent: Bytes,
 }
 
-/// One `MGET` for all, where that may be: it costs fred and the server a fraction of as many commands. What it doesn't find is asked for
-/// again by itself, because to `MGET` a key of another type is as good as none.
+/// Sends one `MGET` for all reads, if it may: it costs fred and the server a fraction of as many `GET`s. A key that `MGET` doesn't find
+/// is read again by `GET`, because `MGET` also answers null for a key of another type.
 async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>) {
     if reads.len() < 2 || !multi_get.allowed.load(Ordering::Relaxed) {
         return send_in_line(wire, reads).await;
@@ -123,7 +123,7 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
             for (read, value) in reads.into_iter().zip(data.into_iter().skip(1)) {
                 match value {
                     Frame::Null => not_found.push(read),
-                    // Who has given up isn't there any more.
+                    // The caller may have given up.
                     value => _ = read.answer.send(Ok(value)),
                 }
             }
@@ -141,7 +141,7 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
             multi_get.allowed.store(false, Ordering::Relaxed);
             send_in_line(wire, reads).await;
         }
-        // Without an answer their callers are told that the connection is lost.
+        // Without an answer the callers get the error of a lost connection.
         Err(SendError::Lost(_)) => drop(reads),
     }
 }

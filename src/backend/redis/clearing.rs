@@ -26,7 +26,7 @@ pub(super) async fn clear_node(node: &Node, pool: &Arc<Pool>, prefix: &KeyPrefix
     refusals.into_error().map_or(Ok(removed), Err)
 }
 
-/// The same for all that `clearings` name, in one walk; what was refused, too.
+/// The same for all that `clearings` name, in one walk; also returns what was refused.
 pub(super) async fn clear_all(
     node: &Node,
     pool: &Arc<Pool>,
@@ -73,7 +73,7 @@ async fn unlink_allowed(
     Ok(removed)
 }
 
-/// An end in time, where there is one.
+/// Fails once `until` has passed.
 pub(super) fn check_deadline(until: Option<Instant>) -> Result<(), ServerError> {
     match until.is_some_and(|until| Instant::now() > until) {
         true => Err(ServerError::Unavailable(Unavailable::TimedOut)),
@@ -98,7 +98,7 @@ pub(super) async fn clear_cluster(inner: &Inner, prefix: &KeyPrefix) -> Result<u
     }
 }
 
-/// What clearing has come to.
+/// How far clearing has got.
 pub(super) struct Progress {
     removed: u64,
     /// Where it's certain that nothing is left of what was there, but for what was refused.
@@ -115,7 +115,7 @@ impl Progress {
     }
 }
 
-/// What a primary says of its own slots.
+/// What a primary reports of its own slots.
 struct Survey {
     owned: SlotSet,
     /// Slots that are on their way to it.
@@ -124,8 +124,8 @@ struct Survey {
     leaving: SlotSet,
 }
 
-/// Clears slot by slot's owner, all owners at once. A key whose slot moves is on its old node until that has been walked, or has
-/// got to the new one before: so nodes that slots move to are walked once more, after all others.
+/// Walks all primaries concurrently. A key whose slot moves is found on its old node, or has reached the new one before the old one was
+/// walked. So nodes that slots move to are walked once more, after all walks.
 pub(super) async fn clear_slots(inner: &Inner, clearings: &Clearings, until: Option<Instant>) -> Progress {
     let wanted = clearings.left();
     let (certain, refusals) = (SlotSet::none(), Refusals::default());
@@ -172,7 +172,7 @@ pub(super) async fn clear_slots(inner: &Inner, clearings: &Clearings, until: Opt
             moving.keep(&walked_all);
             certain.add(&walk_targets(inner, clearings, &moving, until, &mut cleared).await);
         }
-        // Nobody has them, so nothing of ours is there.
+        // No node has these slots, so they hold nothing of ours.
         certain.add(&unowned);
         certain.keep(&wanted);
         cleared.certain.add(&certain);
@@ -270,7 +270,7 @@ async fn remove_allowed(
     Ok(removed)
 }
 
-/// What `node` says of its own slots; where its user may not ask, it's taken to have what the map says.
+/// What `node` reports of its own slots. If its user may not run CLUSTER NODES, the map is believed.
 async fn survey(node: &Node, on_map: &SlotSet) -> Result<Survey, ServerError> {
     let pool = node.pool()?;
     match node.watched(&pool, pool.cluster_nodes()).await {

@@ -92,8 +92,8 @@ impl Command {
         matches!(self, Self::Get(_) | Self::Set { .. } | Self::TrySet(_) | Self::Unlink(_))
     }
 
-    /// Whether fred lets it wait for others, to write them to the socket together. fred writes a command that it doesn't know at once,
-    /// by itself; so those that come in numbers go by fred's own methods.
+    /// Whether fred may write it to the socket together with other commands. fred writes a custom command at once, by itself, so
+    /// frequent commands use fred's own methods.
     pub(super) fn is_batched(&self) -> bool {
         matches!(self, Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_) | Self::Unlink(_))
     }
@@ -113,7 +113,7 @@ impl Command {
         }
     }
 
-    /// The command as one that fred doesn't know, and its arguments.
+    /// The command as a custom command of fred's, and its arguments.
     pub(super) fn into_custom(self) -> (CustomCommand, Vec<Value>) {
         let bytes = |keys: Vec<Bytes>| keys.into_iter().map(Value::Bytes).collect();
         let (name, args): (_, Vec<Value>) = match self {

@@ -18,10 +18,10 @@ pub(super) struct Connection {
     identity: Option<Identity>,
 }
 
-/// A connection as the server knows it. Numbers are given anew after a restart, so more is needed to tell it from a stranger.
+/// A connection as the server knows it. A restarted server counts from 1 again, so the number alone may be another client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The server's own name for this run of it, where it may be asked.
+    /// The server's `run_id`, if the user may read it.
     run_id: Option<String>,
     id: u64,
     /// Over a Unix socket, all connections have the same.
@@ -29,7 +29,7 @@ pub(super) struct Identity {
 }
 
 impl Connection {
-    /// `task` is fred's. `absent` is a key that never exists, where many may be asked for in one command.
+    /// `task` is fred's. `absent` is a key that never exists; with it, reads may be batched into one `MGET`.
     pub(super) fn new(wire: Wire, task: AbortHandle, absent: Option<Bytes>) -> Self {
         Self { reads: Batcher::start(wire.clone(), absent), wire, task, identity: None }
     }
@@ -52,7 +52,7 @@ impl Connection {
         self.reads.is_out_of_step()
     }
 
-    /// What the server knows it by, where the user may ask.
+    /// What the server knows it by, if the user may read that.
     pub(super) fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
@@ -72,8 +72,8 @@ impl Connection {
         }
     }
 
-    /// For servers whose HELLO doesn't tell. Where a user may ask neither, it's taken for a standalone server.
-    pub(super) async fn ask_for_mode(&self) -> Result<Mode, FredError> {
+    /// The mode of a server whose HELLO doesn't report it. If the user may run neither INFO nor CLUSTER INFO, it counts as standalone.
+    pub(super) async fn find_mode(&self) -> Result<Mode, FredError> {
         if let Some(info) = self.text_of(Command::Info("cluster")).await? {
             return Ok(if info.contains("cluster_enabled:1") { Mode::Cluster } else { Mode::Standalone });
         }
@@ -91,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Finds out who it is to the server, where that may be asked.
+    /// Reads the connection's identity from the server, if the user may.
     pub(super) async fn identify(&mut self) {
         let questions = vec![Command::ClientInfo, Command::Info("server")];
         let Ok(replies) = self.wire.send_all(questions).await else { return };
@@ -121,11 +121,11 @@ impl Identity {
         Some(Self { run_id: run_id.map(String::from), id: field("id")?.parse().ok()?, address: address.to_owned() })
     }
 
-    /// Whether it's a connection to the server of this run, as far as can be known. What one run was told, no other can have read.
+    /// Whether it's a connection to this run of the server, as far as is known. A new run reads nothing of what was sent to the last.
     pub(super) fn is_of(&self, run_id: Option<&str>) -> bool {
         match (self.run_id.as_deref(), run_id) {
             (Some(own), Some(other)) => own == other,
-            // An address of its own tells it from a stranger of the same number, and over a Unix socket there is none.
+            // Its own port distinguishes it from another client's connection with the same number. A Unix socket has none.
             _ => self.address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)),
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     fn identity(address: &str, run_id: Option<&str>) -> Identity {
         let client = format!("id=7 addr={address} laddr=127.0.0.1:6379 fd=8 name= age=0");
         let server = run_id.map(|run_id| format!("# Server\r\nredis_version:7.0.15\r\nrun_id:{run_id}\r\n"));
-        Identity::new(&client, server.as_deref()).expect("it's told")
+        Identity::new(&client, server.as_deref()).expect("the reply names it")
     }
 
     #[test]

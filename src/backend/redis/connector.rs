@@ -37,9 +37,9 @@ pub(super) struct Recipe {
     pool_size: usize,
     connect_timeout: Duration,
     database: u8,
-    /// Asked at each connect.
+    /// Read at each connect.
     login: Option<Login>,
-    /// Of the password that was asked for last.
+    /// Of the password that was read last.
     mask: Mask,
     /// Also what is known of their addresses, from one attempt to the next.
     names: Arc<Names>,
@@ -172,7 +172,7 @@ impl Connector {
         Err(last)
     }
 
-    /// With all connections to one address: the order in which a server carries out commands is that of one server.
+    /// Connects the whole pool to one address: only one server keeps the order of the commands that are sent to it.
     async fn connect_to(&self, server: ServerConfig) -> Result<(Pool, Ended), Reason> {
         let (mut connections, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..self.recipe.pool_size {
@@ -213,7 +213,7 @@ impl Connector {
         };
         match outcome {
             Ok(()) => Ok((connection, task)),
-            // fred tells of a failure twice, and there's place for one: the task knows it too.
+            // fred reports a failure twice, and its channel has room for one. The task returns it too.
             Err(error) => {
                 let error = match task.await {
                     Ok(Err(error)) => error,
@@ -224,7 +224,7 @@ impl Connector {
         }
     }
 
-    /// What kind of server it is: its own word, which any user may ask for.
+    /// What kind of server it is, from HELLO, which any user may run.
     async fn detect(&self, connection: &Connection) -> Result<Mode, Reason> {
         let mode = match connection.send(Command::Hello).await {
             Ok(hello) => reply::hello_field(&hello, "mode"),
@@ -235,7 +235,7 @@ impl Connector {
             Some("standalone") => Ok(Mode::Standalone),
             Some("cluster") => Ok(Mode::Cluster),
             Some(other) => Err(self.recipe.mask.masked(other)),
-            None => connection.ask_for_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
+            None => connection.find_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
         };
         let wrong = |text: String| Err(Reason::new(ReasonKind::WrongTopology, text));
         match (found, self.role) {
@@ -252,7 +252,7 @@ impl Connector {
         }
     }
 
-    /// What kind of trouble an error of fred's is.
+    /// The reason that an error of fred's stands for.
     fn reason(&self, error: &FredError) -> Reason {
         let mask = &self.recipe.mask;
         if let Some(reason) = ErrorReply::parse(error.details(), mask).reason() {
@@ -374,21 +374,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_that_hangs_or_fails_is_told() {
+    async fn a_resolver_that_hangs_or_fails_is_reported() {
         let hang = |_: &str, _| {
             std::thread::sleep(Duration::from_secs(2));
             Ok(Vec::new())
         };
-        let told = async |name: &str, names| match connector(name, 1, Duration::from_millis(50), names).connect().await
-        {
-            Ok(_) => panic!("there is nothing"),
-            Err(reason) => reason.to_string(),
-        };
-        let hanging = told("hangs.example", Names::by(hang)).await;
+        let report =
+            async |name: &str, names| match connector(name, 1, Duration::from_millis(50), names).connect().await {
+                Ok(_) => panic!("there is nothing"),
+                Err(reason) => reason.to_string(),
+            };
+        let hanging = report("hangs.example", Names::by(hang)).await;
         assert!(hanging.contains("isn't resolved: no answer within connect_timeout = 50ms"), "{hanging}");
-        let failing = told("fails.example", Names::by(|_, _| Err(std::io::Error::other("no such name")))).await;
+        let failing = report("fails.example", Names::by(|_, _| Err(std::io::Error::other("no such name")))).await;
         assert!(failing.ends_with("the host isn't resolved: no such name"), "{failing}");
-        let empty = told("empty.example", Names::by(|_, _| Ok(Vec::new()))).await;
+        let empty = report("empty.example", Names::by(|_, _| Ok(Vec::new()))).await;
         assert!(empty.ends_with("the host has no address"), "{empty}");
     }
 

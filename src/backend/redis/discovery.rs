@@ -1,8 +1,8 @@
-//! Finds out what there is at the endpoints, and keeps knowing it.
+//! Finds the servers at the endpoints, and keeps the layout up to date.
 //!
-//! One task owns the supervisors of all nodes: it starts them, begins one anew that panicked, and ends those of nodes that have left. It ends
-//! when the handle closes. Should it be dropped earlier (its runtime was shut down) or panic, a thread of its own takes over, so that
-//! no handle is left for dead.
+//! One task owns the supervisors of all nodes: it starts them, restarts one that panicked, and ends those of nodes that have left. It
+//! ends when the handle closes. If it's dropped earlier (its runtime was shut down) or panics, a thread of its own takes over, so that
+//! the handle goes on working.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -34,11 +34,11 @@ use crate::health::{Reason, ReasonKind};
 
 /// How old the map of a cluster may become while nothing says that it has changed.
 const MAP_AGE: Duration = Duration::from_secs(10);
-/// How often the map is asked for while a shard is away: a part of the half second in which a promoted replica is to be used.
+/// How often the map is read while a shard is away: a part of the half second in which a promoted replica is to be used.
 const WHILE_AWAY: Duration = Duration::from_millis(200);
 /// The least time between two refreshes, however many redirects there are.
 const REFRESH_GAP: Duration = Duration::from_millis(20);
-/// How long one node may take to tell the map.
+/// How long one node may take to report the map.
 const MAP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a supervisor that panicked is left alone: a second time soon after would only be the same again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
@@ -172,7 +172,7 @@ impl Nodes<'_> {
             let layout = inner.layout.load_full();
             let patience = match &*layout {
                 Layout::Unknown => return,
-                // Its own supervisor connects again, and tells if it finds a cluster.
+                // Its own supervisor reconnects, and reports if it finds a cluster.
                 Layout::Single(node) if inner.node_health.has_another_kind(node.id) => return,
                 Layout::Single(node) if node.is_available() || inner.seeds.len() == 1 => None,
                 Layout::Single(_) => Some(inner.reconnect.max_delay),
@@ -193,7 +193,7 @@ impl Nodes<'_> {
         }
     }
 
-    /// Sees to it that every node has its supervisor, for so long; for ever without.
+    /// Keeps a supervisor running for every node, for `time`; indefinitely without.
     async fn tend(&mut self, time: Option<Duration>) {
         let inner = Arc::clone(self.inner);
         let over = async {
@@ -213,7 +213,7 @@ impl Nodes<'_> {
         }
     }
 
-    /// A supervisor has ended: because it was told to, or by a panic.
+    /// A supervisor has ended: because its node closes, or by a panic.
     fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let node = self.running.remove(&id).filter(|node| node.stage() == Stage::Running);
@@ -221,7 +221,7 @@ impl Nodes<'_> {
             && error.is_panic()
             && !self.has_thread
         {
-            // The program's runtime may lack what it takes, a timer say: all of it goes on on a thread.
+            // The program's runtime may lack what it takes, a timer say: so all I/O moves to a thread.
             std::panic::resume_unwind(error.into_panic());
         }
         if let Some(node) = node {
@@ -266,7 +266,7 @@ impl Nodes<'_> {
             }
             Found::Cluster(ranges) => {
                 if let Some(map) = before.map() {
-                    // Before anybody reads from the heirs.
+                    // Before any call reads from the new primaries.
                     self.inner.invalidate_again(&map.failed_over(&ranges));
                 }
                 let mut primaries: HashMap<&Address, HashSet<&Address>> = HashMap::new();
@@ -323,15 +323,15 @@ impl Nodes<'_> {
     }
 }
 
-/// Asks whoever may know: the nodes that there are, else the seeds in turn.
+/// Reads the map from a known node, else from the seeds, all at once.
 async fn look(inner: &Inner) -> Found {
     let layout = inner.layout.load_full();
     if let Layout::Cluster(_) = &*layout {
         let mut nodes = layout.nodes();
-        // One that is cut off from the others refuses calls, and goes on to tell an old map.
+        // A node that is cut off from the others refuses calls, and still reports an old map.
         nodes.sort_by_key(|node| !node.is_available());
         for node in nodes {
-            // Nodes tell it also while the cluster is down, and calls go to none of them.
+            // Nodes report it also while the cluster is down and no call goes to them.
             if let Some(pool) = node.standing()
                 && let Ok(Ok(slots)) = timeout(MAP_TIMEOUT, pool.cluster_slots()).await
                 && let Ok(ranges) = reply::cluster_slots(slots, &node.address)
@@ -344,7 +344,7 @@ async fn look(inner: &Inner) -> Found {
     let mut last = Reason::new(ReasonKind::Unreachable, "no node answers");
     // All at once: one that is frozen mustn't hold up the others.
     let mut answers: FuturesUnordered<_> = inner.seeds.iter().map(|seed| ask_seed(inner, seed)).collect();
-    // Whose nodes are known may hear of it from them before long.
+    // If nodes are known, the map may come from them before long.
     let patience = if layout.map().is_some() { 2 * MAP_TIMEOUT } else { Duration::MAX };
     let mut over = pin!(sleep(patience));
     loop {
@@ -383,9 +383,10 @@ async fn ask_seed(inner: &Inner, seed: &Address) -> Found {
                 Err(problem) => Found::Nothing(Reason::new(ReasonKind::Unreachable, problem)),
             },
             Ok(Err(SendError::Refused(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
-            Ok(Err(SendError::Lost(_))) | Err(_) => {
-                Found::Nothing(Reason::new(ReasonKind::Unreachable, format!("{seed} doesn't tell the cluster's slots")))
-            }
+            Ok(Err(SendError::Lost(_))) | Err(_) => Found::Nothing(Reason::new(
+                ReasonKind::Unreachable,
+                format!("{seed} doesn't report the cluster's slots"),
+            )),
         },
     };
     pool.abort();
@@ -413,7 +414,7 @@ fn probe_keys<'a>(base: &str, ranges: &'a [SlotRange], of: &HashSet<&'a Address>
     keys
 }
 
-/// Carries on where the task ends before its time.
+/// Restarts the discovery on a thread if its task ends too early.
 struct Guard(Option<Discovery>);
 
 impl Drop for Guard {
@@ -431,7 +432,7 @@ impl Drop for Guard {
         inner.layout.store(Arc::new(Layout::Unknown));
         inner.node_health.expect(Parts::Unknown);
         if discovery.start_on_thread().is_err() {
-            // Nobody is left who could end it when it's closed.
+            // No task is left that could finish `close`.
             inner.advance(Stage::Closed);
             inner
                 .node_health

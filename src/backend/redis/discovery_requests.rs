@@ -1,4 +1,4 @@
-//! What callers want the discovery to do.
+//! What callers ask of the discovery: a new look at the layout, and nodes that redirects have named.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! Where the I/O runs: a runtime of the program's, or a thread of the handle's own.
 //!
 //! A runtime of the program's costs the least, and depends on the program: once all its workers are blocked, no I/O runs. Sync callers
-//! notice that by their own clocks, and the next one has the I/O go on on a thread of its own.
+//! notice that by their own clocks, and the next one moves the I/O to a thread of its own.
 
 use std::collections::HashMap;
 use std::future::Future;

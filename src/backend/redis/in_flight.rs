@@ -49,7 +49,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// A timer that comes later than this, or than a tenth of the timeout, was held up by the program itself.
 const STARVED: Duration = Duration::from_millis(25);
 
-/// So many in flight are a crowd.
+/// So many operations in flight are contention.
 const CONTENDED: usize = 8;
 
 const FREE: u64 = u64::MAX;
@@ -116,8 +116,8 @@ impl InFlight {
         Some(permit)
     }
 
-    /// Watches the deadlines for ever, and tells of each sweep that ended something. Owned by the node's supervisor task.
-    pub(crate) async fn sweep(&self, mut tell: impl FnMut(Swept)) {
+    /// Watches the deadlines indefinitely, and reports each sweep that ended something. Runs in the node's supervisor task.
+    pub(crate) async fn sweep(&self, mut report: impl FnMut(Swept)) {
         loop {
             let Some(next) = self.next_deadline() else {
                 self.sleep_until_started().await;
@@ -134,8 +134,8 @@ impl InFlight {
             let now = self.now();
             let overdue = self.mark(now, OVERDUE);
             if !overdue.is_empty() {
-                // Told before anybody is woken: who was let down last sees what came of it.
-                tell(Swept { overdue: overdue.len(), starved: late > nanos(STARVED.max(self.timeout / 10)) });
+                // Reported before any caller is woken, so that each sees the circuit as this sweep has left it.
+                report(Swept { overdue: overdue.len(), starved: late > nanos(STARVED.max(self.timeout / 10)) });
                 self.wake(&overdue);
             }
         }
@@ -177,7 +177,7 @@ impl InFlight {
 
     fn wake(&self, marked: &[u32]) {
         for &index in marked {
-            // Who has taken the slot since is woken for nothing, which does no harm.
+            // An operation that has taken the slot since is woken for nothing, which does no harm.
             self.slots[index as usize].waker.wake();
         }
     }

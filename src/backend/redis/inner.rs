@@ -26,7 +26,7 @@ use crate::telemetry::Counters;
 /// Shared by callers and the discovery task.
 pub(super) struct Inner {
     pub(super) recipe: Arc<Recipe>,
-    /// A key that never exists, to ask for when a server's health is in question.
+    /// A key that never exists, read by probes.
     pub(super) probe_key: String,
     pub(super) seeds: Vec<Address>,
     pub(super) expected: Expected,
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     pub(super) layout: ArcSwap<Layout>,
     pub(super) requests: DiscoveryRequests,
     pub(super) recent_invalidations: RecentInvalidations,
-    /// Callers that wait for what others do with the server: for a node that they have been redirected to, and for a store.
+    /// Callers that wait for other tasks: for a connection to a node that they were redirected to, and for a store.
     pub(super) waiting: Arc<InFlight>,
     pub(super) home: Home,
     stages: Stages,
@@ -110,21 +110,21 @@ impl Inner {
             Layout::Single(node) => Ok(Arc::clone(node)),
             Layout::Cluster(map) => {
                 let shard = map.shard_of(slot_of(key)).ok_or(away)?;
-                // While nothing is read from replicas, nobody looks into what they may not know yet.
+                // Without replicas the recent invalidations needn't be looked at.
                 let primary_only = shard.replicas.is_empty() || self.recent_invalidations.concerns(key);
                 Ok(if primary_only { Arc::clone(&shard.primary) } else { map.reader(shard) })
             }
         }
     }
 
-    /// A primary has confirmed that this is gone; its replicas may not know it yet. A server that isn't of a cluster has none to ask.
+    /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. A standalone server has no replicas here.
     pub(super) fn confirmed(&self, invalidated: Invalidated) {
         if self.layout.load().map().is_some() {
             self.recent_invalidations.note(invalidated);
         }
     }
 
-    /// A replica has taken these slots over: it may not know of what its primary confirmed last.
+    /// Journals recent invalidations of these slots again: a replica has taken them over, and may not know of the last ones.
     pub(super) fn invalidate_again(&self, slots: &SlotSet) {
         let journal = &self.context.journal;
         for invalidated in self.recent_invalidations.all() {
@@ -137,8 +137,8 @@ impl Inner {
     }
 }
 
-/// A key that no caller makes, not even on purpose: any answer but null belongs to another command. It begins with the scope, because a
-/// user may be allowed no other keys.
+/// A key that no caller can make, not even on purpose: any answer but null belongs to another command. It begins with the scope, because
+/// the user may be allowed no other keys.
 fn probe_key(scope: &Scope) -> String {
     format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())
 }

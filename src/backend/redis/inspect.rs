@@ -1,4 +1,4 @@
-//! What servers say of themselves, for those who look into trouble.
+//! Diagnostics: each server's version, round trip and missing permissions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,7 +50,7 @@ fn answered<T>(answer: &Result<T, Failed>) -> bool {
     !matches!(answer, Err(Failed::Server(ServerError::Unavailable(_))))
 }
 
-/// Each command that is sent in earnest, such that it changes nothing. The first tells the round trip.
+/// Each command that the cache sends, with arguments that change nothing. The first one measures the round trip.
 fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
     let pattern = format!("{}:*", inner.probe_key).into();
     let mut commands = vec![

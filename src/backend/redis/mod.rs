@@ -72,7 +72,7 @@ pub(crate) struct Redis {
 /// No redirect is followed once a command's first timeout has passed, and the last may take one more.
 const STORE_TIMEOUTS: u32 = 2;
 
-/// How long closing goes on with a journal that takes its time; each operation has its own deadline besides.
+/// How long closing replays the journal at most; each operation has its own deadline besides.
 const LAST_REPLAY: Duration = Duration::from_secs(5);
 
 impl Redis {
@@ -92,7 +92,7 @@ impl Redis {
 
     /// Ends the task and all connections; done when they are gone.
     pub(crate) async fn close(&self) {
-        /// Also where the replay is given up, or the call dropped.
+        /// Closes also if the replay is given up or the call is dropped.
         struct Closing<'a>(&'a Inner);
 
         impl Drop for Closing<'_> {
@@ -110,12 +110,12 @@ impl Redis {
         self.inner.reached(Stage::Closed).await;
     }
 
-    /// What a replica doesn't have, or can't tell, its primary may.
+    /// For a read that a replica couldn't serve.
     async fn get_from_primary(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         reply::bytes(self.send(key, Command::Get(key.clone())).await?)
     }
 
-    /// What the servers say of themselves.
+    /// A report of each server that there is a connection to.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
         inspect::servers(&self.inner).await
     }
@@ -173,7 +173,7 @@ impl Server for Redis {
         let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
             Ok(Some(value)) => value,
             Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
-                // How long it lives, the next hit asks.
+                // The next hit reads its TTL.
                 return Ok(self.get_from_primary(key).await?.map(|value| (value, Life::Unknown)));
             }
             Ok(None) => return Ok(None),
@@ -194,7 +194,7 @@ impl Server for Redis {
         Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0)
     }
 
-    /// A task of the I/O's own sends it: the caller's may be dropped, or never polled again, between two redirects of a cluster.
+    /// Sent by a task of its own: the caller's future may be dropped, or never polled again, between two redirects of a cluster.
     async fn set(
         &self,
         key: &ServerKey,

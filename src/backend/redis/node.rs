@@ -31,7 +31,7 @@ pub(crate) struct Node {
     pub(super) address: Address,
     pub(super) role: Role,
     pub(super) id: NodeId,
-    /// What it's asked for to see how it does: a key that never exists.
+    /// A key that never exists, read by probes.
     pub(super) probe_key: Bytes,
     /// The connection, while there is one, whether or not calls may go to it.
     standing: ArcSwapOption<Pool>,
@@ -40,10 +40,10 @@ pub(crate) struct Node {
     in_flight: Arc<InFlight>,
     /// Timeouts and connection errors since the last answer.
     failures: AtomicU32,
-    /// Tells the supervisor that the circuit has been opened under it, and why.
+    /// Notifies the supervisor that a caller has opened the circuit; the reason is in `trip_reason`.
     trip: Notify,
     trip_reason: Mutex<Option<Reason>>,
-    /// Tells the supervisor that a permission is missing, perhaps, that the server takes no writes, or that replies are out of step.
+    /// Notifies the supervisor of a suspicion: a permission is missing, the server takes no writes, or replies are out of step.
     suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
@@ -63,7 +63,7 @@ pub(super) struct NodeContext {
     pub(super) starvation: Arc<Starvation>,
 }
 
-/// Why a node didn't do what it was asked.
+/// Why an operation on a node failed.
 #[derive(Debug)]
 pub(super) enum Failed {
     Server(ServerError),
@@ -132,7 +132,7 @@ impl Node {
         self.noting_permission(is_essential, self.watched(pool, pool.send(key, command)).await)
     }
 
-    /// Has the supervisor look into a refusal for want of a permission: it's about this key, or about all of them.
+    /// Has the supervisor check permissions after a `NOPERM`: it may concern this key alone, or all of them.
     pub(super) fn noting_permission<T>(&self, is_essential: bool, reply: Result<T, Failed>) -> Result<T, Failed> {
         if is_essential
             && let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
@@ -143,7 +143,7 @@ impl Node {
         reply
     }
 
-    /// Has the supervisor look into a reply of a type that the command never has: it may be that to another command.
+    /// Has the supervisor probe after a reply of a type that the command never has: it may belong to another command.
     pub(super) fn read<T>(&self, reply: Result<T, ServerError>) -> Result<T, ServerError> {
         reply.inspect_err(|_| self.suspect.notify_one())
     }
@@ -157,7 +157,7 @@ impl Node {
         self.understood(pool, permit.run(operation).await)
     }
 
-    /// The one command of every hit. In a crowd it's sent with those of others.
+    /// Reads `key`. Under contention, the `GET` is batched with those of other callers.
     pub(super) async fn get(&self, pool: &Arc<Pool>, key: &Bytes) -> Result<Frame, Failed> {
         let permit = self.enter(pool)?;
         let operation = match permit.is_contended() {
@@ -221,7 +221,7 @@ impl Node {
             return Failed::Redirected(redirect);
         }
         if reply.is_no_script() {
-            // No trouble: the script's source is sent next.
+            // Not an error: the script's source is sent next.
             self.answered();
             return Failed::Server(reply.into());
         }
@@ -285,7 +285,7 @@ impl Node {
         self.standing.store(pool.cloned());
     }
 
-    /// Waits until there is something to look into.
+    /// Waits for a suspicion.
     pub(super) async fn suspected(&self) {
         self.suspect.notified().await;
     }
@@ -315,7 +315,7 @@ impl Node {
         }
     }
 
-    /// Ends what waits too long, for ever.
+    /// Ends operations that wait too long; runs indefinitely.
     pub(super) async fn sweep(&self) {
         self.in_flight
             .sweep(|Swept { overdue, starved }| {

@@ -20,13 +20,13 @@ use super::role::Mode;
 use super::wire::{Operation, SendError, Sent, SentAll, out_of_step};
 use crate::health::{Reason, ReasonKind};
 
-/// A connection that has logged in, and is of the right kind.
+/// Connections that have logged in, to a server of the right kind.
 pub(super) struct Pool {
     /// One client, or as many as the pool has. A key always goes by the same one, so that the server sees the
     /// operations on it in the order in which they were sent.
     connections: Vec<Connection>,
     mode: Mode,
-    /// A key that never exists, to ask for when the server's health is in question.
+    /// A key that never exists, read by probes.
     probe_key: Bytes,
     over: AtomicBool,
     /// Set once a reply was seen that answers another command.
@@ -51,7 +51,7 @@ impl Pool {
         Box::pin(async move { wire.send(command).await })
     }
 
-    /// Asks for `key` together with those who ask for others.
+    /// Reads `key` together with concurrent reads of other keys.
     pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
         self.connection_of(key).get_together(key.clone())
     }
@@ -90,7 +90,7 @@ impl Pool {
         self.mode
     }
 
-    /// Waits until the server has carried out all that was sent on every connection before: whatever it replies, it has come to it.
+    /// Waits until the server has executed all that was sent on every connection before. Any reply to the probe shows that.
     pub(super) fn barrier(self: Arc<Self>) -> Operation {
         Box::pin(async move {
             match self.probe().await {
@@ -105,18 +105,17 @@ impl Pool {
         self.connections.len() > 1
     }
 
-    /// Asks on every connection for the key that never exists, by the one command that a cache can't do without, so that any error reply tells
-    /// how a call would fare.
+    /// Reads the key that never exists on every connection, by `GET`, so that an error reply is the one that a call would get.
     ///
     /// # Errors
     ///
-    /// Where a connection is lost, and where the answer is a value: it's that to another command.
+    /// [`SendError::Lost`] also if the answer is a value: it belongs to another command.
     pub(super) async fn probe(&self) -> Sent {
-        let answers = join_all(self.connections.iter().map(|connection| self.ask_for_nothing(connection))).await;
+        let answers = join_all(self.connections.iter().map(|connection| self.read_nothing(connection))).await;
         answers.into_iter().find(Result::is_err).unwrap_or(Ok(Frame::Null))
     }
 
-    async fn ask_for_nothing(&self, connection: &Connection) -> Sent {
+    async fn read_nothing(&self, connection: &Connection) -> Sent {
         let answer = connection.send(Command::Get(self.probe_key.clone())).await?;
         if !matches!(answer, Frame::Null) {
             self.out_of_step.store(true, Ordering::Relaxed);
@@ -131,8 +130,7 @@ impl Pool {
             || self.connections.iter().any(|connection| connection.is_out_of_step())
     }
 
-    /// Tries the commands that a cache can't do without, harmlessly, and tells of the first that says more about the server
-    /// than about itself.
+    /// Tries the essential commands without changing anything. Returns the reason of the first refusal that concerns the whole server.
     pub(super) async fn check_permissions(&self) -> Result<Option<Reason>, FredError> {
         if let Some(reason) = refusal(self.probe().await)?.and_then(|reply| reply.reason()) {
             return Ok(Some(reason));
@@ -148,12 +146,12 @@ impl Pool {
         Ok(None)
     }
 
-    /// The trouble that an error reply means for the whole connection; `None` where it's about the one command.
+    /// What an error reply says about the whole connection; `None` if it concerns only the one command.
     pub(super) fn trouble(&self, reply: &ErrorReply) -> Option<Reason> {
         reply.reason().or_else(|| self.another_kind(reply))
     }
 
-    /// Why the server isn't what it calls itself, if that's what the reply shows: one that isn't of a cluster has no other node to redirect to.
+    /// Why the server isn't the standalone server that it claims to be, if the reply shows that: only a node of a cluster redirects.
     pub(super) fn another_kind(&self, reply: &ErrorReply) -> Option<Reason> {
         let problem = "the server redirects as a node of a cluster does; configure `cluster` or `autodetect`";
         let redirects = self.mode == Mode::Standalone && reply.is_redirect();
@@ -171,9 +169,9 @@ impl Pool {
         let _ = self.read_only.subscribe().wait_for(|read_only| *read_only).await;
     }
 
-    /// Has the server end connections of ours that it may not know to be dead yet, so that nothing which was sent on
-    /// them can be carried out any more; returns those of which it hasn't answered. A server or a user that can't do so is left
-    /// alone, and so are connections that may be strangers'.
+    /// Has the server end old connections of ours that it may not know to be dead yet, so that it executes nothing more of what was sent
+    /// on them. Returns those for which it hasn't answered. Does nothing where the server or the user can't do that, and leaves
+    /// connections alone that may be another client's.
     pub(super) async fn end_on_server(&self, mut gone: Vec<Identity>) -> Vec<Identity> {
         let own = self.connections[0].identity().and_then(Identity::run_id);
         gone.retain(|identity| identity.is_of(own));
@@ -199,8 +197,8 @@ impl Pool {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Ends the connections. What is in flight may wait for ever: fred drops neither what a client has been sent that has ended,
-    /// nor what it's sent from then on.
+    /// Ends the connections. What is in flight may wait indefinitely: once a client has ended, fred drops neither the commands that it has
+    /// nor those that it's sent from then on.
     pub(super) fn abort(&self) {
         self.over.store(true, Ordering::SeqCst);
         for connection in &self.connections {

@@ -22,13 +22,13 @@ use crate::config::Address;
 const MAX_HOPS: usize = 4;
 
 impl Inner {
-    /// Sends one command about `key` to whoever has it.
+    /// Sends one command about `key` to the node that has it.
     pub(super) async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         let node = self.writer(key)?;
         self.send_to(&node, key, command).await
     }
 
-    /// Sends one command about `key` to `node`, and from there to wherever it's redirected.
+    /// Sends one command about `key` to `node`, and follows redirects from there.
     pub(super) async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
         let pool = node.pool()?;
         let again = (node.role != Role::Standalone).then(|| command.clone());

@@ -10,7 +10,7 @@ use super::stage::Stage;
 use crate::health::{Reason, ReasonKind};
 
 impl Inner {
-    /// Has the I/O go on on a thread of its own, if the program keeps it from running where it is.
+    /// Moves the I/O to a thread of its own if the program keeps it from running where it is.
     #[inline]
     pub(super) fn leave_starved_runtime(self: &Arc<Self>) {
         if self.context.starvation.is_chronic() {

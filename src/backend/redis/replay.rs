@@ -37,12 +37,12 @@ pub(super) async fn replay(node: &Node, pool: &Arc<Pool>, until: Option<Instant>
     node.journal.replay(&OverPool { node, pool, until }).await
 }
 
-/// Replays a first part of it, which is all of a short one.
+/// Replays a first part of the journal, which is all of a short one.
 pub(super) async fn begin_replay(node: &Node, pool: &Arc<Pool>) -> Result<(), Unavailable> {
     node.journal.begin_replay(&OverPool { node, pool, until: None }).await
 }
 
-/// The journal's hands on the one server that there is.
+/// Replays over the pool of a standalone server.
 struct OverPool<'a> {
     node: &'a Node,
     pool: &'a Arc<Pool>,
@@ -104,7 +104,7 @@ async fn replay_on_cluster(inner: &Inner, until: Option<Instant>) {
     }
 }
 
-/// The journal's hands on a cluster.
+/// Replays over the shards of a cluster.
 struct OverCluster<'a> {
     inner: &'a Inner,
     until: Option<Instant>,

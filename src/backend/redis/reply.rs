@@ -26,7 +26,7 @@ impl ErrorReply {
     ///
     /// # Errors
     ///
-    /// Gives the error back where it isn't the server's word.
+    /// Returns the error if it isn't a reply of the server.
     pub(super) fn of(error: FredError, mask: &Mask) -> Result<Self, FredError> {
         let from_server = !matches!(
             error.kind(),
@@ -45,11 +45,11 @@ impl ErrorReply {
         Err(masked(error, mask))
     }
 
-    /// Splits the text of an error reply, and makes it fit to be told: of one line, bounded, and without the password. What the server
+    /// Splits the text of an error reply, and makes it fit for logs: one line, bounded, and without the password. What the server
     /// quotes of our arguments is cut off: it may be a key.
     pub(super) fn parse(text: &str, mask: &Mask) -> Self {
         let (code, message) = text.split_once(' ').unwrap_or((text, ""));
-        // By these it's decided what a reply means, so they stand as they are, whatever the password.
+        // These decide what a reply means, so they aren't masked, whatever the password.
         if let Some(code) = KNOWN.into_iter().find(|known| *known == code) {
             let is_address = matches!(code, "MOVED" | "ASK") && is_slot_and_address(message);
             let message = match message {
@@ -64,13 +64,13 @@ impl ErrorReply {
         Self { code: code.to_owned(), message: message.to_owned() }
     }
 
-    /// The server is there and can't serve now; not a word about the command.
+    /// The server is there and can't serve now, whatever the command.
     pub(super) fn is_not_ready(&self) -> bool {
         matches!(self.code.as_str(), "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY")
             || (self.code == "ERR" && self.message.starts_with(TOO_MANY_CLIENTS))
     }
 
-    /// The trouble that it means for whoever needs the command.
+    /// The reason that it gives for giving the server up; of kind `otherwise` if it concerns the one command.
     pub(super) fn as_reason(&self, otherwise: ReasonKind) -> Reason {
         self.reason().unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
     }
@@ -89,8 +89,8 @@ impl ErrorReply {
         Some(Reason::new(kind, format!("{} {}", self.code, self.message)))
     }
 
-    /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that was, whose host stands where the
-    /// reply names none.
+    /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that replied; its host is used if the reply
+    /// names none.
     pub(super) fn redirect(&self, asked: &Address) -> Option<Redirect> {
         if !self.is_redirect() {
             return None;
@@ -124,7 +124,7 @@ impl ErrorReply {
     }
 }
 
-/// The codes that something is made of, here or further up.
+/// The codes that this crate acts on.
 const KNOWN: [&str; 16] = [
     "ASK",
     "BUSY",
@@ -185,7 +185,7 @@ pub(super) struct Redirect {
     pub(super) asking: bool,
 }
 
-/// The address that a node announces; where it announces no host, it's that of the node that was `asked`.
+/// The address that a node announces; without a host, that of the node that was `asked`.
 fn address_of(host: &str, port: u16, asked: &Address) -> Option<Address> {
     if !host.is_empty() && host != "?" {
         // Its host is shown.
@@ -263,7 +263,7 @@ pub(super) fn scan_page(frame: Frame) -> Result<(Bytes, Vec<Bytes>), ServerError
     Ok((cursor, keys))
 }
 
-/// A range of slots, and who has them.
+/// A range of slots, and the nodes that have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotRange {
     pub(super) first: u16,

@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Waits until what was sent on any connection has been carried out, so that nothing of it can arrive behind a walk.
+/// Waits until the server has executed what was sent on any connection, so that no earlier write arrives behind a walk.
 pub(super) async fn settle_connections(node: &Node, pool: &Arc<Pool>) -> Result<(), Failed> {
     if pool.has_several_connections() {
         node.watched(pool, Arc::clone(pool).barrier()).await?;

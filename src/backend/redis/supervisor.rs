@@ -1,7 +1,7 @@
-//! The supervisor of a node: connects, watches, gives up and begins again, for ever.
+//! The supervisor of a node: connects, watches, gives up and reconnects, indefinitely.
 //!
-//! One task owns the node's connection and the sweeper of its deadlines. It ends when the node is told to close; it's owned by the
-//! [discovery](super::discovery), which begins it anew should it panic.
+//! One task owns the node's connection and the sweeper of its deadlines. It ends when the node closes. The
+//! [discovery](super::discovery) owns it, and restarts it if it panics.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Supervisor {
     pub(super) gone: Vec<Identity>,
 }
 
-/// How often an idle connection is asked whether it's alive.
+/// How often an idle connection is probed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long one probe may take before it counts as missed; at least as long as a command may.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -48,7 +48,7 @@ const MAX_GONE: usize = 64;
 
 impl Supervisor {
     pub(super) async fn run(self) {
-        // Whatever ends this, nobody is sent to a pool that no one watches.
+        // However this ends, no call goes to a pool that isn't watched.
         let _gone = Unpublish(&self.node);
         tokio::select! {
             biased;
@@ -58,13 +58,13 @@ impl Supervisor {
         self.node.advance(Stage::Closed);
     }
 
-    /// Until the node is told to close; then no connection is left.
+    /// Runs until the node closes; then no connection is left.
     async fn supervise(&self) {
         let mut backoff = Backoff::new(self.reconnect);
         let mut gone = self.gone.clone();
-        let mut heir = None;
+        let mut successor = None;
         while self.node.stage() == Stage::Running {
-            let connected = match heir.take() {
+            let connected = match successor.take() {
                 Some(connected) => Some(Ok(connected)),
                 None => self.unless_closing(self.connector.connect()).await,
             };
@@ -79,7 +79,7 @@ impl Supervisor {
                     let settled = self.unless_closing(settling).await;
                     if settled == Some(true) {
                         let begin = Instant::now();
-                        heir = self.unless_closing(self.serve(&pool, &mut ended)).await.flatten();
+                        successor = self.unless_closing(self.serve(&pool, &mut ended)).await.flatten();
                         if begin.elapsed() >= STABLE {
                             backoff.reset();
                         }
@@ -96,11 +96,11 @@ impl Supervisor {
                     gone.drain(..surplus);
                 }
             }
-            if heir.is_none() {
+            if successor.is_none() {
                 self.unless_closing(sleep(backoff.next_delay())).await;
             }
         }
-        if let Some((pool, ended)) = heir {
+        if let Some((pool, ended)) = successor {
             pool.abort();
             ended.all().await;
         }
@@ -138,7 +138,7 @@ impl Supervisor {
             let Some(reason) = trouble else { return true };
             let kind = reason.kind();
             self.node.node_health.down(self.node.id, reason);
-            // The connection is kept: over it, others may ask for the map of a cluster that is down, or what it is that is missing.
+            // The connection is kept: discovery may read the map of a cluster that is down over it, and diagnostics what is missing.
             match kind {
                 ReasonKind::NotReady => sleep(self.reconnect.min_delay).await,
                 ReasonKind::Permission => sleep(backoff.next_delay()).await,
@@ -147,12 +147,12 @@ impl Supervisor {
         }
     }
 
-    /// How long one question may take that nobody waits for.
+    /// How long one probe may take; no caller waits for it.
     fn patience(&self) -> Duration {
         PROBE_TIMEOUT.max(self.node.command_timeout)
     }
 
-    /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then begins to
+    /// Makes sure that no invalidated value comes back: ends connections of ours that the server may still read from, then begins to
     /// replay the journal. Whether the pool may serve; no call reads over it what the journal still names.
     async fn settle(&self, pool: &Arc<Pool>, gone: &mut Vec<Identity>) -> bool {
         if let Ok(unanswered) = timeout(self.patience(), pool.end_on_server(gone.clone())).await {
@@ -181,7 +181,7 @@ impl Supervisor {
         let closed_again = Notify::new();
         tokio::select! {
             biased;
-            heir = self.watch(pool, ended, &closed_again) => heir,
+            successor = self.watch(pool, ended, &closed_again) => successor,
             () = self.keep_replaying(pool, &closed_again), if self.replays() => None,
         }
     }
@@ -191,7 +191,7 @@ impl Supervisor {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.tick().await;
-        let mut heir = pin!(self.heir(pool));
+        let mut successor = pin!(self.successor(pool));
         loop {
             let alive = tokio::select! {
                 biased;
@@ -203,10 +203,10 @@ impl Supervisor {
                 }
                 () = self.node.suspected() => self.still_permitted(pool).await,
                 _ = heartbeat.tick() => self.beat(pool, ended).await,
-                heir = &mut heir => {
+                successor = &mut successor => {
                     let problem = "the server takes no writes any more, and its address leads to one that does";
                     self.node.give_up(Reason::new(ReasonKind::ConnectionLost, problem));
-                    return Some(heir);
+                    return Some(successor);
                 }
             };
             if !alive || pool.is_out_of_step() {
@@ -219,11 +219,11 @@ impl Supervisor {
         }
     }
 
-    /// Once the server takes no writes any more: a pool to one that does, as soon as its address leads there. A primary that was
+    /// Once the server takes no writes any more: a pool to its successor, as soon as the address leads there. A primary that was
     /// demoted keeps its connections; meanwhile it's read from.
-    async fn heir(&self, pool: &Arc<Pool>) -> (Pool, Ended) {
+    async fn successor(&self, pool: &Arc<Pool>) -> (Pool, Ended) {
         if self.node.role != Role::Standalone {
-            // In a cluster, redirects say who it is.
+            // In a cluster, redirects name the new primary.
             return std::future::pending().await;
         }
         loop {
@@ -304,14 +304,14 @@ impl Supervisor {
         }
     }
 
-    /// A command was refused: only there, or will all be?
+    /// A command was refused: checks whether all are.
     async fn still_permitted(&self, pool: &Arc<Pool>) -> bool {
         match timeout(self.patience(), pool.check_permissions()).await {
             Ok(Ok(Some(reason))) => {
                 self.node.give_up(reason);
                 false
             }
-            // What is wrong with the connection, others find out.
+            // A broken connection is noticed by the probes.
             _ => true,
         }
     }
@@ -387,7 +387,7 @@ impl Backoff {
     }
 }
 
-/// Ends the pool however the code that uses it is left.
+/// Ends the pool however its scope is left.
 struct AbortOnDrop<'a>(&'a Pool);
 
 impl Drop for AbortOnDrop<'_> {
