@@ -9,7 +9,7 @@ use fred::types::{ClusterHash, CustomCommand, Key, Value};
 
 use super::super::script::Script;
 
-/// One command with its arguments. Not `Debug`: it holds keys and values.
+/// One command with its arguments. Not `Debug`: it holds keys and values. Large ones are boxed: the futures of callers hold several.
 #[derive(Clone)]
 pub(super) enum Command {
     /// Changes what the next command on the connection means.
@@ -24,17 +24,9 @@ pub(super) enum Command {
     ClusterNodes,
     ClusterSlots,
     /// Runs a script by its source.
-    Eval {
-        script: &'static Script,
-        keys: Vec<Bytes>,
-        args: Vec<Bytes>,
-    },
+    Eval(Box<ScriptCall>),
     /// Runs a script that the server knows by its SHA-1.
-    EvalSha {
-        script: &'static Script,
-        keys: Vec<Bytes>,
-        args: Vec<Bytes>,
-    },
+    EvalSha(Box<ScriptCall>),
     Exists(Bytes),
     Get(Bytes),
     Hello,
@@ -45,20 +37,35 @@ pub(super) enum Command {
     Pttl(Bytes),
     /// Lets a replica answer for the slots of its primary.
     ReadOnly,
-    Scan {
-        cursor: Bytes,
-        pattern: Bytes,
-        count: i64,
-    },
-    Set {
-        key: Bytes,
-        value: Bytes,
-        ttl: Duration,
-    },
+    Scan(Box<Scan>),
+    Set(Box<Set>),
     Strlen(Bytes),
     /// `SET` of a key that doesn't exist, with `XX`: needs the permission, and sets nothing.
     TrySet(Bytes),
     Unlink(Vec<Bytes>),
+}
+
+/// A page of the server's keys.
+#[derive(Clone)]
+pub(super) struct Scan {
+    pub(super) cursor: Bytes,
+    pub(super) pattern: Bytes,
+    pub(super) count: i64,
+}
+
+#[derive(Clone)]
+pub(super) struct Set {
+    pub(super) key: Bytes,
+    pub(super) value: Bytes,
+    pub(super) ttl: Duration,
+}
+
+/// A script with its keys, all of one slot, and arguments.
+#[derive(Clone)]
+pub(super) struct ScriptCall {
+    pub(super) script: &'static Script,
+    pub(super) keys: Vec<Bytes>,
+    pub(super) args: Vec<Bytes>,
 }
 
 impl Command {
@@ -71,8 +78,8 @@ impl Command {
             Self::ClusterInfo => "cluster|info",
             Self::ClusterNodes => "cluster|nodes",
             Self::ClusterSlots => "cluster|slots",
-            Self::Eval { .. } => "eval",
-            Self::EvalSha { .. } => "evalsha",
+            Self::Eval(_) => "eval",
+            Self::EvalSha(_) => "evalsha",
             Self::Exists(_) => "exists",
             Self::Get(_) => "get",
             Self::Hello => "hello",
@@ -80,8 +87,8 @@ impl Command {
             Self::MultiGet(_) => "mget",
             Self::Pttl(_) => "pttl",
             Self::ReadOnly => "readonly",
-            Self::Scan { .. } => "scan",
-            Self::Set { .. } | Self::TrySet(_) => "set",
+            Self::Scan(_) => "scan",
+            Self::Set(_) | Self::TrySet(_) => "set",
             Self::Strlen(_) => "strlen",
             Self::Unlink(_) => "unlink",
         }
@@ -89,7 +96,7 @@ impl Command {
 
     /// Whether a cache can't do without it.
     pub(super) fn is_essential(&self) -> bool {
-        matches!(self, Self::Get(_) | Self::Set { .. } | Self::TrySet(_) | Self::Unlink(_))
+        matches!(self, Self::Get(_) | Self::Set(_) | Self::TrySet(_) | Self::Unlink(_))
     }
 
     /// Whether fred may write it to the socket together with other commands. fred writes a custom command at once, by itself, so
@@ -127,8 +134,8 @@ impl Command {
             Self::ClusterInfo => ("CLUSTER", vec!["INFO".into()]),
             Self::ClusterNodes => ("CLUSTER", vec!["NODES".into()]),
             Self::ClusterSlots => ("CLUSTER", vec!["SLOTS".into()]),
-            Self::Eval { script, keys, args } => ("EVAL", eval(script.source().into(), keys, args)),
-            Self::EvalSha { script, keys, args } => ("EVALSHA", eval(script.sha1().into(), keys, args)),
+            Self::Eval(call) => ("EVAL", eval(call.script.source().into(), *call)),
+            Self::EvalSha(call) => ("EVALSHA", eval(call.script.sha1().into(), *call)),
             Self::Exists(key) => ("EXISTS", vec![Value::Bytes(key)]),
             Self::Get(key) => ("GET", vec![Value::Bytes(key)]),
             Self::Hello => ("HELLO", Vec::new()),
@@ -136,10 +143,12 @@ impl Command {
             Self::MultiGet(keys) => ("MGET", bytes(keys)),
             Self::Pttl(key) => ("PTTL", vec![Value::Bytes(key)]),
             Self::ReadOnly => ("READONLY", Vec::new()),
-            Self::Scan { cursor, pattern, count } => {
+            Self::Scan(scan) => {
+                let Scan { cursor, pattern, count } = *scan;
                 ("SCAN", vec![cursor.into(), "MATCH".into(), pattern.into(), "COUNT".into(), count.into()])
             }
-            Self::Set { key, value, ttl } => {
+            Self::Set(set) => {
+                let Set { key, value, ttl } = *set;
                 ("SET", vec![Value::Bytes(key), Value::Bytes(value), "PX".into(), millis(ttl).into()])
             }
             Self::Strlen(key) => ("STRLEN", vec![Value::Bytes(key)]),
@@ -151,7 +160,8 @@ impl Command {
 }
 
 /// The arguments of EVAL and EVALSHA.
-fn eval(script: Value, keys: Vec<Bytes>, args: Vec<Bytes>) -> Vec<Value> {
+fn eval(script: Value, call: ScriptCall) -> Vec<Value> {
+    let ScriptCall { keys, args, .. } = call;
     let count = keys.len().to_string().into();
     [script, count].into_iter().chain(keys.into_iter().chain(args).map(Value::Bytes)).collect()
 }
@@ -176,20 +186,28 @@ mod tests {
     fn arguments_stand_in_the_order_in_which_a_server_reads_them() {
         let key = || Bytes::from_static(b"k");
         let ttl = Duration::from_micros(1_500);
-        assert_eq!(words(Command::Set { key: key(), value: "v".into(), ttl }), ["SET", "k", "v", "PX", "2"]);
+        assert_eq!(
+            words(Command::Set(Box::new(Set { key: key(), value: "v".into(), ttl }))),
+            ["SET", "k", "v", "PX", "2"]
+        );
         assert_eq!(words(Command::TrySet(key())), ["SET", "k", "", "XX", "PX", "1"]);
-        let scan = Command::Scan { cursor: "0".into(), pattern: "p:*".into(), count: 4 };
+        let scan = Command::Scan(Box::new(Scan { cursor: "0".into(), pattern: "p:*".into(), count: 4 }));
         assert_eq!(words(scan), ["SCAN", "0", "MATCH", "p:*", "COUNT", "4"]);
         let kill = |address| Command::ClientKill { id: 7, address };
         assert_eq!(words(kill(None)), ["CLIENT", "KILL", "ID", "7"]);
         assert_eq!(words(kill(Some("a:1".into()))), ["CLIENT", "KILL", "ID", "7", "ADDR", "a:1"]);
         assert_eq!(words(Command::Unlink(vec![key(), "l".into()])), ["UNLINK", "k", "l"]);
         static ONE: Script = Script::new("return 1");
-        let (keys, args) = (|| vec![key(), "l".into()], || vec!["a".into()]);
-        let by_source = Command::Eval { script: &ONE, keys: keys(), args: args() };
+        let call = || Box::new(ScriptCall { script: &ONE, keys: vec![key(), "l".into()], args: vec!["a".into()] });
+        let by_source = Command::Eval(call());
         assert_eq!(words(by_source), ["EVAL", "return 1", "2", "k", "l", "a"]);
-        let by_sha1 = Command::EvalSha { script: &ONE, keys: keys(), args: args() };
+        let by_sha1 = Command::EvalSha(call());
         assert_eq!(words(by_sha1), ["EVALSHA", ONE.sha1(), "2", "k", "l", "a"]);
+    }
+
+    #[test]
+    fn a_command_is_small() {
+        assert!(size_of::<Command>() <= 40, "{}", size_of::<Command>());
     }
 
     #[test]

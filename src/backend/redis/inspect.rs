@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::super::server::{ServerError, ServerReport};
-use super::command::Command;
+use super::command::{Command, Scan};
 use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
@@ -57,7 +57,7 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         Command::Get(key.clone()),
         Command::TrySet(key.clone()),
         Command::Unlink(vec![key.clone()]),
-        Command::Scan { cursor: "0".into(), pattern, count: 1 },
+        Command::Scan(Box::new(Scan { cursor: "0".into(), pattern, count: 1 })),
         Command::Pttl(key.clone()),
         Command::Exists(key.clone()),
         Command::Strlen(key.clone()),

@@ -45,7 +45,7 @@ use bytes::Bytes;
 use fred::types::Resp3Frame as Frame;
 use tokio::sync::oneshot;
 
-use self::command::Command;
+use self::command::{Command, Set};
 use self::discovery::Discovery;
 use self::in_flight::Unanswered;
 use self::inner::Inner;
@@ -208,7 +208,7 @@ impl Server for Redis {
         let (answer, answered) = oneshot::channel();
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.inner.home.spawn(async move {
-            let set = Command::Set { key: key.clone(), value, ttl };
+            let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
             let stored = inner.send(&key, set).await.map(|_| ());
             drop((under_way, inner));
             // A caller that was dropped doesn't listen.

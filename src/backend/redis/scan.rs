@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::journal::{Clearings, Refusals};
-use super::command::Command;
+use super::command::{Command, Scan};
 use super::node::{Failed, Node};
 use super::pool::Pool;
 use super::reply;
@@ -37,7 +37,7 @@ impl<'a> Walk<'a> {
     /// The next keys, perhaps none; `None` at the end.
     pub(super) async fn next_page(&mut self, refusals: &Refusals) -> Result<Option<Vec<ServerKey>>, Failed> {
         let Some(cursor) = self.cursor.take().filter(|_| !refusals.are_all_of(self.clearings)) else { return Ok(None) };
-        let scan = Command::Scan { cursor, pattern: self.pattern.clone(), count: PAGE };
+        let scan = Command::Scan(Box::new(Scan { cursor, pattern: self.pattern.clone(), count: PAGE }));
         let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, scan).await?)?;
         page.retain(|key| self.clearings.names(key, refusals));
         self.cursor = (next.as_ref() != b"0").then_some(next);

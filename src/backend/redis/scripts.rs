@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::script::{Script, ScriptReply};
 use super::super::server::ServerError;
 use super::super::slots::slot_of;
-use super::command::Command;
+use super::command::{Command, ScriptCall};
 use super::inner::Inner;
 use super::reply;
 use crate::key::ServerKey;
@@ -28,12 +28,10 @@ impl Inner {
             let message = "a script's keys have to be in one slot".into();
             return Err(ServerError::Refused { code: "CROSSSLOT".into(), message });
         };
-        let by_sha1 = Command::EvalSha { script, keys: keys.to_vec(), args: args.clone() };
-        let sent = match self.send(first, by_sha1).await {
+        let call = Box::new(ScriptCall { script, keys: keys.to_vec(), args });
+        let sent = match self.send(first, Command::EvalSha(call.clone())).await {
             // Nothing was run, so nothing is run twice.
-            Err(error) if reply::is_no_script(&error) => {
-                self.send(first, Command::Eval { script, keys: keys.to_vec(), args }).await
-            }
+            Err(error) if reply::is_no_script(&error) => self.send(first, Command::Eval(call)).await,
             sent => sent,
         };
         reply::script_reply(sent?)
