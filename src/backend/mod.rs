@@ -1,6 +1,7 @@
 //! Where values are kept: in memory, on a server, and the policy between the two.
 
 pub(crate) mod fallback;
+pub(crate) mod invalidations;
 pub(crate) mod journal;
 pub(crate) mod measured;
 pub(crate) mod memory;

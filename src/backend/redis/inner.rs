@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
@@ -47,6 +48,7 @@ impl Inner {
         settings: &Connection,
         scope: &Scope,
         journal: Arc<Journal>,
+        invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
@@ -64,6 +66,7 @@ impl Inner {
                 journal,
                 counters,
                 node_health: Arc::clone(&node_health),
+                invalidations,
                 starvation: Arc::default(),
             },
             node_health,

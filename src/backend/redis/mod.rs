@@ -54,6 +54,7 @@ use self::node::Failed;
 use self::recent_invalidations::Invalidated;
 use self::role::Role;
 use self::stage::Stage;
+use super::invalidations::Invalidations;
 use super::journal::Journal;
 use super::script::{Script, ScriptReply};
 use super::server::{Life, Server, ServerError, ServerReport, Unavailable};
@@ -81,10 +82,11 @@ impl Redis {
         settings: &Connection,
         scope: &Scope,
         journal: Arc<Journal>,
+        invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
         health: Arc<HealthBoard>,
     ) -> Result<Self, Error> {
-        let inner = Arc::new(Inner::new(settings, scope, journal, counters, health)?);
+        let inner = Arc::new(Inner::new(settings, scope, journal, invalidations, counters, health)?);
         let started = Discovery::start(Arc::clone(&inner));
         started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
         Ok(Self { inner })
@@ -264,3 +266,6 @@ impl Server for Redis {
         self.inner.run_script(script, keys, args).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use futures_util::future::Either;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
 use super::command::Command;
@@ -48,6 +49,7 @@ pub(crate) struct Node {
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) node_health: Arc<NodeHealth>,
+    pub(super) invalidations: Arc<dyn Invalidations>,
     pub(super) command_timeout: Duration,
     pub(super) starvation: Arc<Starvation>,
     stages: Stages,
@@ -60,6 +62,7 @@ pub(super) struct NodeContext {
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) node_health: Arc<NodeHealth>,
+    pub(super) invalidations: Arc<dyn Invalidations>,
     pub(super) starvation: Arc<Starvation>,
 }
 
@@ -106,6 +109,7 @@ impl Node {
             journal: Arc::clone(&context.journal),
             counters: Arc::clone(&context.counters),
             node_health: Arc::clone(&context.node_health),
+            invalidations: Arc::clone(&context.invalidations),
             command_timeout: context.command_timeout,
             starvation: Arc::clone(&context.starvation),
             stages: Stages::new(),

@@ -44,6 +44,3 @@ fn one_slot(keys: &[ServerKey]) -> Option<&ServerKey> {
     let slot = slot_of(first);
     others.iter().all(|key| slot_of(key) == slot).then_some(first)
 }
-
-#[cfg(test)]
-mod tests;

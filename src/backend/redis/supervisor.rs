@@ -167,6 +167,8 @@ impl Supervisor {
             self.node.node_health.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
         }
+        // Before any call reads over the new connection.
+        self.node.invalidations.all_changed();
         self.node.publish(pool);
         true
     }

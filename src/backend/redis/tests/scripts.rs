@@ -1,35 +1,16 @@
-//! Against real servers: no public call runs scripts, so the integration tests can't.
+//! Scripts on a server, and on a cluster whose slots move.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
-
-use self::server::Server as RealServer;
-use super::*;
-use crate::backend::redis::Redis;
-use crate::backend::server::Server;
-use crate::config::{CacheHouseBuilder, Reconnect, Topology};
-use crate::health::{Health, HealthBoard};
-use crate::key::Scope;
-
-#[path = "../../../../tests/integration/support/resp.rs"]
-mod resp;
-#[expect(dead_code, reason = "the integration tests use more of it")]
-#[path = "../../../../tests/integration/support/server.rs"]
-mod server;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// For [`server`], which waits before there is a runtime.
-#[track_caller]
-fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < deadline, "not within {deadline:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+use super::server::{Server as RealServer, free_port};
+use super::{DEADLINE, connect, connect_to, quick, wait_until};
+use crate::backend::invalidations::Unheard;
+use crate::backend::script::{Script, ScriptReply};
+use crate::backend::server::{Server, ServerError};
+use crate::backend::slots::slot_of;
+use crate::config::CacheHouseBuilder;
+use crate::key::ServerKey;
 
 /// Appends the argument to the first key, and returns both values and how often it has run.
 static APPEND: Script = Script::new(
@@ -46,34 +27,10 @@ fn appended(value: &'static str, times: i64) -> Result<ScriptReply, ServerError>
     Ok(ScriptReply::Array(vec![bytes, ScriptReply::Nil, ScriptReply::Integer(times)]))
 }
 
-/// A connected client.
-async fn connect(settings: Topology) -> Redis {
-    let Topology::Server(settings) = settings else { unreachable!("the builder names a server") };
-    let scope = Scope::new("p", "n").expect("both parts are given");
-    let board = Arc::new(HealthBoard::new(Health::Connecting, "test"));
-    let (journal, counters) = (Arc::default(), Arc::default());
-    let redis = Redis::start(&settings, &scope, journal, counters, board).expect("the settings are right");
-    let begin = Instant::now();
-    while !redis.inner.writer(&"p:n:1".into()).is_ok_and(|node| node.is_available()) {
-        assert!(begin.elapsed() < DEADLINE, "the server isn't connected to");
-        sleep(Duration::from_millis(2)).await;
-    }
-    redis
-}
-
-fn quick() -> Reconnect {
-    Reconnect::default().min_delay(Duration::from_millis(10)).max_delay(Duration::from_millis(50))
-}
-
-async fn connect_to(server: &RealServer) -> Redis {
-    let builder = CacheHouseBuilder::new().standalone(server.endpoint()).reconnect(quick());
-    connect(builder.command_timeout(Duration::from_secs(5)).into_config().expect("it's right").topology).await
-}
-
 #[tokio::test]
 async fn a_script_is_sent_once_and_is_known_by_its_sha1_from_then_on() {
     let server = RealServer::start();
-    let redis = connect_to(&server).await;
+    let redis = connect_to(&server, Arc::new(Unheard)).await;
     let keys = keys(["{s}a", "{s}b", "{s}c"]);
     for (times, value) in [(1, "x"), (2, "xx"), (3, "xxx")] {
         assert_eq!(redis.run_script(&APPEND, &keys, vec!["x".into()]).await, appended(value, times));
@@ -90,7 +47,7 @@ async fn a_script_that_is_refused_has_the_servers_error() {
     static WRONG: Script = Script::new("return redis.call('INCR', KEYS[1])");
     let server = RealServer::start();
     server.command(&["HSET", "a", "field", "1"]);
-    let redis = connect_to(&server).await;
+    let redis = connect_to(&server, Arc::new(Unheard)).await;
     let refused = redis.run_script(&WRONG, &["a".into()], Vec::new()).await;
     assert_eq!(refused, Err(ServerError::WrongType));
     for keys in [&[][..], &["a".into(), "b".into()]] {
@@ -102,7 +59,7 @@ async fn a_script_that_is_refused_has_the_servers_error() {
 
 /// Two primaries with half of the slots each.
 fn two_nodes() -> [RealServer; 2] {
-    let bus = || server::free_port().to_string();
+    let bus = || free_port().to_string();
     let node = |bus: &str| RealServer::start_with(&["--cluster-enabled", "yes", "--cluster-port", bus]);
     let nodes = [node(&bus()), node(&bus())];
     for (node, (first, last)) in nodes.iter().zip([("0", "8191"), ("8192", "16383")]) {
@@ -124,7 +81,7 @@ async fn a_script_goes_to_the_node_of_its_keys_and_follows_them() {
     let [one, other] = two_nodes();
     let builder = CacheHouseBuilder::new().cluster(one.endpoint()).reconnect(quick());
     let builder = builder.command_timeout(Duration::from_secs(5));
-    let redis = connect(builder.into_config().expect("it's right").topology).await;
+    let redis = connect(builder.into_config().expect("it's right").topology, Arc::new(Unheard)).await;
     // "{a}" is of slot 15495, "{b}" of 3300.
     let (of_one, of_other) = (keys(["{b}1", "{b}2", "{b}3"]), keys(["{a}1", "{a}2", "{a}3"]));
     assert_eq!((slot_of(b"{b}1"), slot_of(b"{a}1")), (3300, 15_495));
