@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use self::server::Server as RealServer;
 use super::Redis;
+use super::layout::Layout;
 use crate::backend::invalidations::Invalidations;
 use crate::config::{CacheHouseBuilder, Reconnect, Topology};
 use crate::health::{Health, HealthBoard};
@@ -32,7 +33,7 @@ fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> boo
     }
 }
 
-/// A connected client.
+/// A client that is connected to all primaries.
 async fn connect(settings: Topology, invalidations: Arc<dyn Invalidations>) -> Redis {
     let Topology::Server(settings) = settings else { unreachable!("the builder names a server") };
     let scope = Scope::new("p", "n").expect("both parts are given");
@@ -41,7 +42,12 @@ async fn connect(settings: Topology, invalidations: Arc<dyn Invalidations>) -> R
     let redis =
         Redis::start(&settings, &scope, journal, invalidations, counters, board).expect("the settings are right");
     let begin = Instant::now();
-    while !redis.inner.writer(&"p:n:1".into()).is_ok_and(|node| node.is_available()) {
+    let is_connected = || match &**redis.inner.layout.load() {
+        Layout::Unknown => false,
+        Layout::Single(node) => node.is_available(),
+        Layout::Cluster(map) => map.is_whole(),
+    };
+    while !is_connected() {
         assert!(begin.elapsed() < DEADLINE, "the server isn't connected to");
         sleep(Duration::from_millis(2)).await;
     }
