@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use figment::Provider;
 use parking_lot::RwLock;
 
+use crate::backend::invalidations::Unheard;
 use crate::backend::journal::Journal;
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
@@ -154,8 +155,8 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
             let endpoint = connection.seeds[0].to_string();
             let journal = Arc::new(Journal::of(&endpoint));
             let health = Arc::new(HealthBoard::new(Health::Connecting, endpoint));
-            let (written, counters) = (Arc::clone(&journal), Arc::clone(&counters));
-            let server = Redis::start(connection, &config.scope, written, counters, Arc::clone(&health))?;
+            let (written, counters, health_board) = (Arc::clone(&journal), Arc::clone(&counters), Arc::clone(&health));
+            let server = Redis::start(connection, &config.scope, written, Arc::new(Unheard), counters, health_board)?;
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use self::items::Items;
 use super::invalidation::Invalidation;
+use super::server::{ServerError, Unavailable};
 use super::slots::SlotSet;
-use super::{ServerError, Unavailable};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::Length;
 

@@ -1,147 +1,15 @@
 //! Where values are kept: in memory, on a server, and the policy between the two.
 
 pub(crate) mod invalidation;
+pub(crate) mod invalidations;
 pub(crate) mod journal;
 pub(crate) mod measured;
 pub(crate) mod memory;
 mod prefixes;
 pub(crate) mod redis;
+pub(crate) mod script;
+pub(crate) mod server;
 mod slots;
 pub(crate) mod tiers;
 
-use std::future::Future;
-use std::time::Duration;
-
-use bytes::Bytes;
-
-use crate::error::Error;
-use crate::key::{CallKey, KeyPrefix, ServerKey};
-
-/// A server that keeps bytes under keys.
-///
-/// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
-/// means for a caller is for [`tiers`] to decide.
-pub(crate) trait Server: Send + Sync + 'static {
-    /// Whether asking for `key` is worth it; free of I/O. While it says no, callers go to memory.
-    fn is_available(&self, key: &CallKey) -> bool;
-
-    /// The bytes of `key`.
-    fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
-
-    /// The bytes of `key` and what remains of its TTL, in one round trip.
-    fn get_with_ttl(&self, key: &ServerKey) -> impl Future<Output = Result<Option<(Bytes, Ttl)>, ServerError>> + Send;
-
-    /// Whether there is a value under `key`.
-    fn contains(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
-
-    /// Whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
-    fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
-
-    /// Keeps `value` for `ttl`, which is at least a millisecond, whatever was there.
-    ///
-    /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
-    /// the server has answered, or nothing more of it is sent, and hears before if the server has taken the value.
-    fn set(
-        &self,
-        key: &ServerKey,
-        value: Bytes,
-        ttl: Duration,
-        under_way: impl UnderWay,
-    ) -> impl Future<Output = Result<(), ServerError>> + Send;
-
-    /// How long an operation may take at most, redirects included.
-    fn patience(&self) -> Duration;
-
-    /// The value under `key` that was set last has replaced an older one, which must not come back.
-    fn replaced(&self, key: &ServerKey);
-
-    /// Removes `key`; whether it was there.
-    fn remove(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
-
-    /// Removes every key that `prefix` names; how many there were.
-    fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
-}
-
-/// A store that is on its way to the server.
-pub(crate) trait UnderWay: Send + 'static {
-    /// The server has taken the value.
-    fn confirm(&mut self);
-}
-
-/// What remains of a key's TTL on a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ttl {
-    Remaining(Duration),
-    Endless,
-    /// The server didn't say.
-    Unknown,
-}
-
-/// What a server says of itself: see [`CacheHandle::inspect_async`](crate::CacheHandle::inspect_async).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerReport {
-    /// Where it is, without credentials.
-    pub endpoint: String,
-    /// Which program of which version, such as `Redis 7.0.15`; `None` where the user may not ask.
-    pub version: Option<String>,
-    /// How long one `GET` took; `None` where it wasn't answered within `command_timeout`.
-    pub round_trip: Option<Duration>,
-    /// The commands that the crate uses and this user may not run, as they stand in a rule of `ACL SETUSER`: `client|kill`.
-    pub missing: Vec<String>,
-}
-
-/// Why an operation of a server failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ServerError {
-    /// No answer now: not connected, timed out, connection lost in the middle, loading, failing over.
-    Unavailable(Unavailable),
-    /// Answered with an error; `code` is the first word of the reply.
-    Refused { code: String, message: String },
-    /// The key holds another type: it's somebody else's.
-    WrongType,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unavailable {
-    NotConnected,
-    TimedOut,
-    ConnectionLost,
-    /// Too many operations in flight.
-    Shed,
-    /// The server's own word: `LOADING`, `CLUSTERDOWN`, `MASTERDOWN`, `TRYAGAIN`, `BUSY`.
-    NotReady,
-}
-
-impl Unavailable {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::NotConnected => "not connected",
-            Self::TimedOut => "no answer within command_timeout",
-            Self::ConnectionLost => "the connection was lost",
-            Self::Shed => "too many operations in flight",
-            Self::NotReady => "the server isn't ready",
-        }
-    }
-}
-
-impl ServerError {
-    /// The server takes no writes at all, whatever the key.
-    pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == "READONLY")
-    }
-}
-
-impl From<ServerError> for Error {
-    fn from(error: ServerError) -> Self {
-        use crate::error::Kind;
-        match error {
-            ServerError::Unavailable(why) => Self::unavailable(why.as_str()),
-            ServerError::Refused { code, message } => Self::new(Kind::Reply { code, message }),
-            ServerError::WrongType => Self::new(Kind::Reply {
-                code: "WRONGTYPE".into(),
-                message: "the key holds another type, so it's somebody else's".into(),
-            }),
-        }
-    }
-}
+pub use self::server::ServerReport;

@@ -10,7 +10,7 @@ use super::invalidation::Invalidation;
 use super::journal::{Full, Journal};
 use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
-use super::{Server, ServerError, Ttl, Unavailable, UnderWay};
+use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::{Caller, Led, Pulse};
-use crate::backend::UnderWay;
 use crate::backend::invalidation::Invalidation;
 use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
+use crate::backend::server::UnderWay;
 use crate::backend::tiers::Fence;
 use crate::key::{CallKey, Kind, Kinds};
 use crate::watchdog::{self, Attention, Watched};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coalescing::Flights;
-use crate::backend::Server;
+use crate::backend::server::Server;
 use crate::backend::tiers::{ResolvedCall, Tiers};
 use crate::codec::SharedCodec;
 use crate::config::Namespaces;

@@ -3,7 +3,7 @@
 use super::coalescing::Stores;
 use super::engine::Engine;
 use crate::backend::invalidation::Invalidation;
-use crate::backend::{Server, ServerError};
+use crate::backend::server::{Server, ServerError};
 use crate::error::Error;
 
 /// An invalidation that the server hasn't confirmed. It's journalled unless it's confirmed, also where the call's future is dropped

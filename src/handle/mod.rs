@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::backend::ServerReport;
 use crate::backend::redis::Redis;
+use crate::backend::server::ServerReport;
 use crate::error::Error;
 use crate::health::Health;
 use crate::options::CacheOptions;

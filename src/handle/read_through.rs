@@ -9,7 +9,7 @@ use super::blocking;
 use super::caller::Caller;
 use super::coalescing::{Join, Leader, Phase, Storable};
 use super::engine::Engine;
-use crate::backend::Server;
+use crate::backend::server::Server;
 use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;

@@ -16,8 +16,9 @@ use super::caller::Caller;
 use super::*;
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
+use crate::backend::script::{Script, ScriptReply};
+use crate::backend::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::backend::tiers::Tiers;
-use crate::backend::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::clock::Clock;
 use crate::codec::{Json, SharedCodec};
 use crate::config::Namespaces;
@@ -137,6 +138,10 @@ impl Server for Fake {
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         self.0.answer("remove", |values| values.remove(key).is_some()).await
+    }
+
+    async fn run_script(&self, _: &'static Script, _: &[ServerKey], _: Vec<Bytes>) -> Result<ScriptReply, ServerError> {
+        Err(ServerError::Unavailable(Unavailable::NotReady))
     }
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {

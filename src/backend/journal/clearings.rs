@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use foldhash::{fast, quality};
 
-use super::super::ServerError;
 use super::super::prefixes::PrefixMap;
+use super::super::server::ServerError;
 use super::super::slots::{SlotSet, slot_of};
 use crate::key::{KeyPrefix, ServerKey};
 

@@ -1,7 +1,7 @@
 //! Reads that are sent together.
 //!
-//! fred writes to its socket whenever its queue is empty. Callers who send one by one, between all else that a call does, get
-//! a packet each; and packets are what costs. In a crowd one task sends for all who are ready.
+//! fred writes to its socket whenever its queue is empty. Callers that send one by one get a packet each, and packets are what
+//! costs. Under contention one task sends the reads of all callers that are ready.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::wire::{Command, Sent, Wire, out_of_step};
+use super::command::Command;
+use super::wire::{SendError, Sent, Wire, out_of_step};
 
 /// The reads that wait to be sent over one connection, and the task that sends them. The task ends when this is dropped; the
-/// callers' deadlines see to those who wait for it then.
+/// callers' deadlines end the reads that still wait then.
 pub(super) struct Batcher {
     queue: Arc<Queue>,
     task: AbortHandle,
@@ -43,7 +44,7 @@ struct Read {
 const MOST: usize = 256;
 
 impl Batcher {
-    /// `absent` is a key that never exists. Without it, each key is asked for by itself: a cluster's keys have different slots.
+    /// `absent` is a key that never exists. Without it, each key has a `GET` of its own: a cluster's keys have different slots.
     pub(super) fn start(wire: Wire, absent: Option<Bytes>) -> Self {
         let queue = Arc::new(Queue::default());
         let task = tokio::spawn(run(Arc::clone(&queue), wire, absent)).abort_handle();
@@ -55,8 +56,8 @@ impl Batcher {
         self.queue.out_of_step.load(Ordering::Relaxed)
     }
 
-    /// Asks for `key` together with those who ask for others. Only reads: a write that waited here could be overtaken by one that is
-    /// sent at once.
+    /// Reads `key` together with concurrent reads of other keys. Only for reads: a write that waited here could be overtaken by one that
+    /// is sent at once.
     pub(super) fn get(&self, key: Bytes) -> impl Future<Output = Sent> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         let is_first = {
@@ -67,7 +68,9 @@ impl Batcher {
         if is_first {
             self.queue.added.notify_one();
         }
-        async { answered.await.unwrap_or_else(|_| Err(FredError::new(ErrorKind::Canceled, "the connection ended"))) }
+        async {
+            answered.await.unwrap_or_else(|_| Err(FredError::new(ErrorKind::Canceled, "the connection ended").into()))
+        }
     }
 }
 
@@ -84,7 +87,7 @@ async fn run(queue: Arc<Queue>, wire: Wire, absent: Option<Bytes>) {
         tokio::select! {
             biased;
             () = queue.added.notified() => {
-                // Behind all who are ready to add theirs.
+                // Lets all callers that are ready add their reads first.
                 tokio::task::yield_now().await;
                 let mut reads = std::mem::take(&mut *queue.reads.lock());
                 while !reads.is_empty() {
@@ -107,39 +110,39 @@ struct MultiGet {
     absent: Bytes,
 }
 
-/// One `MGET` for all, where that may be: it costs fred and the server a fraction of as many commands. What it doesn't find is asked for
-/// again by itself, because to `MGET` a key of another type is as good as none.
+/// Sends one `MGET` for all reads, if it may: it costs fred and the server a fraction of as many `GET`s. A key that `MGET` doesn't find
+/// is read again by `GET`, because `MGET` also answers null for a key of another type.
 async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>) {
     if reads.len() < 2 || !multi_get.allowed.load(Ordering::Relaxed) {
         return send_in_line(wire, reads).await;
     }
     let keys = [&multi_get.absent].into_iter().chain(reads.iter().map(|read| &read.key)).cloned().collect();
-    match wire.multi_get(keys).await {
-        Ok(Ok(Frame::Array { data, .. })) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
+    match wire.send(Command::MultiGet(keys)).await {
+        Ok(Frame::Array { data, .. }) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
             let mut not_found = Vec::new();
             for (read, value) in reads.into_iter().zip(data.into_iter().skip(1)) {
                 match value {
                     Frame::Null => not_found.push(read),
-                    // Who has given up isn't there any more.
-                    value => _ = read.answer.send(Ok(Ok(value))),
+                    // The caller may have given up.
+                    value => _ = read.answer.send(Ok(value)),
                 }
             }
             send_in_line(wire, not_found).await;
         }
-        Ok(Ok(_)) => {
+        Ok(_) => {
             queue.out_of_step.store(true, Ordering::Relaxed);
-            reads.into_iter().for_each(|read| _ = read.answer.send(Err(out_of_step())));
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(out_of_step().into())));
         }
-        Ok(Err(reply)) if reply.is_not_ready() => {
-            reads.into_iter().for_each(|read| _ = read.answer.send(Ok(Err(reply.clone()))));
+        Err(SendError::Refused(reply)) if reply.is_not_ready() => {
+            reads.into_iter().for_each(|read| _ = read.answer.send(Err(reply.clone().into())));
         }
         // The user may not, or may not all of the keys: each for itself, then, and from now on.
-        Ok(Err(_)) => {
+        Err(SendError::Refused(_)) => {
             multi_get.allowed.store(false, Ordering::Relaxed);
             send_in_line(wire, reads).await;
         }
-        // Without an answer their callers are told that the connection is lost.
-        Err(_) => drop(reads),
+        // Without an answer the callers get the error of a lost connection.
+        Err(SendError::Lost(_)) => drop(reads),
     }
 }
 
@@ -147,21 +150,17 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
 /// others.
 async fn send_in_line(wire: &Wire, mut reads: Vec<Read>) {
     let Some(last) = reads.pop() else { return };
-    let (commands, answers): (Vec<_>, Vec<_>) = reads.into_iter().map(|read| (get(read.key), read.answer)).unzip();
+    let (commands, answers): (Vec<_>, Vec<_>) =
+        reads.into_iter().map(|read| (Command::Get(read.key), read.answer)).unzip();
     let others = async {
         if commands.is_empty() {
             return;
         }
-        let Ok(Ok(replies)) = wire.send_all(commands).await else { return drop(answers) };
+        let Ok(replies) = wire.send_all(commands).await else { return drop(answers) };
         for (answer, reply) in answers.into_iter().zip(replies) {
-            let _ = answer.send(Ok(reply));
+            let _ = answer.send(reply.map_err(SendError::from));
         }
     };
-    let (command, args) = get(last.key);
-    let ((), sent) = join(others, wire.send(command, args)).await;
+    let ((), sent) = join(others, wire.send(Command::Get(last.key))).await;
     let _ = last.answer.send(sent);
-}
-
-fn get(key: Bytes) -> Command {
-    ("GET", vec![key.into()])
 }

@@ -16,13 +16,16 @@ use fred::types::{ConnectHandle, RespVersion};
 use futures_util::future::Either;
 use tokio::time::{Instant, timeout_at};
 
-use super::link::{Ended, Lane, Link, Mode, Role, reply_reason};
+use super::command::Command;
+use super::connection::Connection;
 use super::mask::{self, Mask};
 use super::names::Names;
+use super::pool::{Ended, Pool};
 use super::reply::{self, ErrorReply};
+use super::role::{Mode, Role};
 use super::tls;
-use super::wire::Wire;
-use crate::config::{Address, Connection, Expected, Login};
+use super::wire::{SendError, Wire};
+use crate::config::{self, Address, Expected, Login};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
@@ -30,13 +33,13 @@ use crate::health::{Reason, ReasonKind};
 #[derive(Clone)]
 pub(super) struct Recipe {
     config: Config,
-    connection: ConnectionConfig,
-    lanes: usize,
+    options: ConnectionConfig,
+    pool_size: usize,
     connect_timeout: Duration,
     database: u8,
-    /// Asked at each connect.
+    /// Read at each connect.
     login: Option<Login>,
-    /// Of the password that was asked for last.
+    /// Of the password that was read last.
     mask: Mask,
     /// Also what is known of their addresses, from one attempt to the next.
     names: Arc<Names>,
@@ -51,7 +54,7 @@ pub(super) struct Connector {
 }
 
 impl Recipe {
-    pub(super) fn new(settings: &Connection) -> Result<Self, Error> {
+    pub(super) fn new(settings: &config::Connection) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(|tls| tls::connector(tls, settings.connect_timeout)).transpose()?;
         let login = settings.login.clone();
         let config = Config {
@@ -64,7 +67,7 @@ impl Recipe {
         };
         #[cfg(not(feature = "tls"))]
         let _: Option<std::convert::Infallible> = tls;
-        let connection = ConnectionConfig {
+        let options = ConnectionConfig {
             connection_timeout: settings.connect_timeout,
             internal_command_timeout: settings.connect_timeout,
             // A command that was in flight when its connection broke may have been executed: never twice.
@@ -82,11 +85,11 @@ impl Recipe {
             Expected::Standalone { database } => database,
             Expected::Cluster { .. } | Expected::Either => 0,
         };
-        let (lanes, connect_timeout) = (settings.pool_size, settings.connect_timeout);
+        let (pool_size, connect_timeout) = (settings.pool_size, settings.connect_timeout);
         Ok(Self {
             config,
-            connection,
-            lanes,
+            options,
+            pool_size,
             connect_timeout,
             database,
             login,
@@ -113,7 +116,7 @@ impl Connector {
     }
 
     /// One attempt; the reason carries no secret.
-    pub(super) async fn connect(&self) -> Result<(Link, Ended), Reason> {
+    pub(super) async fn connect(&self) -> Result<(Pool, Ended), Reason> {
         let recipe = Arc::new(self.recipe.with_password().await?);
         Self { recipe, address: self.address.clone(), role: self.role, probe_key: self.probe_key.clone() }
             .attempt()
@@ -127,7 +130,7 @@ impl Connector {
         }
     }
 
-    async fn attempt(&self) -> Result<(Link, Ended), Reason> {
+    async fn attempt(&self) -> Result<(Pool, Ended), Reason> {
         let limit = self.recipe.connect_timeout;
         let deadline = Instant::now() + limit;
         let unreachable = |problem: String| Reason::new(ReasonKind::Unreachable, problem);
@@ -150,7 +153,7 @@ impl Connector {
         host: &str,
         addresses: Vec<SocketAddr>,
         deadline: Instant,
-    ) -> Result<(Link, Ended), Reason> {
+    ) -> Result<(Pool, Ended), Reason> {
         let mut last = Reason::new(ReasonKind::Unreachable, "the host has no address");
         for address in addresses {
             self.recipe.names.tries(host, address);
@@ -169,25 +172,25 @@ impl Connector {
         Err(last)
     }
 
-    /// With all lanes to one address: the order in which a server carries out commands is that of one server.
-    async fn connect_to(&self, server: ServerConfig) -> Result<(Link, Ended), Reason> {
-        let (mut lanes, mut tasks) = (Vec::new(), Vec::new());
-        for _ in 0..self.recipe.lanes {
-            let (lane, task) = self.connect_lane(&server).await?;
-            lanes.push(lane);
+    /// Connects the whole pool to one address: only one server keeps the order of the commands that are sent to it.
+    async fn connect_to(&self, server: ServerConfig) -> Result<(Pool, Ended), Reason> {
+        let (mut connections, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..self.recipe.pool_size {
+            let (connection, task) = self.connect_one(&server).await?;
+            connections.push(connection);
             tasks.push(task);
         }
-        let mode = self.detect(&lanes[0]).await?;
-        for lane in &mut lanes {
-            lane.identify().await;
+        let mode = self.detect(&connections[0]).await?;
+        for connection in &mut connections {
+            connection.identify().await;
             if self.role == Role::Replica {
-                lane.allow_reading().await.map_err(|error| self.reason(&error))?;
+                connection.allow_reading().await.map_err(|error| self.reason(&error))?;
             }
         }
-        Ok((Link::new(lanes, mode, self.probe_key.clone()), Ended::new(tasks)))
+        Ok((Pool::new(connections, mode, self.probe_key.clone()), Ended::new(tasks)))
     }
 
-    async fn connect_lane(&self, server: &ServerConfig) -> Result<(Lane, ConnectHandle), Reason> {
+    async fn connect_one(&self, server: &ServerConfig) -> Result<(Connection, ConnectHandle), Reason> {
         // Nothing listens to fred's events, and a thousand places for them cost 740 KiB a connection.
         let performance = PerformanceConfig { broadcast_channel_capacity: 1, ..PerformanceConfig::default() };
         let recipe = &*self.recipe;
@@ -196,21 +199,21 @@ impl Connector {
             database: (self.role == Role::Standalone && recipe.database != 0).then_some(recipe.database),
             ..recipe.config.clone()
         };
-        let client = Client::new(config, Some(performance), Some(recipe.connection.clone()), None);
+        let client = Client::new(config, Some(performance), Some(recipe.options.clone()), None);
         let outcome = client.wait_for_connect();
         let mut outcome = pin!(outcome);
         // Subscribed before the attempt begins, so that its outcome can't be missed.
         let early = poll_fn(|cx| Poll::Ready(outcome.as_mut().poll(cx))).await;
         let task = client.connect();
         let absent = (self.role == Role::Standalone).then(|| self.probe_key.clone());
-        let lane = Lane::new(Wire::new(client.clone(), recipe.mask.clone()), task.abort_handle(), absent);
+        let connection = Connection::new(Wire::new(client.clone(), recipe.mask.clone()), task.abort_handle(), absent);
         let outcome = match early {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => outcome.await,
         };
         match outcome {
-            Ok(()) => Ok((lane, task)),
-            // fred tells of a failure twice, and there's place for one: the task knows it too.
+            Ok(()) => Ok((connection, task)),
+            // fred reports a failure twice, and its channel has room for one. The task returns it too.
             Err(error) => {
                 let error = match task.await {
                     Ok(Err(error)) => error,
@@ -221,15 +224,18 @@ impl Connector {
         }
     }
 
-    /// What kind of server it is: its own word, which any user may ask for.
-    async fn detect(&self, lane: &Lane) -> Result<Mode, Reason> {
-        let hello = lane.send("HELLO", Vec::new()).await.map_err(|error| self.reason(&error))?;
-        let mode = hello.ok().and_then(|hello| reply::hello_field(&hello, "mode"));
+    /// What kind of server it is, from HELLO, which any user may run.
+    async fn detect(&self, connection: &Connection) -> Result<Mode, Reason> {
+        let mode = match connection.send(Command::Hello).await {
+            Ok(hello) => reply::hello_field(&hello, "mode"),
+            Err(SendError::Refused(_)) => None,
+            Err(SendError::Lost(error)) => return Err(self.reason(&error)),
+        };
         let found = match mode.as_deref() {
             Some("standalone") => Ok(Mode::Standalone),
             Some("cluster") => Ok(Mode::Cluster),
             Some(other) => Err(self.recipe.mask.masked(other)),
-            None => lane.ask_for_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
+            None => connection.find_mode().await.map_err(|error| self.reason(&error)).map(Ok)?,
         };
         let wrong = |text: String| Err(Reason::new(ReasonKind::WrongTopology, text));
         match (found, self.role) {
@@ -246,10 +252,10 @@ impl Connector {
         }
     }
 
-    /// What kind of trouble an error of fred's is.
+    /// The reason that an error of fred's stands for.
     fn reason(&self, error: &FredError) -> Reason {
         let mask = &self.recipe.mask;
-        if let Some(reason) = reply_reason(&ErrorReply::parse(error.details(), mask)) {
+        if let Some(reason) = ErrorReply::parse(error.details(), mask).reason() {
             return reason;
         }
         if error.details().contains("SELECT is not allowed in cluster mode") {
@@ -368,21 +374,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_that_hangs_or_fails_is_told() {
+    async fn a_resolver_that_hangs_or_fails_is_reported() {
         let hang = |_: &str, _| {
             std::thread::sleep(Duration::from_secs(2));
             Ok(Vec::new())
         };
-        let told = async |name: &str, names| match connector(name, 1, Duration::from_millis(50), names).connect().await
-        {
-            Ok(_) => panic!("there is nothing"),
-            Err(reason) => reason.to_string(),
-        };
-        let hanging = told("hangs.example", Names::by(hang)).await;
+        let report =
+            async |name: &str, names| match connector(name, 1, Duration::from_millis(50), names).connect().await {
+                Ok(_) => panic!("there is nothing"),
+                Err(reason) => reason.to_string(),
+            };
+        let hanging = report("hangs.example", Names::by(hang)).await;
         assert!(hanging.contains("isn't resolved: no answer within connect_timeout = 50ms"), "{hanging}");
-        let failing = told("fails.example", Names::by(|_, _| Err(std::io::Error::other("no such name")))).await;
+        let failing = report("fails.example", Names::by(|_, _| Err(std::io::Error::other("no such name")))).await;
         assert!(failing.ends_with("the host isn't resolved: no such name"), "{failing}");
-        let empty = told("empty.example", Names::by(|_, _| Ok(Vec::new()))).await;
+        let empty = report("empty.example", Names::by(|_, _| Ok(Vec::new()))).await;
         assert!(empty.ends_with("the host has no address"), "{empty}");
     }
 

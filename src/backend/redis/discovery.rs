@@ -1,8 +1,8 @@
-//! Finds out what there is at the endpoints, and keeps knowing it.
+//! Finds the servers at the endpoints, and keeps the layout up to date.
 //!
-//! One task owns the drivers of all nodes: it starts them, begins one anew that panicked, and ends those of nodes that have left. It ends
-//! when the handle closes. Should it be dropped earlier (its runtime was shut down) or panic, a thread of its own takes over, so that
-//! no handle is left for dead.
+//! One task owns the supervisors of all nodes: it starts them, restarts one that panicked, and ends those of nodes that have left. It
+//! ends when the handle closes. If it's dropped earlier (its runtime was shut down) or panics, a thread of its own takes over, so that
+//! the handle goes on working.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -18,35 +18,36 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::slots::{SLOTS, slot_of};
-use super::Core;
-use super::cluster;
 use super::connector::Connector;
-use super::layout::{Layout, Map, Shard};
-use super::link::{Mode, Role};
+use super::inner::Inner;
+use super::layout::{Layout, Shard, SlotMap};
 use super::node::Node;
+use super::node_health::Parts;
+use super::replay;
 use super::reply::{self, SlotRange};
-use super::roster::Parts;
+use super::role::{Mode, Role};
 use super::stage::Stage;
-use super::supervisor::{Backoff, Driver};
+use super::supervisor::{Backoff, Supervisor};
+use super::wire::SendError;
 use crate::config::{Address, Expected};
 use crate::health::{Reason, ReasonKind};
 
 /// How old the map of a cluster may become while nothing says that it has changed.
 const MAP_AGE: Duration = Duration::from_secs(10);
-/// How often the map is asked for while a shard is away: a part of the half second in which a promoted replica is to be used.
+/// How often the map is read while a shard is away: a part of the half second in which a promoted replica is to be used.
 const WHILE_AWAY: Duration = Duration::from_millis(200);
 /// The least time between two refreshes, however many redirects there are.
 const REFRESH_GAP: Duration = Duration::from_millis(20);
-/// How long one node may take to tell the map.
+/// How long one node may take to report the map.
 const MAP_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a driver that panicked is left alone: a second time soon after would only be the same again.
+/// How long a supervisor that panicked is left alone: a second time soon after would only be the same again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 /// So many new nodes are connected to at once, then as many more: a thousand together would keep all else from running.
 const AT_ONCE: usize = 32;
 const TURN: Duration = Duration::from_millis(10);
 
 pub(super) struct Discovery {
-    core: Arc<Core>,
+    inner: Arc<Inner>,
     /// Whether it runs on a thread of its own, not in a runtime of the program's.
     has_thread: bool,
     /// Another one has taken over once the generation is another.
@@ -63,9 +64,9 @@ enum Found {
 impl Discovery {
     /// Starts where I/O runs best: in the multi-thread runtime that `build()` was called in, else on a thread of its own, because a
     /// current-thread runtime may be blocked by the very caller that waits.
-    pub(super) fn start(core: Arc<Core>) -> std::io::Result<()> {
-        let generation = core.home.generation();
-        let discovery = Self { core, has_thread: false, generation };
+    pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<()> {
+        let generation = inner.home.generation();
+        let discovery = Self { inner, has_thread: false, generation };
         match Handle::try_current() {
             Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
                 handle.spawn(discovery.run());
@@ -76,8 +77,8 @@ impl Discovery {
     }
 
     /// Starts on a thread of its own, in place of the one that runs.
-    pub(super) fn start_anew(core: Arc<Core>, generation: u64) -> std::io::Result<()> {
-        Self { core, has_thread: true, generation }.start_on_thread()
+    pub(super) fn start_anew(inner: Arc<Inner>, generation: u64) -> std::io::Result<()> {
+        Self { inner, has_thread: true, generation }.start_on_thread()
     }
 
     fn start_on_thread(mut self) -> std::io::Result<()> {
@@ -92,51 +93,51 @@ impl Discovery {
     }
 
     async fn run(self) {
-        let (core, has_thread, generation) = (Arc::clone(&self.core), self.has_thread, self.generation);
-        if !core.home.settle(generation, has_thread) {
+        let (inner, has_thread, generation) = (Arc::clone(&self.inner), self.has_thread, self.generation);
+        if !inner.home.settle(generation, has_thread) {
             return;
         }
         let _guard = Guard(Some(self));
-        let (drivers, running) = (JoinSet::new(), HashMap::new());
-        let mut nodes = Nodes { core: &core, has_thread, generation, drivers, running };
+        let (supervisors, running) = (JoinSet::new(), HashMap::new());
+        let mut nodes = Nodes { inner: &inner, has_thread, generation, supervisors, running };
         tokio::select! {
             biased;
-            () = core.home.left(generation) => {}
+            () = inner.home.left(generation) => {}
             () = nodes.discover() => {}
-            () = core.waiting.sweep(|_| ()) => {}
-            () = cluster::replay_journal(&core) => {}
+            () = inner.waiting.sweep(|_| ()) => {}
+            () = replay::replay_journal(&inner) => {}
         }
         nodes.close().await;
-        if core.home.generation() == generation {
-            core.advance(Stage::Closed);
+        if inner.home.generation() == generation {
+            inner.advance(Stage::Closed);
         }
     }
 }
 
-/// The nodes and their drivers.
+/// The nodes and their supervisors.
 struct Nodes<'a> {
-    core: &'a Arc<Core>,
+    inner: &'a Arc<Inner>,
     has_thread: bool,
     generation: u64,
-    drivers: JoinSet<()>,
-    /// By the id of its driver's task.
+    supervisors: JoinSet<()>,
+    /// By the id of its supervisor's task.
     running: HashMap<tokio::task::Id, Arc<Node>>,
 }
 
 impl Nodes<'_> {
     /// Until the handle closes.
     async fn discover(&mut self) {
-        if let Expected::Standalone { .. } = self.core.expected {
-            self.adopt(Found::Standalone(self.core.seeds[0].clone()));
+        if let Expected::Standalone { .. } = self.inner.expected {
+            self.adopt(Found::Standalone(self.inner.seeds[0].clone()));
             return self.tend(None).await;
         }
-        let mut backoff = Backoff::new(self.core.reconnect);
-        while self.core.stage() == Stage::Running {
-            let core = Arc::clone(self.core);
+        let mut backoff = Backoff::new(self.inner.reconnect);
+        while self.inner.stage() == Stage::Running {
+            let inner = Arc::clone(self.inner);
             let found = tokio::select! {
                 biased;
-                () = core.reached(Stage::Closing) => return,
-                found = look(&core) => found,
+                () = inner.reached(Stage::Closing) => return,
+                found = look(&inner) => found,
             };
             let asked = Instant::now();
             let pause = match &found {
@@ -159,22 +160,22 @@ impl Nodes<'_> {
 
     /// Whether the one server that there is has turned out to be none.
     fn is_of_another_kind(&self) -> bool {
-        matches!(&**self.core.layout.load(), Layout::Single(node) if self.core.roster.has_another_kind(node.id))
+        matches!(&**self.inner.layout.load(), Layout::Single(node) if self.inner.node_health.has_another_kind(node.id))
     }
 
     /// Waits until the layout may be another: something says so, a shard is away, or a while has passed.
     async fn wait_for_a_change(&mut self, asked: Instant) {
-        while self.core.stage() == Stage::Running {
-            let core = Arc::clone(self.core);
-            let changed = core.roster.changed.notified();
-            let refresh = core.wishes.refresh.notified();
-            let layout = core.layout.load_full();
+        while self.inner.stage() == Stage::Running {
+            let inner = Arc::clone(self.inner);
+            let changed = inner.node_health.changed.notified();
+            let refresh = inner.requests.refresh.notified();
+            let layout = inner.layout.load_full();
             let patience = match &*layout {
                 Layout::Unknown => return,
-                // Its own driver connects again, and tells if it finds a cluster.
-                Layout::Single(node) if core.roster.has_another_kind(node.id) => return,
-                Layout::Single(node) if node.is_available() || core.seeds.len() == 1 => None,
-                Layout::Single(_) => Some(core.reconnect.max_delay),
+                // Its own supervisor reconnects, and reports if it finds a cluster.
+                Layout::Single(node) if inner.node_health.has_another_kind(node.id) => return,
+                Layout::Single(node) if node.is_available() || inner.seeds.len() == 1 => None,
+                Layout::Single(_) => Some(inner.reconnect.max_delay),
                 Layout::Cluster(map) if map.is_whole() => Some(MAP_AGE),
                 Layout::Cluster(_) => Some(WHILE_AWAY),
             };
@@ -184,7 +185,7 @@ impl Nodes<'_> {
             }
             tokio::select! {
                 biased;
-                () = core.reached(Stage::Closing) => return,
+                () = inner.reached(Stage::Closing) => return,
                 () = refresh => return,
                 () = changed => {}
                 () = self.tend(left) => {}
@@ -192,9 +193,9 @@ impl Nodes<'_> {
         }
     }
 
-    /// Sees to it that every node has its driver, for so long; for ever without.
+    /// Keeps a supervisor running for every node, for `time`; indefinitely without.
     async fn tend(&mut self, time: Option<Duration>) {
-        let core = Arc::clone(self.core);
+        let inner = Arc::clone(self.inner);
         let over = async {
             match time {
                 Some(time) => sleep(time).await,
@@ -205,14 +206,14 @@ impl Nodes<'_> {
         loop {
             tokio::select! {
                 biased;
-                () = core.reached(Stage::Closing) => return,
+                () = inner.reached(Stage::Closing) => return,
                 () = &mut over => return,
-                Some(ended) = self.drivers.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended),
             }
         }
     }
 
-    /// A driver has ended: because it was told to, or by a panic.
+    /// A supervisor has ended: because its node closes, or by a panic.
     fn ended(&mut self, ended: Result<(tokio::task::Id, ()), JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let node = self.running.remove(&id).filter(|node| node.stage() == Stage::Running);
@@ -220,44 +221,44 @@ impl Nodes<'_> {
             && error.is_panic()
             && !self.has_thread
         {
-            // The program's runtime may lack what it takes, a timer say: all of it goes on on a thread.
+            // The program's runtime may lack what it takes, a timer say: so all I/O moves to a thread.
             std::panic::resume_unwind(error.into_panic());
         }
         if let Some(node) = node {
-            self.drive(&node, AFTER_A_PANIC);
+            self.supervise(&node, AFTER_A_PANIC);
         }
     }
 
-    fn drive(&mut self, node: &Arc<Node>, delay: Duration) {
-        let connector = Connector::new(&self.core.recipe, &node.address, node.role, node.probe_key.clone());
-        let gone = self.core.home.left_at(&node.address);
-        let driver = Driver { node: Arc::clone(node), connector, reconnect: self.core.reconnect, gone };
-        let task = self.drivers.spawn(async move {
+    fn supervise(&mut self, node: &Arc<Node>, delay: Duration) {
+        let connector = Connector::new(&self.inner.recipe, &node.address, node.role, node.probe_key.clone());
+        let gone = self.inner.home.left_at(&node.address);
+        let supervisor = Supervisor { node: Arc::clone(node), connector, reconnect: self.inner.reconnect, gone };
+        let task = self.supervisors.spawn(async move {
             if !delay.is_zero() {
                 sleep(delay).await;
             }
-            driver.run().await;
+            supervisor.run().await;
         });
         self.running.insert(task.id(), Arc::clone(node));
     }
 
     /// Makes what was found the layout: nodes that stay are kept, new ones are connected to, those that left are closed.
     fn adopt(&mut self, found: Found) {
-        let before = self.core.layout.load_full();
+        let before = self.inner.layout.load_full();
         let kept: HashMap<_, _> =
             before.nodes().into_iter().map(|node| ((node.address.clone(), node.role), node)).collect();
         let mut added = Vec::new();
         let is_kept = |address: &Address, role: Role| kept.contains_key(&(address.clone(), role));
         let mut node = |address: &Address, role: Role, probe_key: Option<&Bytes>| {
             kept.get(&(address.clone(), role)).cloned().unwrap_or_else(|| {
-                let probe_key = probe_key.cloned().unwrap_or_else(|| self.core.probe_key.clone().into());
-                let node = Arc::new(Node::new(address.clone(), role, probe_key, &self.core.shared));
+                let probe_key = probe_key.cloned().unwrap_or_else(|| self.inner.probe_key.clone().into());
+                let node = Arc::new(Node::new(address.clone(), role, probe_key, &self.inner.context));
                 added.push(Arc::clone(&node));
                 node
             })
         };
         let (layout, parts) = match found {
-            Found::Nothing(reason) => return self.core.roster.nothing_found(reason),
+            Found::Nothing(reason) => return self.inner.node_health.nothing_found(reason),
             Found::Standalone(address) => {
                 let node = node(&address, Role::Standalone, None);
                 let parts = Parts::Single(node.id);
@@ -265,13 +266,13 @@ impl Nodes<'_> {
             }
             Found::Cluster(ranges) => {
                 if let Some(map) = before.map() {
-                    // Before anybody reads from the heirs.
-                    self.core.invalidate_again(&map.failed_over(&ranges));
+                    // Before any call reads from the new primaries.
+                    self.inner.invalidate_again(&map.failed_over(&ranges));
                 }
                 let mut primaries: HashMap<&Address, HashSet<&Address>> = HashMap::new();
                 for range in &ranges {
                     let replicas = primaries.entry(&range.primary).or_default();
-                    if self.core.expected == (Expected::Cluster { read_from_replicas: true }) {
+                    if self.inner.expected == (Expected::Cluster { read_from_replicas: true }) {
                         replicas.extend(&range.replicas);
                     }
                 }
@@ -279,7 +280,7 @@ impl Nodes<'_> {
                     !is_kept(primary, Role::Primary) || replicas.iter().any(|replica| !is_kept(replica, Role::Replica))
                 };
                 let new = primaries.iter().filter(is_new).map(|(primary, _)| *primary).collect();
-                let probe_keys = probe_keys(&self.core.probe_key, &ranges, &new);
+                let probe_keys = probe_keys(&self.inner.probe_key, &ranges, &new);
                 let shard = |(primary, replicas): (&Address, HashSet<&Address>)| {
                     let probe_key = probe_keys.get(primary);
                     Shard {
@@ -290,16 +291,16 @@ impl Nodes<'_> {
                 let mut shards: Vec<_> = primaries.into_iter().map(shard).collect();
                 let parts = Parts::Shards(shards.iter().map(|shard| shard.primary.id).collect());
                 let known: HashSet<_> = shards.iter().map(|shard| shard.primary.address.clone()).collect();
-                let wished = self.core.wishes.beside(&known);
+                let requested = self.inner.requests.beside(&known);
                 shards.extend(
-                    wished.iter().map(|it| Shard { primary: node(it, Role::Primary, None), replicas: Vec::new() }),
+                    requested.iter().map(|it| Shard { primary: node(it, Role::Primary, None), replicas: Vec::new() }),
                 );
-                (Layout::Cluster(Map::new(shards, &ranges)), parts)
+                (Layout::Cluster(SlotMap::new(shards, &ranges)), parts)
             }
         };
         let stays: HashSet<_> = layout.nodes().iter().map(|node| node.id).collect();
         let layout = Arc::new(layout);
-        if !self.core.home.while_at(self.generation, || self.core.layout.store(layout)) {
+        if !self.inner.home.while_at(self.generation, || self.inner.layout.store(layout)) {
             return;
         }
         for node in before.nodes() {
@@ -308,9 +309,9 @@ impl Nodes<'_> {
             }
         }
         for (delay, nodes) in (0..).map(|turn| TURN * turn).zip(added.chunks(AT_ONCE)) {
-            nodes.iter().for_each(|node| self.drive(node, delay));
+            nodes.iter().for_each(|node| self.supervise(node, delay));
         }
-        self.core.roster.expect(parts);
+        self.inner.node_health.expect(parts);
     }
 
     /// Ends all nodes; done when their connections are gone.
@@ -318,21 +319,21 @@ impl Nodes<'_> {
         for node in self.running.values() {
             node.advance(Stage::Closing);
         }
-        while self.drivers.join_next().await.is_some() {}
+        while self.supervisors.join_next().await.is_some() {}
     }
 }
 
-/// Asks whoever may know: the nodes that there are, else the seeds in turn.
-async fn look(core: &Core) -> Found {
-    let layout = core.layout.load_full();
+/// Reads the map from a known node, else from the seeds, all at once.
+async fn look(inner: &Inner) -> Found {
+    let layout = inner.layout.load_full();
     if let Layout::Cluster(_) = &*layout {
         let mut nodes = layout.nodes();
-        // One that is cut off from the others refuses calls, and goes on to tell an old map.
+        // A node that is cut off from the others refuses calls, and still reports an old map.
         nodes.sort_by_key(|node| !node.is_available());
         for node in nodes {
-            // Nodes tell it also while the cluster is down, and calls go to none of them.
-            if let Some(link) = node.standing()
-                && let Ok(Ok(Ok(slots))) = timeout(MAP_TIMEOUT, link.cluster_slots()).await
+            // Nodes report it also while the cluster is down and no call goes to them.
+            if let Some(pool) = node.standing()
+                && let Ok(Ok(slots)) = timeout(MAP_TIMEOUT, pool.cluster_slots()).await
                 && let Ok(ranges) = reply::cluster_slots(slots, &node.address)
                 && !ranges.is_empty()
             {
@@ -342,8 +343,8 @@ async fn look(core: &Core) -> Found {
     }
     let mut last = Reason::new(ReasonKind::Unreachable, "no node answers");
     // All at once: one that is frozen mustn't hold up the others.
-    let mut answers: FuturesUnordered<_> = core.seeds.iter().map(|seed| ask_seed(core, seed)).collect();
-    // Whose nodes are known may hear of it from them before long.
+    let mut answers: FuturesUnordered<_> = inner.seeds.iter().map(|seed| ask_seed(inner, seed)).collect();
+    // If nodes are known, the map may come from them before long.
     let patience = if layout.map().is_some() { 2 * MAP_TIMEOUT } else { Duration::MAX };
     let mut over = pin!(sleep(patience));
     loop {
@@ -363,31 +364,32 @@ async fn look(core: &Core) -> Found {
     Found::Nothing(last)
 }
 
-async fn ask_seed(core: &Core, seed: &Address) -> Found {
-    let (link, ended) =
-        match Connector::new(&core.recipe, seed, Role::Any, core.probe_key.clone().into()).connect().await {
+async fn ask_seed(inner: &Inner, seed: &Address) -> Found {
+    let (pool, ended) =
+        match Connector::new(&inner.recipe, seed, Role::Any, inner.probe_key.clone().into()).connect().await {
             Ok(connected) => connected,
             Err(reason) => return Found::Nothing(reason),
         };
-    let found = match (link.mode(), core.expected) {
+    let found = match (pool.mode(), inner.expected) {
         (Mode::Standalone, Expected::Cluster { .. }) => {
             let problem = "the server isn't a node of a cluster; configure `standalone` or `autodetect`";
             Found::Nothing(Reason::new(ReasonKind::WrongTopology, problem))
         }
         (Mode::Standalone, _) => Found::Standalone(seed.clone()),
-        (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, link.cluster_slots()).await {
-            Ok(Ok(Ok(slots))) => match reply::cluster_slots(slots, seed) {
+        (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, pool.cluster_slots()).await {
+            Ok(Ok(slots)) => match reply::cluster_slots(slots, seed) {
                 Ok(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
                 Ok(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),
                 Err(problem) => Found::Nothing(Reason::new(ReasonKind::Unreachable, problem)),
             },
-            Ok(Ok(Err(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
-            Ok(Err(_)) | Err(_) => {
-                Found::Nothing(Reason::new(ReasonKind::Unreachable, format!("{seed} doesn't tell the cluster's slots")))
-            }
+            Ok(Err(SendError::Refused(reply))) => Found::Nothing(reply.as_reason(ReasonKind::Permission)),
+            Ok(Err(SendError::Lost(_))) | Err(_) => Found::Nothing(Reason::new(
+                ReasonKind::Unreachable,
+                format!("{seed} doesn't report the cluster's slots"),
+            )),
         },
     };
-    link.abort();
+    pool.abort();
     ended.all().await;
     found
 }
@@ -412,27 +414,29 @@ fn probe_keys<'a>(base: &str, ranges: &'a [SlotRange], of: &HashSet<&'a Address>
     keys
 }
 
-/// Carries on where the task ends before its time.
+/// Restarts the discovery on a thread if its task ends too early.
 struct Guard(Option<Discovery>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let Some(discovery) = self.0.take() else { return };
-        let core = Arc::clone(&discovery.core);
-        if core.home.generation() != discovery.generation {
+        let inner = Arc::clone(&discovery.inner);
+        if inner.home.generation() != discovery.generation {
             return;
         }
-        if core.stage() != Stage::Running {
-            core.advance(Stage::Closed);
+        if inner.stage() != Stage::Running {
+            inner.advance(Stage::Closed);
             return;
         }
-        // Its drivers are gone with it.
-        core.layout.store(Arc::new(Layout::Unknown));
-        core.roster.expect(Parts::Unknown);
+        // Its supervisors are gone with it.
+        inner.layout.store(Arc::new(Layout::Unknown));
+        inner.node_health.expect(Parts::Unknown);
         if discovery.start_on_thread().is_err() {
-            // Nobody is left who could end it when it's closed.
-            core.advance(Stage::Closed);
-            core.roster.nothing_found(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
+            // No task is left that could finish `close`.
+            inner.advance(Stage::Closed);
+            inner
+                .node_health
+                .nothing_found(Reason::new(ReasonKind::Unreachable, "no thread could be started to connect on"));
         }
     }
 }

@@ -1,24 +1,17 @@
 //! Where the I/O runs: a runtime of the program's, or a thread of the handle's own.
 //!
 //! A runtime of the program's costs the least, and depends on the program: once all its workers are blocked, no I/O runs. Sync callers
-//! notice that by their own clocks, and the next one has the I/O go on on a thread of its own.
+//! notice that by their own clocks, and the next one moves the I/O to a thread of its own.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::Core;
-use super::discovery::Discovery;
-use super::layout::Layout;
-use super::link::Identity;
-use super::roster::Parts;
-use super::stage::Stage;
+use super::connection::Identity;
 use crate::config::Address;
-use crate::health::{Reason, ReasonKind};
 
 #[derive(Default)]
 pub(super) struct Home {
@@ -85,52 +78,25 @@ impl Home {
             handle.spawn(task);
         }
     }
-}
 
-impl Core {
-    /// Has the I/O go on on a thread of its own, if the program keeps it from running where it is.
-    #[inline]
-    pub(super) fn leave_starved_runtime(self: &Arc<Self>) {
-        if self.shared.starvation.is_chronic() {
-            self.move_to_a_thread();
+    /// Gives the runtime up for a thread of our own; the new generation. `None` if the I/O has a thread already, or `may_move` says no.
+    pub(super) fn begin_move(&self, may_move: impl FnOnce() -> bool) -> Option<u64> {
+        let mut place = self.place.lock();
+        if !may_move() || place.has_thread {
+            return None;
         }
+        place.generation += 1;
+        place.has_thread = true;
+        Some(place.generation)
     }
 
-    #[cold]
-    fn move_to_a_thread(self: &Arc<Self>) {
-        let generation = {
-            let mut place = self.home.place.lock();
-            self.shared.starvation.relieve();
-            if place.has_thread || self.stage() != Stage::Running {
-                return;
-            }
-            place.generation += 1;
-            place.has_thread = true;
-            place.generation
-        };
-        tracing::warn!(
-            target: "cache_house",
-            "the program blocks the workers of the runtime that the cache's I/O runs in; the I/O moves to a thread of its own"
-        );
-        let nodes = self.layout.swap(Arc::new(Layout::Unknown)).nodes();
-        self.roster.expect(Parts::Unknown);
-        for node in &nodes {
-            node.advance(Stage::Closing);
-            if let Some(link) = node.standing() {
-                // Nothing more is sent on it, whenever its tasks run again.
-                link.abort();
-                let identities = link.identities();
-                self.home.place.lock().left.entry(node.address.clone()).or_default().extend(identities);
-            }
-            node.end_in_flight();
-        }
-        // What the former discovery task has found isn't taken over from here on.
-        self.home.moved.notify_waiters();
-        if let Err(error) = Discovery::start_anew(Arc::clone(self), generation) {
-            // No task is left that could answer a `close`.
-            self.advance(Stage::Closed);
-            let problem = format!("no thread could be started to connect on: {error}");
-            self.roster.nothing_found(Reason::new(ReasonKind::Unreachable, problem));
-        }
+    /// Notes connections to `address` that the former place leaves.
+    pub(super) fn leave_behind(&self, address: &Address, identities: Vec<Identity>) {
+        self.place.lock().left.entry(address.clone()).or_default().extend(identities);
+    }
+
+    /// Wakes the former discovery task: what it has found isn't adopted from here on.
+    pub(super) fn end_move(&self) {
+        self.moved.notify_waiters();
     }
 }

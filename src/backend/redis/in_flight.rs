@@ -49,8 +49,8 @@ const GRACE: Duration = Duration::from_millis(50);
 /// A timer that comes later than this, or than a tenth of the timeout, was held up by the program itself.
 const STARVED: Duration = Duration::from_millis(25);
 
-/// So many in flight are a crowd.
-const CROWD: usize = 8;
+/// So many operations in flight are contention.
+const CONTENDED: usize = 8;
 
 const FREE: u64 = u64::MAX;
 const OVERDUE: u64 = 0;
@@ -72,7 +72,7 @@ pub(crate) enum Unanswered {
 pub(crate) struct Permit<'a> {
     in_flight: &'a InFlight,
     slot: u32,
-    crowded: bool,
+    contended: bool,
 }
 
 /// What one sweep ended.
@@ -103,11 +103,11 @@ impl InFlight {
 
     /// `None` while as many are in flight as may be.
     pub(crate) fn enter(&self) -> Option<Permit<'_>> {
-        let (slot, crowded) = {
+        let (slot, contended) = {
             let mut free = self.free.lock();
-            (free.pop()?, free.len() + CROWD < self.slots.len())
+            (free.pop()?, free.len() + CONTENDED < self.slots.len())
         };
-        let permit = Permit { in_flight: self, slot, crowded };
+        let permit = Permit { in_flight: self, slot, contended };
         permit.slot().deadline.store(self.now() + nanos(self.timeout), Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.started.notify_one();
@@ -116,8 +116,8 @@ impl InFlight {
         Some(permit)
     }
 
-    /// Watches the deadlines for ever, and tells of each sweep that ended something. Owned by the node's driver task.
-    pub(crate) async fn sweep(&self, mut tell: impl FnMut(Swept)) {
+    /// Watches the deadlines indefinitely, and reports each sweep that ended something. Runs in the node's supervisor task.
+    pub(crate) async fn sweep(&self, mut report: impl FnMut(Swept)) {
         loop {
             let Some(next) = self.next_deadline() else {
                 self.sleep_until_started().await;
@@ -134,8 +134,8 @@ impl InFlight {
             let now = self.now();
             let overdue = self.mark(now, OVERDUE);
             if !overdue.is_empty() {
-                // Told before anybody is woken: who was let down last sees what came of it.
-                tell(Swept { overdue: overdue.len(), starved: late > nanos(STARVED.max(self.timeout / 10)) });
+                // Reported before any caller is woken, so that each sees the circuit as this sweep has left it.
+                report(Swept { overdue: overdue.len(), starved: late > nanos(STARVED.max(self.timeout / 10)) });
                 self.wake(&overdue);
             }
         }
@@ -177,7 +177,7 @@ impl InFlight {
 
     fn wake(&self, marked: &[u32]) {
         for &index in marked {
-            // Who has taken the slot since is woken for nothing, which does no harm.
+            // An operation that has taken the slot since is woken for nothing, which does no harm.
             self.slots[index as usize].waker.wake();
         }
     }
@@ -199,8 +199,8 @@ impl Watched for InFlight {
 
 impl<'a> Permit<'a> {
     /// Whether many others were in flight when it was given.
-    pub(crate) fn is_in_a_crowd(&self) -> bool {
-        self.crowded
+    pub(crate) fn is_contended(&self) -> bool {
+        self.contended
     }
 
     /// Waits for `operation`, but not for longer than the timeout, counted from when the permit was given.

@@ -1,34 +1,36 @@
-//! What servers say of themselves, for those who look into trouble.
+//! Diagnostics: each server's version, round trip and missing permissions.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use fred::types::Value;
+use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::super::{ServerError, ServerReport};
-use super::Core;
-use super::link::{Link, Role};
+use super::super::server::{ServerError, ServerReport};
+use super::command::{Command, Scan};
+use super::inner::Inner;
 use super::node::{Failed, Node};
+use super::pool::Pool;
 use super::reply;
+use super::role::Role;
 use crate::error::one_line;
 
 /// All servers that there is a connection to, whether or not calls may go there.
-pub(super) async fn servers(core: &Core) -> Vec<ServerReport> {
-    let nodes = core.layout.load_full().nodes();
+pub(super) async fn servers(inner: &Inner) -> Vec<ServerReport> {
+    let nodes = inner.layout.load_full().nodes();
     let standing = nodes.iter().filter_map(|node| Some((node, node.standing()?)));
-    let mut reports: Vec<_> = join_all(standing.map(|(node, link)| server(core, node, link))).await;
+    let mut reports: Vec<_> = join_all(standing.map(|(node, pool)| server(inner, node, pool))).await;
     reports.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
     reports
 }
 
-async fn server(core: &Core, node: &Node, link: Arc<Link>) -> ServerReport {
-    let key = || Value::Bytes(node.probe_key.clone());
+async fn server(inner: &Inner, node: &Node, pool: Arc<Pool>) -> ServerReport {
     let begin = Instant::now();
     let mut missing = Vec::new();
     let mut round_trip = None;
-    for (name, command, args) in commands(node.role, core, &key) {
-        let answer = node.watched(&link, link.send(&node.probe_key, command, args)).await;
+    for command in commands(node.role, inner, &node.probe_key) {
+        let name = command.acl_name();
+        let answer = node.watched(&pool, pool.send(&node.probe_key, command)).await;
         round_trip = round_trip.or_else(|| answered(&answer).then(|| begin.elapsed()));
         if let Err(Failed::Server(ServerError::Refused { code, .. })) = answer
             && code == "NOPERM"
@@ -36,10 +38,10 @@ async fn server(core: &Core, node: &Node, link: Arc<Link>) -> ServerReport {
             missing.push(name.to_owned());
         }
     }
-    if node.role != Role::Standalone && lacks_asking(node, &link).await {
+    if node.role != Role::Standalone && lacks_asking(node, &pool).await {
         missing.push("asking".to_owned());
     }
-    let info = node.watched(&link, link.send(&node.probe_key, "INFO", vec!["server".into()])).await;
+    let info = node.watched(&pool, pool.send(&node.probe_key, Command::Info("server"))).await;
     let version = info.ok().and_then(|info| version_in(&reply::text(&info)?));
     ServerReport { endpoint: node.address.to_string(), version, round_trip, missing }
 }
@@ -48,42 +50,37 @@ fn answered<T>(answer: &Result<T, Failed>) -> bool {
     !matches!(answer, Err(Failed::Server(ServerError::Unavailable(_))))
 }
 
-/// Each command that is sent in earnest, such that it changes nothing. The first tells the round trip.
-fn commands(role: Role, core: &Core, key: &impl Fn() -> Value) -> Vec<(&'static str, &'static str, Vec<Value>)> {
-    let set = vec![key(), "".into(), "XX".into(), "PX".into(), 1.into()];
-    let pattern = Value::String(format!("{}:*", core.probe_key).into());
-    let scan = vec!["0".into(), "MATCH".into(), pattern, "COUNT".into(), 1.into()];
+/// Each command that the cache sends, with arguments that change nothing. The first one measures the round trip.
+fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
+    let pattern = format!("{}:*", inner.probe_key).into();
     let mut commands = vec![
-        ("get", "GET", vec![key()]),
-        ("set", "SET", set),
-        ("unlink", "UNLINK", vec![key()]),
-        ("scan", "SCAN", scan),
-        ("pttl", "PTTL", vec![key()]),
-        ("exists", "EXISTS", vec![key()]),
-        ("strlen", "STRLEN", vec![key()]),
-        ("client|info", "CLIENT", vec!["INFO".into()]),
-        ("info", "INFO", vec!["server".into()]),
-        // A connection that there never is.
-        ("client|kill", "CLIENT", ["KILL", "ID", "9223372036854775807"].map(Value::from).to_vec()),
+        Command::Get(key.clone()),
+        Command::TrySet(key.clone()),
+        Command::Unlink(vec![key.clone()]),
+        Command::Scan(Box::new(Scan { cursor: "0".into(), pattern, count: 1 })),
+        Command::Pttl(key.clone()),
+        Command::Exists(key.clone()),
+        Command::Strlen(key.clone()),
+        Command::ClientInfo,
+        Command::Info("server"),
+        // No connection ever has this number.
+        Command::ClientKill { id: i64::MAX as u64, address: None },
     ];
     if role == Role::Standalone {
-        commands.push(("mget", "MGET", vec![key()]));
+        commands.push(Command::MultiGet(vec![key.clone()]));
     } else {
-        commands.extend([
-            ("cluster|slots", "CLUSTER", vec!["SLOTS".into()]),
-            ("cluster|nodes", "CLUSTER", vec!["NODES".into()]),
-        ]);
+        commands.extend([Command::ClusterSlots, Command::ClusterNodes]);
     }
     if role == Role::Replica {
-        commands.push(("readonly", "READONLY", Vec::new()));
+        commands.push(Command::ReadOnly);
     }
     commands
 }
 
 /// Sent with a command behind it, because it changes what the next one means.
-async fn lacks_asking(node: &Node, link: &Arc<Link>) -> bool {
-    let commands = vec![("ASKING", Vec::new()), ("GET", vec![Value::Bytes(node.probe_key.clone())])];
-    let replies = node.watched(link, link.send_together(&node.probe_key, commands)).await;
+async fn lacks_asking(node: &Node, pool: &Arc<Pool>) -> bool {
+    let commands = vec![Command::Asking, Command::Get(node.probe_key.clone())];
+    let replies = node.watched(pool, pool.send_together(&node.probe_key, commands)).await;
     replies.is_ok_and(|replies| matches!(replies.first(), Some(Err(reply)) if reply.code == "NOPERM"))
 }
 

@@ -14,12 +14,12 @@ pub(super) enum Layout {
     /// Nothing yet.
     Unknown,
     Single(Arc<Node>),
-    Cluster(Map),
+    Cluster(SlotMap),
 }
 
 /// The map of a cluster.
-pub(super) struct Map {
-    /// By slot, the number of its shard; [`NOBODY`] where it has none. Corrected in place as redirects are met.
+pub(super) struct SlotMap {
+    /// By slot, the number of its shard; [`UNOWNED`] where it has none. Corrected in place as redirects are met.
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
     by_address: HashMap<Address, u16>,
@@ -35,10 +35,10 @@ pub(super) struct Shard {
     pub(super) replicas: Vec<Arc<Node>>,
 }
 
-const NOBODY: u16 = u16::MAX;
+const UNOWNED: u16 = u16::MAX;
 
 impl Layout {
-    pub(super) fn map(&self) -> Option<&Map> {
+    pub(super) fn map(&self) -> Option<&SlotMap> {
         match self {
             Self::Cluster(map) => Some(map),
             Self::Unknown | Self::Single(_) => None,
@@ -60,18 +60,18 @@ impl Layout {
     }
 }
 
-impl Map {
-    /// `shards` are all there are, with their slots as `ranges` tells by the address of their primary.
+impl SlotMap {
+    /// `shards` are all shards; `ranges` assigns slots to the addresses of their primaries.
     pub(super) fn new(shards: Vec<Shard>, ranges: &[SlotRange]) -> Self {
         // A map that names more primaries is refused.
-        let numbered = (0..NOBODY).zip(&shards);
+        let numbered = (0..UNOWNED).zip(&shards);
         let by_address: HashMap<_, _> =
             numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();
-        let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(NOBODY)).collect();
+        let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(UNOWNED)).collect();
         let mut followers: HashMap<Address, HashSet<Address>> = HashMap::new();
         for range in ranges {
             followers.entry(range.primary.clone()).or_default().extend(range.replicas.iter().cloned());
-            let owner = by_address.get(&range.primary).copied().unwrap_or(NOBODY);
+            let owner = by_address.get(&range.primary).copied().unwrap_or(UNOWNED);
             for slot in range.first..=range.last {
                 owners[usize::from(slot)].store(owner, Ordering::Relaxed);
             }
@@ -111,7 +111,7 @@ impl Map {
         slots
     }
 
-    /// Whether every slot's primary can be asked.
+    /// Whether every slot's primary is available.
     pub(super) fn is_whole(&self) -> bool {
         self.shards.iter().all(|shard| shard.primary.is_available())
     }
@@ -128,7 +128,7 @@ impl Map {
         primaries.zip(slots).filter(|(_, slots)| !slots.is_empty()).collect()
     }
 
-    /// Who is next to be read from, among those of `shard` that can be asked: the primary and its replicas take turns.
+    /// The next node of `shard` to read from: the primary and its replicas take turns, as far as they are available.
     pub(super) fn reader(&self, shard: &Shard) -> Arc<Node> {
         if !shard.replicas.is_empty() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The password in a server's mouth.
+//! Cutting the password out of what a server or fred says.
 
 use std::fmt;
 use std::sync::Arc;

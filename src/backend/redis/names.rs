@@ -50,7 +50,7 @@ impl Names {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        // Of the process: handles that share a name share the thread that asks for it.
+        // One for the process: handles that share a name share the thread that resolves it.
         static RESOLVING: LazyLock<Arc<Apart<(String, u16), Resolved>>> = LazyLock::new(Arc::default);
         let resolve = self.resolve;
         let begun = RESOLVING.begin((host.to_owned(), port), move |(host, port)| {

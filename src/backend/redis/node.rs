@@ -1,4 +1,4 @@
-//! One server as callers see it: a link while the circuit is closed, nothing while it's open.
+//! One server as callers see it: a pool while the circuit is closed, nothing while it's open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,62 +6,67 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use fred::error::Error as FredError;
-use fred::types::{Resp3Frame as Frame, Value};
+use fred::types::Resp3Frame as Frame;
 use futures_util::future::Either;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
-use super::super::{ServerError, Unavailable};
+use super::super::server::{ServerError, Unavailable};
+use super::command::Command;
 use super::in_flight::{InFlight, Permit, Swept, Unanswered};
-use super::link::{Link, Role};
+use super::node_health::{NodeHealth, NodeId};
+use super::pool::Pool;
 use super::reply::{ErrorReply, Redirect};
-use super::roster::{NodeId, Roster};
+use super::role::Role;
 use super::stage::{Stage, Stages};
 use super::starvation::Starvation;
+use super::wire::SendError;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};
 use crate::telemetry::Counters;
 
-/// Shared by callers and the one driver task, which owns the connection.
+/// Shared by callers and the one supervisor task, which owns the connection.
 pub(crate) struct Node {
     pub(super) address: Address,
     pub(super) role: Role,
     pub(super) id: NodeId,
-    /// What it's asked for to see how it does: a key that never exists.
+    /// A key that never exists, read by probes.
     pub(super) probe_key: Bytes,
     /// The connection, while there is one, whether or not calls may go to it.
-    standing: ArcSwapOption<Link>,
+    standing: ArcSwapOption<Pool>,
     /// Some while the circuit is closed: calls may go to the server.
-    link: ArcSwapOption<Link>,
+    pool: ArcSwapOption<Pool>,
     in_flight: Arc<InFlight>,
     /// Timeouts and connection errors since the last answer.
     failures: AtomicU32,
-    /// Tells the driver that the circuit has been opened under it, and why.
+    /// Notifies the supervisor that a caller has opened the circuit; the reason is in `trip_reason`.
     trip: Notify,
     trip_reason: Mutex<Option<Reason>>,
-    /// Tells the driver that a permission is missing, perhaps, that the server takes no writes, or that replies are out of step.
+    /// Notifies the supervisor of a suspicion: a permission is missing, the server takes no writes, or replies are out of step.
     suspect: Notify,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
-    pub(super) roster: Arc<Roster>,
+    pub(super) node_health: Arc<NodeHealth>,
+    pub(super) invalidations: Arc<dyn Invalidations>,
     pub(super) command_timeout: Duration,
     pub(super) starvation: Arc<Starvation>,
     stages: Stages,
 }
 
 /// What all nodes of a handle have in common.
-pub(super) struct Shared {
+pub(super) struct NodeContext {
     pub(super) max_in_flight: usize,
     pub(super) command_timeout: Duration,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
-    pub(super) roster: Arc<Roster>,
+    pub(super) node_health: Arc<NodeHealth>,
+    pub(super) invalidations: Arc<dyn Invalidations>,
     pub(super) starvation: Arc<Starvation>,
 }
 
-/// Why a node didn't do what it was asked.
+/// Why an operation on a node failed.
 #[derive(Debug)]
 pub(super) enum Failed {
     Server(ServerError),
@@ -84,122 +89,111 @@ impl From<ServerError> for Failed {
     }
 }
 
-/// The commands that a cache can't do without.
-const NEEDED: [&str; 3] = ["GET", "SET", "UNLINK"];
-
 /// Failures in a row that open the circuit.
 const FAILURES_TO_OPEN: u32 = 3;
 
 impl Node {
-    pub(super) fn new(address: Address, role: Role, probe_key: Bytes, shared: &Shared) -> Self {
+    pub(super) fn new(address: Address, role: Role, probe_key: Bytes, context: &NodeContext) -> Self {
         Self {
             address,
             role,
-            id: shared.roster.enter(),
+            id: context.node_health.enter(),
             probe_key,
             standing: ArcSwapOption::empty(),
-            link: ArcSwapOption::empty(),
-            in_flight: InFlight::new(shared.max_in_flight, shared.command_timeout),
+            pool: ArcSwapOption::empty(),
+            in_flight: InFlight::new(context.max_in_flight, context.command_timeout),
             failures: AtomicU32::new(0),
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
             suspect: Notify::new(),
-            journal: Arc::clone(&shared.journal),
-            counters: Arc::clone(&shared.counters),
-            roster: Arc::clone(&shared.roster),
-            command_timeout: shared.command_timeout,
-            starvation: Arc::clone(&shared.starvation),
+            journal: Arc::clone(&context.journal),
+            counters: Arc::clone(&context.counters),
+            node_health: Arc::clone(&context.node_health),
+            invalidations: Arc::clone(&context.invalidations),
+            command_timeout: context.command_timeout,
+            starvation: Arc::clone(&context.starvation),
             stages: Stages::new(),
         }
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.link.load().is_some()
+        self.pool.load().is_some()
     }
 
-    /// The link, for an operation of a caller.
-    pub(super) fn link(&self) -> Result<Arc<Link>, ServerError> {
-        self.link.load_full().ok_or(ServerError::Unavailable(Unavailable::NotConnected))
+    /// The pool, for an operation of a caller.
+    pub(super) fn pool(&self) -> Result<Arc<Pool>, ServerError> {
+        self.pool.load_full().ok_or(ServerError::Unavailable(Unavailable::NotConnected))
     }
 
     /// The connection, also while the circuit is open: for what has a deadline of its own.
-    pub(super) fn standing(&self) -> Option<Arc<Link>> {
+    pub(super) fn standing(&self) -> Option<Arc<Pool>> {
         self.standing.load_full()
     }
 
     /// Sends one command about `key`, under the deadline and within the cap of what may be in flight.
-    pub(super) async fn send(
-        &self,
-        link: &Arc<Link>,
-        key: &Bytes,
-        command: &'static str,
-        args: Vec<Value>,
-    ) -> Result<Frame, Failed> {
-        self.noting_permission(command, self.watched(link, link.send(key, command, args)).await)
+    pub(super) async fn send(&self, pool: &Arc<Pool>, key: &Bytes, command: Command) -> Result<Frame, Failed> {
+        let is_essential = command.is_essential();
+        self.noting_permission(is_essential, self.watched(pool, pool.send(key, command)).await)
     }
 
-    /// Has the driver look into a refusal for want of a permission: it's about this key, or about all of them.
-    pub(super) fn noting_permission<T>(&self, command: &str, reply: Result<T, Failed>) -> Result<T, Failed> {
-        if let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
+    /// Has the supervisor check permissions after a `NOPERM`: it may concern this key alone, or all of them.
+    pub(super) fn noting_permission<T>(&self, is_essential: bool, reply: Result<T, Failed>) -> Result<T, Failed> {
+        if is_essential
+            && let Err(Failed::Server(ServerError::Refused { code, .. })) = &reply
             && code == "NOPERM"
-            && NEEDED.contains(&command)
         {
             self.suspect.notify_one();
         }
         reply
     }
 
-    /// Has the driver look into a reply of a type that the command never has: it may be that to another command.
+    /// Has the supervisor probe after a reply of a type that the command never has: it may belong to another command.
     pub(super) fn read<T>(&self, reply: Result<T, ServerError>) -> Result<T, ServerError> {
         reply.inspect_err(|_| self.suspect.notify_one())
     }
 
     pub(super) async fn watched<T>(
         &self,
-        link: &Arc<Link>,
-        operation: impl Future<Output = Result<Result<T, ErrorReply>, FredError>>,
+        pool: &Arc<Pool>,
+        operation: impl Future<Output = Result<T, SendError>>,
     ) -> Result<T, Failed> {
-        let permit = self.enter(link)?;
-        self.understood(link, permit.run(operation).await)
+        let permit = self.enter(pool)?;
+        self.understood(pool, permit.run(operation).await)
     }
 
-    /// The one command of every hit. In a crowd it's sent with those of others.
-    pub(super) async fn get(&self, link: &Arc<Link>, key: &Bytes) -> Result<Frame, Failed> {
-        let permit = self.enter(link)?;
-        let operation = match permit.is_in_a_crowd() {
-            true => Either::Left(link.get_together(key)),
-            false => Either::Right(link.send(key, "GET", vec![key.clone().into()])),
+    /// Reads `key`. Under contention, the `GET` is batched with those of other callers.
+    pub(super) async fn get(&self, pool: &Arc<Pool>, key: &Bytes) -> Result<Frame, Failed> {
+        let permit = self.enter(pool)?;
+        let operation = match permit.is_contended() {
+            true => Either::Left(pool.get_together(key)),
+            false => Either::Right(pool.send(key, Command::Get(key.clone()))),
         };
-        self.noting_permission("GET", self.understood(link, permit.run(operation).await))
+        self.noting_permission(true, self.understood(pool, permit.run(operation).await))
     }
 
-    fn enter(&self, link: &Arc<Link>) -> Result<Permit<'_>, ServerError> {
+    fn enter(&self, pool: &Arc<Pool>) -> Result<Permit<'_>, ServerError> {
         let Some(permit) = self.in_flight.enter() else {
             self.counters.shed.add_one();
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
-        if link.is_over() {
+        if pool.is_over() {
             return Err(ServerError::Unavailable(Unavailable::ConnectionLost));
         }
         Ok(permit)
     }
 
     /// What came of an operation, and what that means for the circuit.
-    fn understood<T>(
-        &self,
-        link: &Arc<Link>,
-        outcome: Result<Result<Result<T, ErrorReply>, FredError>, Unanswered>,
-    ) -> Result<T, Failed> {
+    fn understood<T>(&self, pool: &Arc<Pool>, outcome: Result<Result<T, SendError>, Unanswered>) -> Result<T, Failed> {
         let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
         match outcome {
-            Ok(Ok(Ok(reply))) => {
+            Ok(Ok(reply)) => {
                 self.answered();
                 Ok(reply)
             }
-            Ok(Ok(Err(reply))) => Err(self.refused(link, reply)),
-            Ok(Err(error)) => {
+            Ok(Err(SendError::Refused(reply))) => Err(self.refused(pool, reply)),
+            Ok(Err(SendError::Lost(error))) => {
                 self.counters.server_errors.add_one();
-                self.open(Some(link), Reason::new(ReasonKind::ConnectionLost, error.details()));
+                self.open(Some(pool), Reason::new(ReasonKind::ConnectionLost, error.details()));
                 unavailable(Unavailable::ConnectionLost)
             }
             Err(Unanswered::Lost) => {
@@ -220,23 +214,28 @@ impl Node {
     }
 
     /// What an error reply means.
-    fn refused(&self, link: &Arc<Link>, reply: ErrorReply) -> Failed {
-        if let Some(reason) = link.another_kind(&reply) {
+    fn refused(&self, pool: &Arc<Pool>, reply: ErrorReply) -> Failed {
+        if let Some(reason) = pool.another_kind(&reply) {
             self.counters.server_errors.add_one();
-            self.open(Some(link), reason);
+            self.open(Some(pool), reason);
             return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
         }
         if let Some(redirect) = reply.redirect(&self.address) {
             self.answered();
             return Failed::Redirected(redirect);
         }
+        if reply.is_no_script() {
+            // Not an error: the script's source is sent next.
+            self.answered();
+            return Failed::Server(reply.into());
+        }
         self.counters.server_errors.add_one();
         if reply.is_not_ready() || reply.is_authentication() {
-            let reason = super::link::reply_reason(&reply);
-            self.failed(1, Some(link), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
+            let reason = reply.reason();
+            self.failed(1, Some(pool), reason.unwrap_or_else(|| Reason::new(ReasonKind::NotReady, "")));
             return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
         }
-        if reply.is_read_only() && !link.is_read_only() {
+        if reply.is_read_only() && !pool.is_read_only() {
             self.suspect.notify_one();
         }
         self.answered();
@@ -250,52 +249,52 @@ impl Node {
         }
     }
 
-    fn failed(&self, times: u32, link: Option<&Arc<Link>>, reason: Reason) {
+    fn failed(&self, times: u32, pool: Option<&Arc<Pool>>, reason: Reason) {
         let before = self.failures.fetch_add(times, Ordering::Relaxed);
         if before.saturating_add(times) >= FAILURES_TO_OPEN {
-            self.open(link, reason);
+            self.open(pool, reason);
         }
     }
 
-    /// Opens the circuit, if it's closed, over `link` where one is named; a link that has been replaced since says
+    /// Opens the circuit, if it's closed, over `pool` where one is named; a pool that has been replaced since says
     /// nothing about its successor.
-    fn open(&self, link: Option<&Arc<Link>>, reason: Reason) {
-        let current = self.link.load_full();
+    fn open(&self, pool: Option<&Arc<Pool>>, reason: Reason) {
+        let current = self.pool.load_full();
         let Some(current) = current else { return };
-        if link.is_some_and(|link| !Arc::ptr_eq(link, &current)) {
+        if pool.is_some_and(|pool| !Arc::ptr_eq(pool, &current)) {
             return;
         }
-        let previous = self.link.compare_and_swap(&current, None);
+        let previous = self.pool.compare_and_swap(&current, None);
         if previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, &current)) {
             self.counters.circuit_openings.add_one();
-            self.roster.down(self.id, reason.clone());
+            self.node_health.down(self.id, reason.clone());
             *self.trip_reason.lock() = Some(reason);
             self.trip.notify_one();
         }
     }
 }
 
-/// The driver's side.
+/// The supervisor's side.
 impl Node {
     /// Closes the circuit: calls go to the server from here on.
-    pub(super) fn publish(&self, link: &Arc<Link>) {
+    pub(super) fn publish(&self, pool: &Arc<Pool>) {
         self.failures.store(0, Ordering::Relaxed);
         *self.trip_reason.lock() = None;
-        self.link.store(Some(Arc::clone(link)));
-        self.roster.up(self.id);
+        self.pool.store(Some(Arc::clone(pool)));
+        self.node_health.up(self.id);
     }
 
     /// There is a connection, or there is none any more.
-    pub(super) fn stands(&self, link: Option<&Arc<Link>>) {
-        self.standing.store(link.cloned());
+    pub(super) fn stands(&self, pool: Option<&Arc<Pool>>) {
+        self.standing.store(pool.cloned());
     }
 
-    /// Waits until there is something to look into.
+    /// Waits for a suspicion.
     pub(super) async fn suspected(&self) {
         self.suspect.notified().await;
     }
 
-    /// Opens the circuit for a reason that the driver has found.
+    /// Opens the circuit for a reason that the supervisor has found.
     pub(super) fn give_up(&self, reason: Reason) {
         self.open(None, reason);
     }
@@ -305,7 +304,7 @@ impl Node {
         self.open(None, Reason::new(ReasonKind::ConnectionLost, "the server or the network ended it"));
     }
 
-    /// Ends what is in flight over links that are all over.
+    /// Ends what is in flight over pools that are all over.
     pub(super) fn end_in_flight(&self) {
         self.in_flight.end_all();
     }
@@ -320,7 +319,7 @@ impl Node {
         }
     }
 
-    /// Ends what waits too long, for ever.
+    /// Ends operations that wait too long; runs indefinitely.
     pub(super) async fn sweep(&self) {
         self.in_flight
             .sweep(|Swept { overdue, starved }| {
@@ -347,7 +346,7 @@ impl Node {
     pub(super) fn advance(&self, stage: Stage) {
         self.stages.advance(stage);
         if stage >= Stage::Closing {
-            self.link.store(None);
+            self.pool.store(None);
         }
     }
 
@@ -358,6 +357,6 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.roster.leave(self.id);
+        self.node_health.leave(self.id);
     }
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::{Resp3Frame as Frame, Value};
 
+use super::super::script::ScriptReply;
+use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SLOTS;
-use super::super::{ServerError, Unavailable};
 use super::mask::Mask;
 use crate::config::Address;
 use crate::error::one_line;
@@ -25,7 +26,7 @@ impl ErrorReply {
     ///
     /// # Errors
     ///
-    /// Gives the error back where it isn't the server's word.
+    /// Returns the error if it isn't a reply of the server.
     pub(super) fn of(error: FredError, mask: &Mask) -> Result<Self, FredError> {
         let from_server = !matches!(
             error.kind(),
@@ -41,14 +42,14 @@ impl ErrorReply {
         if from_server && code.len() > 1 && is_code(code) {
             return Ok(Self::parse(error.details(), mask));
         }
-        Err(told(error, mask))
+        Err(masked(error, mask))
     }
 
-    /// Splits the text of an error reply, and makes it fit to be told: of one line, bounded, and without the password. What the server
+    /// Splits the text of an error reply, and makes it fit for logs: one line, bounded, and without the password. What the server
     /// quotes of our arguments is cut off: it may be a key.
     pub(super) fn parse(text: &str, mask: &Mask) -> Self {
         let (code, message) = text.split_once(' ').unwrap_or((text, ""));
-        // By these it's decided what a reply means, so they stand as they are, whatever the password.
+        // These decide what a reply means, so they aren't masked, whatever the password.
         if let Some(code) = KNOWN.into_iter().find(|known| *known == code) {
             let is_address = matches!(code, "MOVED" | "ASK") && is_slot_and_address(message);
             let message = match message {
@@ -63,20 +64,33 @@ impl ErrorReply {
         Self { code: code.to_owned(), message: message.to_owned() }
     }
 
-    /// The server is there and can't serve now; not a word about the command.
+    /// The server is there and can't serve now, whatever the command.
     pub(super) fn is_not_ready(&self) -> bool {
         matches!(self.code.as_str(), "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" | "BUSY")
             || (self.code == "ERR" && self.message.starts_with(TOO_MANY_CLIENTS))
     }
 
-    /// The trouble that it means for whoever needs the command.
+    /// The reason that it gives for giving the server up; of kind `otherwise` if it concerns the one command.
     pub(super) fn as_reason(&self, otherwise: ReasonKind) -> Reason {
-        let reason = super::link::reply_reason(self);
-        reason.unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
+        self.reason().unwrap_or_else(|| Reason::new(otherwise, format!("{} {}", self.code, self.message)))
     }
 
-    /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that was, whose host stands where the
-    /// reply names none.
+    /// What the reply says about the whole connection; `None` if it's about the one command.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let kind = if self.is_authentication() {
+            ReasonKind::Authentication
+        } else if self.code == "NOPERM" {
+            ReasonKind::Permission
+        } else if self.is_not_ready() {
+            ReasonKind::NotReady
+        } else {
+            return None;
+        };
+        Some(Reason::new(kind, format!("{} {}", self.code, self.message)))
+    }
+
+    /// Where in a cluster the command belongs, if that's the reply. `asked` is the node that replied; its host is used if the reply
+    /// names none.
     pub(super) fn redirect(&self, asked: &Address) -> Option<Redirect> {
         if !self.is_redirect() {
             return None;
@@ -95,6 +109,11 @@ impl ErrorReply {
         matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
+    /// The server doesn't know a script by its SHA-1.
+    pub(super) fn is_no_script(&self) -> bool {
+        self.code == NO_SCRIPT
+    }
+
     /// The server takes no writes, whatever the key: it's a replica, perhaps since a moment ago.
     pub(super) fn is_read_only(&self) -> bool {
         self.code == "READONLY"
@@ -105,8 +124,8 @@ impl ErrorReply {
     }
 }
 
-/// The codes that something is made of, here or further up.
-const KNOWN: [&str; 15] = [
+/// The codes that this crate acts on.
+const KNOWN: [&str; 16] = [
     "ASK",
     "BUSY",
     "CLUSTERDOWN",
@@ -116,6 +135,7 @@ const KNOWN: [&str; 15] = [
     "MOVED",
     "NOAUTH",
     "NOPERM",
+    NO_SCRIPT,
     "OOM",
     "READONLY",
     "TRYAGAIN",
@@ -124,12 +144,13 @@ const KNOWN: [&str; 15] = [
     "WRONGTYPE",
 ];
 
+const NO_SCRIPT: &str = "NOSCRIPT";
 const TOO_MANY_CLIENTS: &str = "max number of clients";
 /// Of a slot, a host name and a port.
 const LONGEST_ADDRESS: usize = 300;
 
-/// An error of fred's that is fit to be told.
-pub(super) fn told(error: FredError, mask: &Mask) -> FredError {
+/// An error of fred's, fit to be shown: without the password, and of one line.
+pub(super) fn masked(error: FredError, mask: &Mask) -> FredError {
     FredError::new(error.kind().clone(), readable(error.details(), mask))
 }
 
@@ -164,7 +185,7 @@ pub(super) struct Redirect {
     pub(super) asking: bool,
 }
 
-/// The address that a node announces; where it announces no host, it's that of the node that was `asked`.
+/// The address that a node announces; without a host, that of the node that was `asked`.
 fn address_of(host: &str, port: u16, asked: &Address) -> Option<Address> {
     if !host.is_empty() && host != "?" {
         // Its host is shown.
@@ -215,6 +236,22 @@ pub(super) fn number(frame: &Frame) -> Result<i64, ServerError> {
     }
 }
 
+/// The same of an error that callers see.
+pub(super) fn is_no_script(error: &ServerError) -> bool {
+    matches!(error, ServerError::Refused { code, .. } if code == NO_SCRIPT)
+}
+
+/// What a script returned.
+pub(super) fn script_reply(frame: Frame) -> Result<ScriptReply, ServerError> {
+    match frame {
+        Frame::Number { data, .. } => Ok(ScriptReply::Integer(data)),
+        Frame::Array { data, .. } => {
+            Ok(ScriptReply::Array(data.into_iter().map(script_reply).collect::<Result<_, _>>()?))
+        }
+        frame => Ok(bytes(frame)?.map_or(ScriptReply::Nil, ScriptReply::Bytes)),
+    }
+}
+
 /// The reply to SCAN: the next cursor, and a page of keys.
 pub(super) fn scan_page(frame: Frame) -> Result<(Bytes, Vec<Bytes>), ServerError> {
     let Frame::Array { data, .. } = frame else { return Err(unexpected()) };
@@ -226,7 +263,7 @@ pub(super) fn scan_page(frame: Frame) -> Result<(Bytes, Vec<Bytes>), ServerError
     Ok((cursor, keys))
 }
 
-/// A range of slots, and who has them.
+/// A range of slots, and the nodes that have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotRange {
     pub(super) first: u16,

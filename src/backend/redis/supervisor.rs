@@ -1,7 +1,7 @@
-//! The driver of a node: connects, watches, gives up and begins again, for ever.
+//! The supervisor of a node: connects, watches, gives up and reconnects, indefinitely.
 //!
-//! One task owns the node's connection and the sweeper of its deadlines. It ends when the node is told to close; it's owned by the
-//! [discovery](super::discovery), which begins it anew should it panic.
+//! One task owns the node's connection and the sweeper of its deadlines. It ends when the node closes. The
+//! [discovery](super::discovery) owns it, and restarts it if it panics.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,17 +11,20 @@ use rand::Rng;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::super::Unavailable;
+use super::super::server::Unavailable;
+use super::connection::Identity;
 use super::connector::Connector;
-use super::link::{Ended, Identity, Link, Role};
 use super::node::Node;
+use super::pool::{Ended, Pool};
+use super::replay;
+use super::role::Role;
 use super::stage::Stage;
-use super::{scan, wire};
+use super::wire::{self, SendError};
 use crate::config::Reconnect;
 use crate::health::{Reason, ReasonKind};
 
-/// All that the driver needs.
-pub(super) struct Driver {
+/// All that the supervisor needs.
+pub(super) struct Supervisor {
     pub(super) node: Arc<Node>,
     pub(super) connector: Connector,
     pub(super) reconnect: Reconnect,
@@ -29,11 +32,11 @@ pub(super) struct Driver {
     pub(super) gone: Vec<Identity>,
 }
 
-/// How often an idle connection is asked whether it's alive.
+/// How often an idle connection is probed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long one probe may take before it counts as missed; at least as long as a command may.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a link has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
+/// How long a pool has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
 /// connected to without end.
 const STABLE: Duration = Duration::from_secs(1);
 /// Probes missed in a row before the connection is given up and built anew.
@@ -43,9 +46,9 @@ const WHILE_SHED: Duration = Duration::from_millis(20);
 /// Connections whose end the server has not confirmed; older ones are given up on.
 const MAX_GONE: usize = 64;
 
-impl Driver {
+impl Supervisor {
     pub(super) async fn run(self) {
-        // Whatever ends this, nobody is sent to a link that no one watches.
+        // However this ends, no call goes to a pool that isn't watched.
         let _gone = Unpublish(&self.node);
         tokio::select! {
             biased;
@@ -55,50 +58,50 @@ impl Driver {
         self.node.advance(Stage::Closed);
     }
 
-    /// Until the node is told to close; then no connection is left.
+    /// Runs until the node closes; then no connection is left.
     async fn supervise(&self) {
         let mut backoff = Backoff::new(self.reconnect);
         let mut gone = self.gone.clone();
-        let mut heir = None;
+        let mut successor = None;
         while self.node.stage() == Stage::Running {
-            let connected = match heir.take() {
+            let connected = match successor.take() {
                 Some(connected) => Some(Ok(connected)),
                 None => self.unless_closing(self.connector.connect()).await,
             };
             match connected {
                 None => return,
-                Some(Err(reason)) => self.node.roster.down(self.node.id, reason),
-                Some(Ok((link, mut ended))) => {
-                    let link = Arc::new(link);
-                    let _ending = AbortOnDrop(&link);
-                    self.node.stands(Some(&link));
-                    let settling = async { self.admit(&link, &mut ended).await && self.settle(&link, &mut gone).await };
+                Some(Err(reason)) => self.node.node_health.down(self.node.id, reason),
+                Some(Ok((pool, mut ended))) => {
+                    let pool = Arc::new(pool);
+                    let _ending = AbortOnDrop(&pool);
+                    self.node.stands(Some(&pool));
+                    let settling = async { self.admit(&pool, &mut ended).await && self.settle(&pool, &mut gone).await };
                     let settled = self.unless_closing(settling).await;
                     if settled == Some(true) {
                         let begin = Instant::now();
-                        heir = self.unless_closing(self.serve(&link, &mut ended)).await.flatten();
+                        successor = self.unless_closing(self.serve(&pool, &mut ended)).await.flatten();
                         if begin.elapsed() >= STABLE {
                             backoff.reset();
                         }
                     }
                     self.node.stands(None);
-                    link.abort();
-                    if link.is_out_of_step() {
+                    pool.abort();
+                    if pool.is_out_of_step() {
                         self.node.counters.desyncs.add_one();
                     }
                     self.node.end_in_flight();
                     ended.all().await;
-                    gone.extend(link.identities());
+                    gone.extend(pool.identities());
                     let surplus = gone.len().saturating_sub(MAX_GONE);
                     gone.drain(..surplus);
                 }
             }
-            if heir.is_none() {
+            if successor.is_none() {
                 self.unless_closing(sleep(backoff.next_delay())).await;
             }
         }
-        if let Some((link, ended)) = heir {
-            link.abort();
+        if let Some((pool, ended)) = successor {
+            pool.abort();
             ended.all().await;
         }
     }
@@ -112,30 +115,30 @@ impl Driver {
     }
 
     /// Waits until the server can serve, and makes sure that we may do what a cache has to.
-    async fn admit(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+    async fn admit(&self, pool: &Arc<Pool>, ended: &mut Ended) -> bool {
         let mut backoff = Backoff::new(self.reconnect);
         loop {
             let checked = tokio::select! {
                 biased;
                 () = ended.any() => return false,
-                checked = timeout(self.patience(), link.check_permissions()) => checked,
+                checked = timeout(self.patience(), pool.check_permissions()) => checked,
             };
             let trouble = match checked {
                 Ok(Ok(trouble)) => trouble,
                 Ok(Err(error)) => {
-                    self.node.roster.down(self.node.id, Reason::new(ReasonKind::ConnectionLost, error.details()));
+                    self.node.node_health.down(self.node.id, Reason::new(ReasonKind::ConnectionLost, error.details()));
                     return false;
                 }
                 Err(_) => {
                     let problem = format!("no answer within {:?}", self.patience());
-                    self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, problem));
+                    self.node.node_health.down(self.node.id, Reason::new(ReasonKind::TimedOut, problem));
                     return false;
                 }
             };
             let Some(reason) = trouble else { return true };
             let kind = reason.kind();
-            self.node.roster.down(self.node.id, reason);
-            // The connection is kept: over it, others may ask for the map of a cluster that is down, or what it is that is missing.
+            self.node.node_health.down(self.node.id, reason);
+            // The connection is kept: discovery may read the map of a cluster that is down over it, and diagnostics what is missing.
             match kind {
                 ReasonKind::NotReady => sleep(self.reconnect.min_delay).await,
                 ReasonKind::Permission => sleep(backoff.next_delay()).await,
@@ -144,27 +147,29 @@ impl Driver {
         }
     }
 
-    /// How long one question may take that nobody waits for.
+    /// How long one probe may take; no caller waits for it.
     fn patience(&self) -> Duration {
         PROBE_TIMEOUT.max(self.node.command_timeout)
     }
 
-    /// Makes sure that nothing from before comes back: ends connections of ours that the server may still read from, then begins to
-    /// replay the journal. Whether the link may serve; no call reads over it what the journal still names.
-    async fn settle(&self, link: &Arc<Link>, gone: &mut Vec<Identity>) -> bool {
-        if let Ok(unanswered) = timeout(self.patience(), link.end_on_server(gone.clone())).await {
+    /// Makes sure that no invalidated value comes back: ends connections of ours that the server may still read from, then begins to
+    /// replay the journal. Whether the pool may serve; no call reads over it what the journal still names.
+    async fn settle(&self, pool: &Arc<Pool>, gone: &mut Vec<Identity>) -> bool {
+        if let Ok(unanswered) = timeout(self.patience(), pool.end_on_server(gone.clone())).await {
             *gone = unanswered;
         }
         if !gone.is_empty() {
             return false;
         }
         if self.replays()
-            && let Err(why) = scan::begin_replay(&self.node, link).await
+            && let Err(why) = replay::begin_replay(&self.node, pool).await
         {
-            self.node.roster.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
+            self.node.node_health.down(self.node.id, Reason::new(ReasonKind::TimedOut, why.as_str()));
             return false;
         }
-        self.node.publish(link);
+        // Before any call reads over the new connection.
+        self.node.invalidations.all_changed();
+        self.node.publish(pool);
         true
     }
 
@@ -173,41 +178,41 @@ impl Driver {
         self.node.role == Role::Standalone
     }
 
-    /// Until the link is over; then perhaps with another that is to follow.
-    async fn serve(&self, link: &Arc<Link>, ended: &mut Ended) -> Option<(Link, Ended)> {
+    /// Until the pool is over; then perhaps with another that is to follow.
+    async fn serve(&self, pool: &Arc<Pool>, ended: &mut Ended) -> Option<(Pool, Ended)> {
         let closed_again = Notify::new();
         tokio::select! {
             biased;
-            heir = self.watch(link, ended, &closed_again) => heir,
-            () = self.keep_replaying(link, &closed_again), if self.replays() => None,
+            successor = self.watch(pool, ended, &closed_again) => successor,
+            () = self.keep_replaying(pool, &closed_again), if self.replays() => None,
         }
     }
 
     /// Watches the connection until it's over.
-    async fn watch(&self, link: &Arc<Link>, ended: &mut Ended, closed_again: &Notify) -> Option<(Link, Ended)> {
+    async fn watch(&self, pool: &Arc<Pool>, ended: &mut Ended, closed_again: &Notify) -> Option<(Pool, Ended)> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.tick().await;
-        let mut heir = pin!(self.heir(link));
+        let mut successor = pin!(self.successor(pool));
         loop {
             let alive = tokio::select! {
                 biased;
                 () = ended.any() => false,
                 reason = self.node.tripped() => {
-                    let recovered = self.recover(link, ended, &reason).await;
+                    let recovered = self.recover(pool, ended, &reason).await;
                     closed_again.notify_one();
                     recovered
                 }
-                () = self.node.suspected() => self.still_permitted(link).await,
-                _ = heartbeat.tick() => self.beat(link, ended).await,
-                heir = &mut heir => {
+                () = self.node.suspected() => self.still_permitted(pool).await,
+                _ = heartbeat.tick() => self.beat(pool, ended).await,
+                successor = &mut successor => {
                     let problem = "the server takes no writes any more, and its address leads to one that does";
                     self.node.give_up(Reason::new(ReasonKind::ConnectionLost, problem));
-                    return Some(heir);
+                    return Some(successor);
                 }
             };
-            if !alive || link.is_out_of_step() {
-                if link.is_out_of_step() {
+            if !alive || pool.is_out_of_step() {
+                if pool.is_out_of_step() {
                     self.node.give_up(Reason::new(ReasonKind::ConnectionLost, wire::out_of_step().details()));
                 }
                 self.node.lost();
@@ -216,23 +221,23 @@ impl Driver {
         }
     }
 
-    /// Once the server takes no writes any more: a link to one that does, as soon as its address leads there. A primary that was
+    /// Once the server takes no writes any more: a pool to its successor, as soon as the address leads there. A primary that was
     /// demoted keeps its connections; meanwhile it's read from.
-    async fn heir(&self, link: &Arc<Link>) -> (Link, Ended) {
+    async fn successor(&self, pool: &Arc<Pool>) -> (Pool, Ended) {
         if self.node.role != Role::Standalone {
-            // In a cluster, redirects say who it is.
+            // In a cluster, redirects name the new primary.
             return std::future::pending().await;
         }
         loop {
-            link.becomes_read_only().await;
+            pool.becomes_read_only().await;
             let mut backoff = Backoff::new(self.reconnect);
             loop {
                 sleep(backoff.next_delay()).await;
                 self.connector.pass_over();
                 let found = self.connector.connect().await.ok();
-                // It may be a primary again, and then the other link may lead to the same server.
-                let _ = timeout(self.patience(), link.check_permissions()).await;
-                if !link.is_read_only() {
+                // It may be a primary again, and then the other pool may lead to the same server.
+                let _ = timeout(self.patience(), pool.check_permissions()).await;
+                if !pool.is_read_only() {
                     break;
                 }
                 let Some((other, ended)) = found else { continue };
@@ -247,24 +252,24 @@ impl Driver {
     }
 
     /// The circuit is open over a connection that still stands: half-open, one probe at a time.
-    async fn recover(&self, link: &Arc<Link>, ended: &mut Ended, reason: &Reason) -> bool {
+    async fn recover(&self, pool: &Arc<Pool>, ended: &mut Ended, reason: &Reason) -> bool {
         if !mends_by_itself(reason) {
             return false;
         }
         let mut missed = 0;
         while missed < PROBES_TO_REBUILD {
-            match self.probe(link, ended).await {
+            match self.probe(pool, ended).await {
                 Probe::Answered => {
                     // A server that takes no invalidation isn't read from: calls would only pay for it.
-                    if !self.replays() || scan::begin_replay(&self.node, link).await.is_ok() {
-                        self.node.publish(link);
+                    if !self.replays() || replay::begin_replay(&self.node, pool).await.is_ok() {
+                        self.node.publish(pool);
                         return true;
                     }
                     missed += 1;
                 }
                 Probe::NotReady(reason) => {
                     let is_worth_waiting = mends_by_itself(&reason);
-                    self.node.roster.down(self.node.id, reason);
+                    self.node.node_health.down(self.node.id, reason);
                     if !is_worth_waiting {
                         return false;
                     }
@@ -279,12 +284,12 @@ impl Driver {
 
     /// Replays the journal while the circuit is closed: what is left of it after an outage, and what isn't confirmed for another
     /// reason. The callers don't wait for that.
-    async fn keep_replaying(&self, link: &Arc<Link>, closed_again: &Notify) {
+    async fn keep_replaying(&self, pool: &Arc<Pool>, closed_again: &Notify) {
         loop {
             let mut pause = HEARTBEAT;
             if self.node.is_available()
                 && self.node.journal.len() > 0
-                && let Err(why) = scan::replay(&self.node, link, None).await
+                && let Err(why) = replay::replay(&self.node, pool, None).await
             {
                 // Failures have been counted towards the circuit.
                 tracing::debug!(target: "cache_house", why = why.as_str(), "invalidations wait for the server");
@@ -301,23 +306,23 @@ impl Driver {
         }
     }
 
-    /// A command was refused: only there, or will all be?
-    async fn still_permitted(&self, link: &Arc<Link>) -> bool {
-        match timeout(self.patience(), link.check_permissions()).await {
+    /// A command was refused: checks whether all are.
+    async fn still_permitted(&self, pool: &Arc<Pool>) -> bool {
+        match timeout(self.patience(), pool.check_permissions()).await {
             Ok(Ok(Some(reason))) => {
                 self.node.give_up(reason);
                 false
             }
-            // What is wrong with the connection, others find out.
+            // A broken connection is noticed by the probes.
             _ => true,
         }
     }
 
-    async fn beat(&self, link: &Arc<Link>, ended: &mut Ended) -> bool {
+    async fn beat(&self, pool: &Arc<Pool>, ended: &mut Ended) -> bool {
         self.node.starvation.relieve();
-        match self.probe(link, ended).await {
+        match self.probe(pool, ended).await {
             Probe::Answered => {
-                self.node.roster.catch_up();
+                self.node.node_health.catch_up();
                 true
             }
             Probe::NotReady(reason) => {
@@ -325,22 +330,22 @@ impl Driver {
                 self.node.give_up(reason);
                 true
             }
-            Probe::Missed => matches!(self.probe(link, ended).await, Probe::Answered),
+            Probe::Missed => matches!(self.probe(pool, ended).await, Probe::Answered),
             Probe::Ended => false,
         }
     }
 
-    async fn probe(&self, link: &Arc<Link>, ended: &mut Ended) -> Probe {
+    async fn probe(&self, pool: &Arc<Pool>, ended: &mut Ended) -> Probe {
         tokio::select! {
             biased;
             () = ended.any() => Probe::Ended,
-            answer = timeout(self.patience(), link.probe()) => match answer {
-                Ok(Ok(Ok(_))) => Probe::Answered,
-                Ok(Ok(Err(reply))) => match link.trouble(&reply) {
+            answer = timeout(self.patience(), pool.probe()) => match answer {
+                Ok(Ok(_)) => Probe::Answered,
+                Ok(Err(SendError::Refused(reply))) => match pool.trouble(&reply) {
                     Some(reason) => Probe::NotReady(reason),
                     None => Probe::Answered,
                 },
-                Ok(Err(_)) => Probe::Ended,
+                Ok(Err(SendError::Lost(_))) => Probe::Ended,
                 Err(_) => Probe::Missed,
             },
         }
@@ -384,8 +389,8 @@ impl Backoff {
     }
 }
 
-/// Ends the link however the code that uses it is left.
-struct AbortOnDrop<'a>(&'a Link);
+/// Ends the pool however its scope is left.
+struct AbortOnDrop<'a>(&'a Pool);
 
 impl Drop for AbortOnDrop<'_> {
     fn drop(&mut self) {

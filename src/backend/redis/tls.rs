@@ -24,7 +24,7 @@ mod enabled {
     use crate::error::Error;
 
     /// Reads the files, all of them within `patience`.
-    pub(in super::super) fn connector(tls: &Tls, patience: Duration) -> Result<TlsConfig, Error> {
+    pub(crate) fn connector(tls: &Tls, patience: Duration) -> Result<TlsConfig, Error> {
         let files = Files { deadline: Instant::now() + patience, patience };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -103,7 +103,7 @@ mod disabled {
     use crate::config::Tls;
     use crate::error::Error;
 
-    pub(in super::super) fn connector(_: &Tls, _: Duration) -> Result<std::convert::Infallible, Error> {
+    pub(crate) fn connector(_: &Tls, _: Duration) -> Result<std::convert::Infallible, Error> {
         Err(Error::config("tls", "isn't in this build; turn on the feature `tls` of cache-house"))
     }
 }

@@ -1,14 +1,14 @@
-//! Commands to a server, and what comes back.
+//! One connection as fred has it: commands go in, replies come out.
 
 use std::future::Future;
 use std::pin::Pin;
 
-use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
-use fred::interfaces::{ClientLike, KeysInterface};
-use fred::types::{ClusterHash, CustomCommand, Key, Resp3Frame as Frame, Value};
+use fred::interfaces::ClientLike;
+use fred::types::{Resp3Frame as Frame, Value};
 
+use super::command::Command;
 use super::mask::Mask;
 use super::reply::{self, ErrorReply};
 
@@ -24,79 +24,100 @@ pub(super) struct Wire {
 pub(super) type Operation = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 /// What came back from a command that was sent.
-pub(super) type Sent = Result<Result<Frame, ErrorReply>, FredError>;
-
-/// A command with its arguments.
-pub(super) type Command = (&'static str, Vec<Value>);
+pub(super) type Sent = Result<Frame, SendError>;
 
 /// What came back from commands that were sent together: a reply for each.
-pub(super) type SentAll = Result<Result<Vec<Result<Frame, ErrorReply>>, ErrorReply>, FredError>;
+pub(super) type SentAll = Result<Vec<Result<Frame, ErrorReply>>, SendError>;
+
+/// Why a command that was sent has no result.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The server answered with an error.
+    Refused(ErrorReply),
+    /// There is no answer: the connection is lost, or what came is no reply.
+    Lost(FredError),
+}
+
+impl From<FredError> for SendError {
+    fn from(error: FredError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<ErrorReply> for SendError {
+    fn from(reply: ErrorReply) -> Self {
+        Self::Refused(reply)
+    }
+}
 
 impl Wire {
     pub(super) fn new(client: Client, mask: Mask) -> Self {
         Self { client, mask }
     }
 
-    pub(super) async fn send(&self, command: &'static str, args: Vec<Value>) -> Sent {
-        match command {
-            "GET" | "PTTL" | "UNLINK" => self.reply(call(&self.client, command, args).await),
-            _ => {
-                let command = CustomCommand::new_static(command, ClusterHash::FirstKey, false);
-                let reply = self.client.custom_raw(command, args).await;
-                Ok(reply::checked(reply.map_err(|error| reply::told(error, &self.mask))?, &self.mask))
-            }
+    pub(super) async fn send(&self, command: Command) -> Sent {
+        if command.is_batched() {
+            return Ok(self.reply(command.call(&self.client).await)??);
         }
-    }
-
-    /// The values of all keys, in one command.
-    pub(super) async fn multi_get(&self, keys: Vec<Bytes>) -> Sent {
-        self.reply(self.client.mget(keys.into_iter().map(Key::from).collect::<Vec<_>>()).await)
+        let (command, args) = command.into_custom();
+        let reply = self.client.custom_raw(command, args).await;
+        Ok(reply::checked(reply.map_err(|error| reply::masked(error, &self.mask))?, &self.mask)?)
     }
 
     /// Sends the commands back to back.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> SentAll {
         let pipeline = self.client.pipeline();
         let expected = commands.len();
-        for (command, args) in commands {
+        for command in commands {
             // Queued, not sent.
-            call(&pipeline, command, args).await?;
+            command.call(&pipeline).await?;
         }
         let mut replies = Vec::with_capacity(expected);
         for result in pipeline.try_all::<Value>().await {
             replies.push(self.reply(result)?);
         }
         if replies.len() == expected {
-            return Ok(Ok(replies));
+            return Ok(replies);
         }
         let problem = format!("{} replies to {expected} commands", replies.len());
-        Err(FredError::new(ErrorKind::Protocol, problem))
+        Err(FredError::new(ErrorKind::Protocol, problem).into())
     }
 
-    fn reply(&self, result: Result<Value, FredError>) -> Sent {
-        Ok(match result {
-            Ok(value) => Ok(reply::frame_of(value)),
-            Err(error) => Err(ErrorReply::of(error, &self.mask)?),
-        })
-    }
-}
-
-/// The commands that come in numbers by fred's own names for them: it writes those that it doesn't know to the socket at once, each
-/// by itself, and lets the others wait for company.
-async fn call<C: KeysInterface + Sync>(
-    client: &C,
-    command: &'static str,
-    args: Vec<Value>,
-) -> Result<Value, FredError> {
-    let keys = || args.iter().filter_map(|arg| arg.as_bytes().map(Key::from)).collect::<Vec<_>>();
-    match (command, args.as_slice()) {
-        ("GET", [Value::Bytes(key)]) => client.get(key.clone()).await,
-        ("PTTL", [Value::Bytes(key)]) => client.pttl(key.clone()).await,
-        ("UNLINK", _) => client.unlink(keys()).await,
-        _ => client.custom(CustomCommand::new_static(command, ClusterHash::FirstKey, false), args).await,
+    fn reply(&self, result: Result<Value, FredError>) -> Result<Result<Frame, ErrorReply>, FredError> {
+        match result {
+            Ok(value) => Ok(Ok(reply::frame_of(value))),
+            Err(error) => ErrorReply::of(error, &self.mask).map(Err),
+        }
     }
 }
 
-/// The text in place of a reply that answers another command.
+/// The results of several connections. A lost connection counts before a refusal: it concerns all of them.
+pub(super) fn all<T>(results: Vec<Result<T, SendError>>) -> Result<Vec<T>, SendError> {
+    let (mut all, mut refused) = (Vec::with_capacity(results.len()), None);
+    for result in results {
+        match result {
+            Ok(output) => all.push(output),
+            Err(SendError::Lost(error)) => return Err(SendError::Lost(error)),
+            Err(SendError::Refused(reply)) => _ = refused.get_or_insert(reply),
+        }
+    }
+    refused.map_or(Ok(all), |reply| Err(SendError::Refused(reply)))
+}
+
+/// The error in place of a reply that answers another command.
 pub(super) fn out_of_step() -> FredError {
     FredError::new(ErrorKind::Protocol, "a reply answers another command than it came to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_counts_before_a_refusal() {
+        let refused = || SendError::Refused(ErrorReply::parse("NOPERM no", &Mask::default()));
+        assert!(matches!(all(vec![Ok(1), Ok(2)]), Ok(both) if both == [1, 2]));
+        assert!(matches!(all(vec![Ok(1), Err(refused())]), Err(SendError::Refused(_))));
+        assert!(matches!(all(vec![Err(refused()), Ok(1), Err(out_of_step().into())]), Err(SendError::Lost(_))));
+    }
 }

@@ -6,12 +6,12 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Starts a sweeper, and counts what it tells.
+/// Starts a sweeper, and counts what it reports.
 fn swept(in_flight: &Arc<InFlight>) -> Arc<AtomicUsize> {
-    let told = Arc::new(AtomicUsize::new(0));
-    let (in_flight, counter) = (Arc::clone(in_flight), Arc::clone(&told));
+    let reported = Arc::new(AtomicUsize::new(0));
+    let (in_flight, counter) = (Arc::clone(in_flight), Arc::clone(&reported));
     tokio::spawn(async move { in_flight.sweep(|swept| _ = counter.fetch_add(swept.overdue, Ordering::SeqCst)).await });
-    told
+    reported
 }
 
 #[tokio::test]
@@ -27,18 +27,18 @@ async fn no_more_are_in_flight_than_may_be() {
 #[tokio::test]
 async fn what_is_answered_is_passed_on_and_frees_its_place() {
     let in_flight = InFlight::new(1, TIMEOUT);
-    let told = swept(&in_flight);
+    let reported = swept(&in_flight);
     for number in 0..100 {
         let permit = in_flight.enter().expect("the one before is done");
         assert_eq!(permit.run(ready(number)).await, Ok(number));
     }
-    assert_eq!(told.load(Ordering::SeqCst), 0);
+    assert_eq!(reported.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn what_is_not_answered_ends_once_it_is_overdue_and_not_before() {
     let in_flight = InFlight::new(64, TIMEOUT);
-    let told = swept(&in_flight);
+    let reported = swept(&in_flight);
     // Also when the sweeper has gone to sleep in between.
     for round in 1..=3 {
         let start = Instant::now();
@@ -48,7 +48,7 @@ async fn what_is_not_answered_ends_once_it_is_overdue_and_not_before() {
             assert_eq!(waiting.await, Err(Unanswered::Overdue));
         }
         assert!(start.elapsed() >= TIMEOUT);
-        assert_eq!(told.load(Ordering::SeqCst), 64 * round);
+        assert_eq!(reported.load(Ordering::SeqCst), 64 * round);
         tokio::time::sleep(TIMEOUT * 2).await;
     }
 }
@@ -65,7 +65,7 @@ fn an_operation_may_be_polled_without_any_runtime() {
     assert_eq!(futures::executor::block_on(permit.run(pending::<()>())), Err(Unanswered::Overdue));
 }
 
-/// What a sweeper has told of one operation, and how that ended, in a runtime that the program blocks for so long.
+/// What a sweeper reported of one operation, and how that ended, in a runtime that the program blocks for so long.
 async fn blocked(timeout: Duration, block: Duration) -> (Option<bool>, Result<(), Unanswered>) {
     let in_flight = InFlight::new(4, timeout);
     let starved = Arc::new(Mutex::new(None));
@@ -76,8 +76,8 @@ async fn blocked(timeout: Duration, block: Duration) -> (Option<bool>, Result<()
     // The program's own code blocks the one thread that this runtime has.
     std::thread::sleep(block);
     let ended = waiting.await;
-    let told = *starved.lock();
-    (told, ended)
+    let reported = *starved.lock();
+    (reported, ended)
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What callers want the discovery to do.
+//! What callers ask of the discovery: a new look at the layout, and nodes that redirects have named.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::config::Address;
 
 #[derive(Default)]
-pub(super) struct Wishes {
+pub(super) struct DiscoveryRequests {
     /// Look again: the layout has changed.
     pub(super) refresh: Notify,
     /// Nodes that redirects have named and that have no slots on the map, and when they were named last.
@@ -24,7 +24,7 @@ const KEPT: Duration = Duration::from_secs(60);
 /// So many are kept at most. Each has a connection and deadlines of its own, and whatever a server names becomes one.
 const MOST: usize = 64;
 
-impl Wishes {
+impl DiscoveryRequests {
     /// Has the discovery connect to the node at `address`; `false` where there are too many such nodes already.
     #[must_use]
     pub(super) fn add(&self, address: &Address) -> bool {
@@ -76,14 +76,14 @@ mod tests {
 
     #[test]
     fn there_are_no_more_than_so_many_wishes_until_they_are_old_or_on_the_map() {
-        let (wishes, begin) = (Wishes::default(), Instant::now());
-        assert!((0..64).all(|port| wishes.add_at(&node(port), begin)));
-        assert!(!wishes.add_at(&node(64), begin + KEPT / 2));
-        assert!(wishes.add_at(&node(7), begin + KEPT / 2), "it's one of them");
-        assert!(wishes.add_at(&node(64), begin + KEPT));
-        let mut left = wishes.beside(&[node(64)].into());
+        let (requests, begin) = (DiscoveryRequests::default(), Instant::now());
+        assert!((0..64).all(|port| requests.add_at(&node(port), begin)));
+        assert!(!requests.add_at(&node(64), begin + KEPT / 2));
+        assert!(requests.add_at(&node(7), begin + KEPT / 2), "it's one of them");
+        assert!(requests.add_at(&node(64), begin + KEPT));
+        let mut left = requests.beside(&[node(64)].into());
         assert_eq!(left, [node(7)]);
-        left.extend(wishes.beside(&HashSet::new()));
+        left.extend(requests.beside(&HashSet::new()));
         assert_eq!(left.len(), 2, "the one on the map is forgotten");
     }
 }

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 32;
 const MOST_PARTS: usize = 8;
 
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct RecentInvalidations {
     items: Mutex<Items>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Invalidated {
     Matching(KeyPrefix),
 }
 
-impl Recent {
+impl RecentInvalidations {
     pub(super) fn note(&self, invalidated: Invalidated) {
         self.items.lock().note(invalidated, Instant::now());
     }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_was_invalidated_lately_is_known_by_key_and_by_prefix() {
-        let recent = Recent::default();
+        let recent = RecentInvalidations::default();
         recent.note(Invalidated::Key(key("p:n:1")));
         recent.note(cleared("p:m:"));
         assert!(recent.concerns(&key("p:n:1")) && recent.concerns(&key("p:m:7")));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_prefix_among_many_is_found_by_the_parts_of_a_key() {
-        let recent = Recent::default();
+        let recent = RecentInvalidations::default();
         (0..1_000).for_each(|number| recent.note(cleared(format!("p:n{number}:"))));
         recent.note(cleared("p:a:b:c"));
         let deep = (0..100).map(|part| part.to_string()).collect::<Vec<_>>().join(":");
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn too_many_make_every_key_a_suspect() {
-        let recent = Recent::default();
+        let recent = RecentInvalidations::default();
         (0..MOST).for_each(|number| recent.note(removed(number)));
         assert!(!recent.concerns(&key(format!("p:n:{MOST}"))));
         recent.note(removed(0));
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn many_invalidations_cost_a_read_no_more_than_few() {
         let nanos_with = |count: usize| {
-            let recent = Recent::default();
+            let recent = RecentInvalidations::default();
             (0..count).for_each(|number| recent.note(removed(number)));
             let keys: Vec<_> = (0..1_000).map(|number| key(format!("p:n:{number}x"))).collect();
             let round = || {

@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use crate::health::{HealthBoard, Reason, ReasonKind, Topology};
 
-/// Nodes report here; whoever waits for one of them is woken.
-pub(super) struct Roster {
+/// Nodes report here. Each report wakes the tasks that wait for a node.
+pub(super) struct NodeHealth {
     board: Arc<HealthBoard>,
     state: Mutex<State>,
     next: AtomicU64,
-    /// Told of each report and each new layout.
+    /// Notified at each report and each new layout.
     pub(super) changed: Notify,
 }
 
@@ -24,8 +24,8 @@ pub(super) struct NodeId(u64);
 struct State {
     expected: Parts,
     nodes: HashMap<NodeId, Condition>,
-    /// Whether this layout has been told of already.
-    told: bool,
+    /// Whether the health of this layout has been posted.
+    posted: bool,
 }
 
 /// Which nodes the handle's health depends on.
@@ -44,9 +44,9 @@ enum Condition {
     Down(Reason),
 }
 
-impl Roster {
+impl NodeHealth {
     pub(super) fn new(board: Arc<HealthBoard>) -> Self {
-        let state = State { expected: Parts::Unknown, nodes: HashMap::new(), told: false };
+        let state = State { expected: Parts::Unknown, nodes: HashMap::new(), posted: false };
         Self { board, state: Mutex::new(state), next: AtomicU64::new(0), changed: Notify::new() }
     }
 
@@ -63,9 +63,9 @@ impl Roster {
     pub(super) fn expect(&self, parts: Parts) {
         let mut state = self.state.lock();
         let same_kind = matches!((&state.expected, &parts), (Parts::Shards(_), Parts::Shards(_)));
-        state.told &= same_kind;
+        state.posted &= same_kind;
         state.expected = parts;
-        self.tell(&mut state);
+        self.post(&mut state);
         drop(state);
         self.changed.notify_waiters();
     }
@@ -78,7 +78,7 @@ impl Roster {
         self.report(id, Condition::Down(reason));
     }
 
-    /// Nothing can be found out about what there is.
+    /// Discovery found no server; `reason` says why.
     pub(super) fn nothing_found(&self, reason: Reason) {
         let state = self.state.lock();
         if matches!(state.expected, Parts::Unknown) {
@@ -86,17 +86,17 @@ impl Roster {
         }
     }
 
-    /// Logs how it is, where changes have been so many that lines were held back.
+    /// Logs the present health if lines were held back because there were too many.
     pub(super) fn catch_up(&self) {
         self.board.catch_up();
     }
 
-    /// Whether it's still to be seen how the node does.
+    /// Whether the node's first connection is still being made.
     pub(super) fn is_connecting(&self, id: NodeId) -> bool {
         self.state.lock().nodes.get(&id) == Some(&Condition::Connecting)
     }
 
-    /// Whether another kind of server was found there than the node is to be.
+    /// Whether the server that was found there is of another kind than expected.
     pub(super) fn has_another_kind(&self, id: NodeId) -> bool {
         let state = self.state.lock();
         matches!(state.nodes.get(&id), Some(Condition::Down(reason)) if reason.kind() == ReasonKind::WrongTopology)
@@ -106,14 +106,14 @@ impl Roster {
         let mut state = self.state.lock();
         if let Some(known) = state.nodes.get_mut(&id) {
             *known = condition;
-            self.tell(&mut state);
+            self.post(&mut state);
         }
         drop(state);
         self.changed.notify_waiters();
     }
 
     /// Posts the sum. Held by the lock, so that an older sum never follows a newer one.
-    fn tell(&self, state: &mut State) {
+    fn post(&self, state: &mut State) {
         match &state.expected {
             Parts::Unknown => {}
             Parts::Single(id) => match state.nodes.get(id) {
@@ -129,10 +129,10 @@ impl Roster {
                     _ => None,
                 });
                 // While the first connections are being made, a part of them is no news.
-                if !state.told && conditions().any(|condition| *condition == Condition::Connecting) {
+                if !state.posted && conditions().any(|condition| *condition == Condition::Connecting) {
                     return;
                 }
-                state.told = true;
+                state.posted = true;
                 match (served, reason) {
                     (0, Some(reason)) => self.board.degraded(reason.clone()),
                     (0, None) => {}

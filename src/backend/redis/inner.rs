@@ -1,0 +1,147 @@
+//! What callers and the discovery task share: settings, the layout, and which node a key belongs to.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use super::super::invalidations::Invalidations;
+use super::super::journal::Journal;
+use super::super::server::{ServerError, Unavailable};
+use super::super::slots::{SlotSet, slot_of};
+use super::connector::Recipe;
+use super::discovery_requests::DiscoveryRequests;
+use super::home::Home;
+use super::in_flight::InFlight;
+use super::layout::Layout;
+use super::node::{Node, NodeContext};
+use super::node_health::NodeHealth;
+use super::recent_invalidations::{Invalidated, RecentInvalidations};
+use super::stage::{Stage, Stages};
+use crate::config::{Address, Connection, Expected, Reconnect};
+use crate::error::Error;
+use crate::health::HealthBoard;
+use crate::key::Scope;
+use crate::telemetry::Counters;
+
+/// Shared by callers and the discovery task.
+pub(super) struct Inner {
+    pub(super) recipe: Arc<Recipe>,
+    /// A key that never exists, read by probes.
+    pub(super) probe_key: String,
+    pub(super) seeds: Vec<Address>,
+    pub(super) expected: Expected,
+    pub(super) reconnect: Reconnect,
+    pub(super) context: NodeContext,
+    pub(super) node_health: Arc<NodeHealth>,
+    pub(super) layout: ArcSwap<Layout>,
+    pub(super) requests: DiscoveryRequests,
+    pub(super) recent_invalidations: RecentInvalidations,
+    /// Callers that wait for other tasks: for a connection to a node that they were redirected to, and for a store.
+    pub(super) waiting: Arc<InFlight>,
+    pub(super) home: Home,
+    stages: Stages,
+}
+
+impl Inner {
+    pub(super) fn new(
+        settings: &Connection,
+        scope: &Scope,
+        journal: Arc<Journal>,
+        invalidations: Arc<dyn Invalidations>,
+        counters: Arc<Counters>,
+        health: Arc<HealthBoard>,
+    ) -> Result<Self, Error> {
+        let node_health = Arc::new(NodeHealth::new(health));
+        let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
+        Ok(Self {
+            recipe: Arc::new(Recipe::new(settings)?),
+            probe_key: probe_key(scope),
+            seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
+            expected: settings.expected,
+            reconnect: settings.reconnect,
+            context: NodeContext {
+                max_in_flight,
+                command_timeout,
+                journal,
+                counters,
+                node_health: Arc::clone(&node_health),
+                invalidations,
+                starvation: Arc::default(),
+            },
+            node_health,
+            layout: ArcSwap::from_pointee(Layout::Unknown),
+            requests: DiscoveryRequests::default(),
+            recent_invalidations: RecentInvalidations::default(),
+            waiting: InFlight::new(max_in_flight, command_timeout),
+            home: Home::default(),
+            stages: Stages::new(),
+        })
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stages.now()
+    }
+
+    /// Goes on to `stage`, never back.
+    pub(super) fn advance(&self, stage: Stage) {
+        self.stages.advance(stage);
+        if stage >= Stage::Closing {
+            self.layout.store(Arc::new(Layout::Unknown));
+        }
+    }
+
+    pub(super) async fn reached(&self, stage: Stage) {
+        self.stages.reached(stage).await;
+    }
+
+    /// The node that a change of `key` goes to.
+    pub(super) fn writer(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
+        let away = ServerError::Unavailable(Unavailable::NotConnected);
+        match &**self.layout.load() {
+            Layout::Unknown => Err(away),
+            Layout::Single(node) => Ok(Arc::clone(node)),
+            Layout::Cluster(map) => map.shard_of(slot_of(key)).map(|shard| Arc::clone(&shard.primary)).ok_or(away),
+        }
+    }
+
+    /// The node that `key` is read from.
+    pub(super) fn reader(&self, key: &Bytes) -> Result<Arc<Node>, ServerError> {
+        let away = ServerError::Unavailable(Unavailable::NotConnected);
+        match &**self.layout.load() {
+            Layout::Unknown => Err(away),
+            Layout::Single(node) => Ok(Arc::clone(node)),
+            Layout::Cluster(map) => {
+                let shard = map.shard_of(slot_of(key)).ok_or(away)?;
+                // Without replicas the recent invalidations needn't be looked at.
+                let primary_only = shard.replicas.is_empty() || self.recent_invalidations.concerns(key);
+                Ok(if primary_only { Arc::clone(&shard.primary) } else { map.reader(shard) })
+            }
+        }
+    }
+
+    /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. A standalone server has no replicas here.
+    pub(super) fn confirmed(&self, invalidated: Invalidated) {
+        if self.layout.load().map().is_some() {
+            self.recent_invalidations.note(invalidated);
+        }
+    }
+
+    /// Journals recent invalidations of these slots again: a replica has taken them over, and may not know of the last ones.
+    pub(super) fn invalidate_again(&self, slots: &SlotSet) {
+        let journal = &self.context.journal;
+        for invalidated in self.recent_invalidations.all() {
+            match invalidated {
+                Invalidated::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
+                Invalidated::Key(_) => {}
+                Invalidated::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
+            }
+        }
+    }
+}
+
+/// A key that no caller can make, not even on purpose: any answer but null belongs to another command. It begins with the scope, because
+/// the user may be allowed no other keys.
+fn probe_key(scope: &Scope) -> String {
+    format!("{}:probe:{:032x}", scope.as_str(), rand::random::<u128>())
+}

@@ -1,0 +1,123 @@
+//! Sending by slot: a command goes to the node that has its key, and follows `MOVED` and `ASK` from there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fred::types::Resp3Frame as Frame;
+
+use super::super::server::{ServerError, Unavailable};
+use super::super::slots::SlotSet;
+use super::command::Command;
+use super::inner::Inner;
+use super::node::{Failed, Node};
+use super::pool::Pool;
+use super::reply::Redirect;
+use super::role::Role;
+use crate::config::Address;
+
+/// How often one operation may be redirected. A slot that moves back and forth isn't chased indefinitely.
+const MAX_HOPS: usize = 4;
+
+impl Inner {
+    /// Sends one command about `key` to the node that has it.
+    pub(super) async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
+        let node = self.writer(key)?;
+        self.send_to(&node, key, command).await
+    }
+
+    /// Sends one command about `key` to `node`, and follows redirects from there.
+    pub(super) async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
+        let pool = node.pool()?;
+        let again = (node.role != Role::Standalone).then(|| command.clone());
+        match (node.send(&pool, key, command).await, again) {
+            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command).await,
+            (reply, _) => Ok(reply?),
+        }
+    }
+
+    /// Sends one command to where it has been redirected, and on from there. Boxed: few calls need it, and the futures of all would
+    /// contain it.
+    pub(super) fn follow<'a>(
+        &'a self,
+        redirect: Redirect,
+        key: &'a Bytes,
+        command: Command,
+    ) -> Pin<Box<dyn Future<Output = Result<Frame, ServerError>> + Send + 'a>> {
+        Box::pin(self.chase(redirect, key, command))
+    }
+
+    async fn chase(&self, mut redirect: Redirect, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
+        let begun = Instant::now();
+        for _ in 0..MAX_HOPS {
+            // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
+            if begun.elapsed() > self.context.command_timeout {
+                return Err(ServerError::Unavailable(Unavailable::TimedOut));
+            }
+            if !redirect.asking {
+                if let Some(map) = self.layout.load().map() {
+                    if map.is_failover(redirect.slot, &redirect.address) {
+                        let mut slots = SlotSet::none();
+                        slots.insert(redirect.slot);
+                        self.invalidate_again(&slots);
+                    }
+                    map.moved(redirect.slot, &redirect.address);
+                }
+                self.requests.refresh.notify_one();
+            }
+            let (node, pool) = self.reach(&redirect.address).await?;
+            let operation = match redirect.asking {
+                true => pool.send_asking(key, command.clone()),
+                false => pool.send(key, command.clone()),
+            };
+            match node.noting_permission(command.is_essential(), node.watched(&pool, operation).await) {
+                Err(Failed::Redirected(next)) => redirect = next,
+                reply => return Ok(reply?),
+            }
+        }
+        Err(ServerError::Unavailable(Unavailable::NotReady))
+    }
+
+    /// The primary at `address`. One that isn't known yet is connected to, and waited for.
+    async fn reach(&self, address: &Address) -> Result<(Arc<Node>, Arc<Pool>), ServerError> {
+        let node = self.layout.load().map().and_then(|map| map.primary_at(address).cloned());
+        if let Some(node) = node
+            && !self.node_health.is_connecting(node.id)
+        {
+            let pool = node.pool()?;
+            return Ok((node, pool));
+        }
+        if !self.requests.add(address) {
+            return Err(ServerError::Unavailable(Unavailable::NotConnected));
+        }
+        let Some(permit) = self.waiting.enter() else { return Err(ServerError::Unavailable(Unavailable::Shed)) };
+        let connected = async {
+            loop {
+                let changed = self.node_health.changed.notified();
+                let layout = self.layout.load_full();
+                let Some(map) = layout.map() else { return Err(ServerError::Unavailable(Unavailable::NotConnected)) };
+                if let Some(node) = map.primary_at(address) {
+                    match node.pool() {
+                        Ok(pool) => return Ok((Arc::clone(node), pool)),
+                        Err(error) if !self.node_health.is_connecting(node.id) => return Err(error),
+                        Err(_) => {}
+                    }
+                }
+                changed.await;
+            }
+        };
+        let timed_out = Err(ServerError::Unavailable(Unavailable::TimedOut));
+        permit.run(connected).await.unwrap_or(timed_out)
+    }
+
+    /// Waits until the map has been looked at again.
+    pub(super) async fn refreshed(&self) {
+        let changed = self.node_health.changed.notified();
+        self.requests.refresh.notify_one();
+        if let Some(permit) = self.waiting.enter() {
+            let _ = permit.run(changed).await;
+        }
+    }
+}
