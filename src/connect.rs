@@ -16,7 +16,7 @@ use crate::config::{
 };
 use crate::error::Error;
 use crate::handle::{CacheHandle, Core, Defaults};
-use crate::health::{Health, HealthBoard};
+use crate::health::{Health, HealthReporter};
 use crate::telemetry::metrics;
 
 /// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
@@ -148,12 +148,12 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let memory = || Memory::new(limits, config.clock.clone());
     let mut patience = DEFAULT_COMMAND_TIMEOUT;
     let (health, journal, memory, server) = match &config.topology {
-        Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
+        Topology::Memory => (Arc::new(HealthReporter::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
         Topology::Server(connection) => {
             patience = connection.command_timeout;
             let endpoint = connection.seeds[0].to_string();
             let journal = Arc::new(Journal::of(&endpoint));
-            let health = Arc::new(HealthBoard::new(Health::Connecting, endpoint));
+            let health = Arc::new(HealthReporter::new(Health::Connecting, endpoint));
             let (written, counters) = (Arc::clone(&journal), Arc::clone(&counters));
             let server = Redis::start(connection, &config.scope, written, counters, Arc::clone(&health))?;
             (health, journal, config.fallback_to_memory.then(memory), Some(server))

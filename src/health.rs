@@ -178,9 +178,9 @@ impl fmt::Display for Health {
     }
 }
 
-/// Where the health is posted: kept for whoever asks, watched, and logged once per change.
+/// Keeps the health for `health`, sends each change to `watch_health`, and logs it.
 #[derive(Debug)]
-pub(crate) struct HealthBoard {
+pub(crate) struct HealthReporter {
     posted: watch::Sender<Health>,
     /// Named in log lines; carries no credentials.
     endpoint: String,
@@ -238,12 +238,12 @@ impl Lines {
     }
 }
 
-impl HealthBoard {
+impl HealthReporter {
     pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
         let lines = Mutex::new(Lines::new(Instant::now()));
-        let board = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
-        board.tell_circuit(board.read().circuit());
-        board
+        let reporter = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
+        reporter.tell_circuit(reporter.read().circuit());
+        reporter
     }
 
     pub(crate) fn read(&self) -> Health {

@@ -22,7 +22,7 @@ use crate::backend::redis::Redis;
 use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;
-use crate::health::{Health, HealthBoard};
+use crate::health::{Health, HealthReporter};
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::telemetry::Stats;
@@ -34,7 +34,7 @@ use coalescing::Flights;
 /// What all clones of a handle share.
 pub(crate) struct Core {
     pub(crate) tiers: Tiers<Redis>,
-    pub(crate) health: Arc<HealthBoard>,
+    pub(crate) health: Arc<HealthReporter>,
     pub(crate) defaults: Defaults,
     pub(crate) key_builder: Option<Arc<dyn KeyBuilder>>,
     pub(crate) hasher: foldhash::quality::RandomState,
@@ -299,7 +299,7 @@ impl CacheHandle {
 impl Core {
     pub(crate) fn new(
         tiers: Tiers<Redis>,
-        health: Arc<HealthBoard>,
+        health: Arc<HealthReporter>,
         defaults: Defaults,
         key_builder: Option<Arc<dyn KeyBuilder>>,
         patience: Duration,

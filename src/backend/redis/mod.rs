@@ -50,7 +50,7 @@ use super::slots::slot_of;
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
 use crate::config::{Address, Connection, Expected, Reconnect};
 use crate::error::Error;
-use crate::health::HealthBoard;
+use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
 use crate::telemetry::Counters;
 
@@ -91,7 +91,7 @@ impl Redis {
         scope: &Scope,
         journal: Arc<Journal>,
         counters: Arc<Counters>,
-        health: Arc<HealthBoard>,
+        health: Arc<HealthReporter>,
     ) -> Result<Self, Error> {
         let roster = Arc::new(Roster::new(health));
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);

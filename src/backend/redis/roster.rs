@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::health::{HealthBoard, Reason, ReasonKind, Topology};
+use crate::health::{HealthReporter, Reason, ReasonKind, Topology};
 
 /// Nodes report here; whoever waits for one of them is woken.
 pub(super) struct Roster {
-    board: Arc<HealthBoard>,
+    board: Arc<HealthReporter>,
     state: Mutex<State>,
     next: AtomicU64,
     /// Told of each report and each new layout.
@@ -45,7 +45,7 @@ enum Condition {
 }
 
 impl Roster {
-    pub(super) fn new(board: Arc<HealthBoard>) -> Self {
+    pub(super) fn new(board: Arc<HealthReporter>) -> Self {
         let state = State { expected: Parts::Unknown, nodes: HashMap::new(), told: false };
         Self { board, state: Mutex::new(state), next: AtomicU64::new(0), changed: Notify::new() }
     }
