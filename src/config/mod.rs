@@ -59,12 +59,12 @@ pub(crate) type Namespaces = HashMap<Box<str>, NamespaceOptions, foldhash::quali
 #[derive(Debug)]
 pub(crate) enum Topology {
     Memory,
-    Server(Box<Connection>),
+    Server(Box<ConnectionSettings>),
 }
 
 /// How to reach a server or a cluster, and how long to wait for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection {
+pub(crate) struct ConnectionSettings {
     /// Where to begin: the server, or nodes of a cluster, tried in turn. At least one.
     pub(crate) seeds: Vec<Endpoint>,
     pub(crate) expected: Expected,

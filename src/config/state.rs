@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
-use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology};
+use super::{
+    Address, ConnectionSettings, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology,
+};
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -307,7 +309,7 @@ impl ConnectionOptions {
         if problems.len() > before {
             return None;
         }
-        Some(DecidedTopology(Topology::Server(Box::new(Connection {
+        Some(DecidedTopology(Topology::Server(Box::new(ConnectionSettings {
             seeds,
             expected,
             login: login.ok()?,

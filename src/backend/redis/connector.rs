@@ -22,7 +22,7 @@ use super::names::Names;
 use super::reply::{self, ErrorReply};
 use super::tls;
 use super::wire::Wire;
-use crate::config::{Address, Connection, Expected, Login};
+use crate::config::{Address, ConnectionSettings, Expected, Login};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
@@ -51,7 +51,7 @@ pub(super) struct Connector {
 }
 
 impl Recipe {
-    pub(super) fn new(settings: &Connection) -> Result<Self, Error> {
+    pub(super) fn new(settings: &ConnectionSettings) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(|tls| tls::connector(tls, settings.connect_timeout)).transpose()?;
         let login = settings.login.clone();
         let config = Config {

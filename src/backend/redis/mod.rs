@@ -48,7 +48,7 @@ use self::wishes::Wishes;
 use super::journal::Journal;
 use super::slots::slot_of;
 use super::{Life, Server, ServerError, ServerReport, Unavailable};
-use crate::config::{Address, Connection, Expected, Reconnect};
+use crate::config::{Address, ConnectionSettings, Expected, Reconnect};
 use crate::error::Error;
 use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
@@ -87,7 +87,7 @@ const LAST_REPLAY: Duration = Duration::from_secs(5);
 impl Redis {
     /// Starts connecting, and returns at once.
     pub(crate) fn start(
-        settings: &Connection,
+        settings: &ConnectionSettings,
         scope: &Scope,
         journal: Arc<Journal>,
         counters: Arc<Counters>,

@@ -1,6 +1,6 @@
 use crate::codec::{CodecError, erased_serde};
 use crate::config::limits::MIB;
-use crate::config::{Address, Connection, Expected, Topology};
+use crate::config::{Address, ConnectionSettings, Expected, Topology};
 use crate::key::KeyContext;
 
 use super::*;
@@ -29,7 +29,7 @@ fn config(builder: CacheHouseBuilder<impl Buildable>) -> Checked {
 }
 
 #[track_caller]
-fn connection(builder: CacheHouseBuilder<impl Buildable>) -> Connection {
+fn connection(builder: CacheHouseBuilder<impl Buildable>) -> ConnectionSettings {
     match config(builder).topology {
         Topology::Server(connection) => *connection,
         other => panic!("{other:?} has no connection"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Checked, Connection, Expected, Password, Topology};
+use crate::config::{Checked, ConnectionSettings, Expected, Password, Topology};
 
 #[track_caller]
 fn checked(config: Config) -> Checked {
@@ -11,7 +11,7 @@ fn checked(config: Config) -> Checked {
 }
 
 #[track_caller]
-fn connection(config: Config) -> Connection {
+fn connection(config: Config) -> ConnectionSettings {
     match checked(config).topology {
         Topology::Server(connection) => *connection,
         other => panic!("{other:?} has no connection"),
