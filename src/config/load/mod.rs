@@ -1,6 +1,6 @@
 //! From a file and the environment to the same builder that code has.
 
-mod drive;
+mod apply;
 mod environment;
 mod file;
 mod kind;
@@ -17,7 +17,7 @@ use figment::{Figment, Provider};
 
 use super::{CacheHouseBuilder, Loaded};
 use crate::error::Error;
-pub(crate) use drive::Sources;
+pub(crate) use apply::Sources;
 use problems::Problems;
 use stack::Stack;
 use walk::Settings;
@@ -138,7 +138,7 @@ impl Config {
         let mut settings = Settings::of(&stack.figment);
         settings.problems = stack.problems.and(settings.problems);
         // Of settings that aren't all there it can't be said what is missing.
-        let builder = if stack.is_incomplete { None } else { drive::drive(&mut settings) };
+        let builder = if stack.is_incomplete { None } else { apply::apply(&mut settings) };
         match builder {
             Some(builder) if settings.problems.is_empty() => {
                 Ok(Self { builder, settings: in_effect(&settings), profile: stack.profile })

@@ -32,7 +32,7 @@ impl Sources {
 }
 
 /// The builder, unless something is wrong; that is added to the problems of the settings.
-pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
+pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
     let chosen: Vec<&str> = TOPOLOGIES.into_iter().filter(|name| settings.table(name).is_some()).collect();
     if chosen.len() > 1 {
         let mut places = chosen.iter().filter_map(|name| settings.table(name));
