@@ -73,8 +73,8 @@ impl Moment {
         Self(nanos)
     }
 
-    pub(crate) fn after(self, life: Duration) -> Moment {
-        Moment(self.0.saturating_add(nanos(life)))
+    pub(crate) fn after(self, ttl: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(ttl)))
     }
 }
 
