@@ -189,7 +189,7 @@ impl Flights {
 
     /// The same for all keys that `prefix` names.
     pub(crate) fn invalidate_matching(&self, prefix: &KeyPrefix) -> Stores {
-        self.invalidate_where(|key| prefix.matches_key(key))
+        self.invalidate_where(|key| key.matches(prefix))
     }
 
     /// The same for all keys.

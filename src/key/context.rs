@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::canonical::write_json;
+use super::canonical::json::write_json;
+use super::canonical::{Text, write};
+use super::parts::{CallParts, write_arguments};
 use super::scope::Scope;
-use super::{CallParts, Text, write, write_arguments};
 use crate::error::Error;
 
 /// Makes the key of a call, in place of the default `{prefix}:{namespace}:{sha1}`.

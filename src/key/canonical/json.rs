@@ -1,6 +1,7 @@
 //! Canonical text as JSON, for those who are shown the arguments.
 
-use super::{Members, SOME_NULL, Text, number, write_str};
+use super::super::number;
+use super::{Members, SOME_NULL, Text, write_str};
 
 /// Appends canonical `text` as JSON that `serde_json` reads: a key that isn't text becomes the text of its JSON, as `serde_json`
 /// writes such keys. `None` for what JSON can't tell from something else, or what is nested deeper than `serde_json` reads.
