@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checked::{Builder, Checked};
+use super::connection::Topology;
+use super::endpoint::Endpoint;
 use super::limits::EXPIRE;
+use super::load::sources::Sources;
 use super::memory::{MemoryOptions, Tier};
+use super::namespace::{NamespaceOptions, Namespaces};
+use super::reconnect::Reconnect;
+use super::secret::{Password, Secret};
 use super::state::{
-    self, Autodetect, Buildable, Cluster, Connects, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
+    Autodetect, Buildable, Cluster, Connects, Decided, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
     TakesDatabase, TakesNodes, WantsTopology,
 };
-use super::{
-    Builder, Checked, Config, Endpoint, NamespaceOptions, Namespaces, Password, Reconnect, Secret, Sources, Tls,
-    Topology,
-};
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::codec::{Codec, SharedCodec};
 use crate::error::Error;
@@ -98,6 +102,14 @@ impl Default for Common {
             memory: MemoryOptions::default(),
             clock: Clock::default(),
         }
+    }
+}
+
+impl CacheHouseBuilder<Loaded> {
+    /// A builder whose `build` returns this error.
+    pub(super) fn refused(error: Error) -> Self {
+        let state = Loaded { decided: Decided::Memory(Memory::new()), sources: Arc::default() };
+        Self { common: Common::default(), state, first_error: Some(error) }
     }
 }
 
@@ -491,14 +503,6 @@ impl<S> CacheHouseBuilder<S> {
 }
 
 impl<S> CacheHouseBuilder<S> {
-    /// A builder that returns what was loaded, or why it wasn't.
-    pub(crate) fn loaded(config: Result<Config, Error>) -> CacheHouseBuilder<Loaded> {
-        config.map(Config::into_builder).unwrap_or_else(|error| {
-            let state = Loaded { decided: state::Decided::Memory(Memory::new()), sources: Arc::default() };
-            CacheHouseBuilder { common: Common::default(), state, first_error: Some(error) }
-        })
-    }
-
     pub(super) fn into_state(self) -> S {
         self.state
     }

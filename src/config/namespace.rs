@@ -1,5 +1,6 @@
 //! What calls of one namespace have in common.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::codec::{Codec, SharedCodec};
@@ -41,3 +42,6 @@ impl NamespaceOptions {
         Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }
     }
 }
+
+/// Options by namespace, as the user wrote it.
+pub(crate) type Namespaces = HashMap<Box<str>, NamespaceOptions, foldhash::quality::RandomState>;

@@ -1,13 +1,17 @@
 //! The states of a builder: each carries what is already decided.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
-use super::{
-    Address, ConnectionSettings, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology,
+use super::connection::{ConnectionSettings, Expected, Login, Topology};
+use super::endpoint::{Address, Endpoint};
+use super::limits::{
+    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE, in_range, within,
 };
+use super::load::sources::Sources;
+use super::reconnect::Reconnect;
+use super::secret::{Password, Secret};
+use super::tls::Tls;
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -376,21 +380,6 @@ fn refuse_database(setter: &str, nodes: &[Endpoint], why: &str) -> Result<(), Er
             format!("has an endpoint whose URL names the database {database}, but {why}; accepts a URL without one"),
         )),
     }
-}
-
-pub(super) fn within(option: &str, duration: Duration, accepted: &RangeInclusive<Duration>) -> Result<Duration, Error> {
-    if accepted.contains(&duration) {
-        return Ok(duration);
-    }
-    let (shortest, longest) = (accepted.start(), accepted.end());
-    Err(Error::config(option, format!("is {duration:?}; accepts {shortest:?} to {longest:?}")))
-}
-
-pub(super) fn in_range(option: &str, value: u64, accepted: &RangeInclusive<u64>) -> Result<u64, Error> {
-    if accepted.contains(&value) {
-        return Ok(value);
-    }
-    Err(Error::config(option, format!("is {value}; accepts {} to {}", accepted.start(), accepted.end())))
 }
 
 mod sealed {

@@ -10,7 +10,7 @@ use figment::{Metadata, Profile, Provider};
 
 use super::problems::Problem;
 use super::schema::{self, Kind};
-use crate::config::Endpoint;
+use crate::config::endpoint::Endpoint;
 
 /// What a source says, before any check.
 #[derive(Clone)]

@@ -7,6 +7,7 @@ mod kind;
 mod layer;
 mod problems;
 mod schema;
+pub(super) mod sources;
 mod stack;
 mod walk;
 
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use figment::{Figment, Provider};
 
-use super::{CacheHouseBuilder, Loaded};
+use super::builder::CacheHouseBuilder;
+use super::state::Loaded;
 use crate::error::Error;
-pub(crate) use apply::Sources;
 use problems::Problems;
 use stack::Stack;
 use walk::Settings;
@@ -222,6 +223,13 @@ impl fmt::Display for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl CacheHouseBuilder<Loaded> {
+    /// A builder with what was loaded, or one whose `build` returns why nothing was.
+    pub(crate) fn loaded(config: Result<Config, Error>) -> Self {
+        config.map_or_else(Self::refused, Config::into_builder)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Checked, ConnectionSettings, Expected, Password, Topology};
+use crate::config::secret::Password;
+use crate::config::{Checked, ConnectionSettings, Expected, Topology};
 
 #[track_caller]
 fn checked(config: Config) -> Checked {
