@@ -1,6 +1,7 @@
-use crate::codec::{CodecError, erased_serde};
+use crate::codec::{Codec, CodecError, erased_serde};
 use crate::config::limits::MIB;
-use crate::config::{Address, ConnectionSettings, Expected, Topology};
+use crate::config::secret::Password;
+use crate::config::{Address, Buildable, Checked, ConnectionSettings, Expected, Reconnect, Standalone, Tls, Topology};
 use crate::key::KeyContext;
 
 use super::*;
