@@ -162,6 +162,6 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let server = server.map(Measured::new);
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
-    let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
+    let defaults = Defaults { overrides: config.overrides, namespaces: config.namespaces };
     Ok(CacheHandle::new(Core::new(tiers, health, defaults, key_builder, patience), config.scope))
 }

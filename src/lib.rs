@@ -212,6 +212,7 @@ mod handle;
 mod health;
 mod key;
 mod options;
+mod policy;
 mod telemetry;
 mod watchdog;
 

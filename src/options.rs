@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, WantsDecoder};
 use crate::error::Error;
 use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
+use crate::policy::Overrides;
 
 /// The name and the arguments of a cached call, and the options that it overrides.
 ///
@@ -37,7 +38,7 @@ pub struct CacheOptions<C = Inherited> {
     call: Text,
     name_len: usize,
     kwargs: Vec<(Box<str>, Box<[u8]>)>,
-    expire: Option<Duration>,
+    pub(crate) overrides: Overrides,
     /// What few calls set, out of the way of those that don't.
     rare: Option<Box<Rare>>,
     pub(crate) codec: C,
@@ -70,7 +71,7 @@ impl CacheOptions {
             name_len: call.len(),
             call,
             kwargs: Vec::new(),
-            expire: None,
+            overrides: Overrides::default(),
             rare: None,
             codec: Inherited::default(),
         }
@@ -87,7 +88,7 @@ impl CacheOptions {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Inherited(Some(SharedCodec::new(codec)));
+        self.overrides.codec = Some(SharedCodec::new(codec));
         self
     }
 
@@ -112,7 +113,9 @@ impl CacheOptions {
         F: Fn(&T) -> Result<Vec<u8>, E>,
         E: Into<CodecError>,
     {
-        self.with_codec(|_| WantsDecoder::new(encoder))
+        let mut options = self.with_codec(|_| WantsDecoder::new(encoder));
+        options.overrides.codec = None;
+        options
     }
 }
 
@@ -270,7 +273,7 @@ impl<C> CacheOptions<C> {
     /// ```
     #[inline]
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.expire = Some(expire);
+        self.overrides.expire = Some(expire);
         self
     }
 
@@ -287,10 +290,6 @@ impl<C> CacheOptions<C> {
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.rare().key_builder = Some(Arc::new(key_builder));
         self
-    }
-
-    pub(crate) fn expiry(&self) -> Option<Duration> {
-        self.expire
     }
 
     /// The namespace that the call names, if it names one.
@@ -354,7 +353,7 @@ impl<C> CacheOptions<C> {
             call: self.call,
             name_len: self.name_len,
             kwargs: self.kwargs,
-            expire: self.expire,
+            overrides: self.overrides,
             rare: self.rare,
             codec: codec(self.codec),
         }
@@ -365,6 +364,10 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Arguments may be secrets: only their presence is shown.
         let rare = self.rare.as_deref();
+        let codec: &dyn fmt::Debug = match &self.overrides.codec {
+            Some(codec) => codec,
+            None => &self.codec,
+        };
         f.debug_struct("CacheOptions")
             .field("module", &self.module)
             .field("name", &self.name())
@@ -372,9 +375,9 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
             .field("kwargs", &self.kwargs.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("namespace", &rare.and_then(|rare| rare.namespace.as_deref()))
             .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
-            .field("expire", &self.expire)
+            .field("expire", &self.overrides.expire)
             .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
-            .field("codec", &self.codec)
+            .field("codec", codec)
             .finish()
     }
 }

@@ -15,7 +15,6 @@ mod check;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::checked::Builder;
 use super::endpoint::Endpoint;
@@ -25,6 +24,7 @@ use super::state::{Decided, Loaded, Memory, WantsTopology};
 use crate::clock::Clock;
 use crate::codec::SharedCodec;
 use crate::error::Error;
+use crate::policy::Overrides;
 
 /// Builds a [`CacheHandle`](crate::CacheHandle), one decision at a time.
 ///
@@ -82,8 +82,7 @@ pub struct CacheHouseBuilder<S = WantsTopology> {
 struct Common {
     namespace: String,
     key_prefix: String,
-    expire: Duration,
-    codec: SharedCodec,
+    overrides: Overrides,
     namespaces: Namespaces,
     key_builder: Option<Builder>,
     fallback_to_memory: bool,
@@ -96,8 +95,7 @@ impl Default for Common {
         Self {
             namespace: "main".into(),
             key_prefix: "cachehouse".into(),
-            expire: Duration::from_secs(180),
-            codec: SharedCodec::default(),
+            overrides: Overrides::default(),
             namespaces: Namespaces::default(),
             key_builder: None,
             fallback_to_memory: true,
@@ -127,7 +125,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     pub(super) fn shared_codec(mut self, codec: SharedCodec) -> Self {
-        self.common.codec = codec;
+        self.common.overrides.codec = Some(codec);
         self
     }
 

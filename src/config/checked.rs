@@ -2,21 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::connection::Topology;
 use super::memory::CheckedMemory;
 use super::namespace::Namespaces;
 use crate::clock::Clock;
-use crate::codec::SharedCodec;
 use crate::key::{KeyBuilder, Scope};
+use crate::policy::Overrides;
 
 /// Made only by [`CacheHouseBuilder::into_config`](super::builder::CacheHouseBuilder).
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) scope: Scope,
-    pub(crate) expire: Duration,
-    pub(crate) codec: SharedCodec,
+    pub(crate) overrides: Overrides,
     pub(crate) namespaces: Namespaces,
     pub(crate) key_builder: Option<Builder>,
     pub(crate) fallback_to_memory: bool,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::codec::{Codec, SharedCodec};
+use crate::policy::Overrides;
 
 /// Options of the calls of one namespace, over those of the handle; a call's own options win over them.
 ///
@@ -19,27 +20,24 @@ use crate::codec::{Codec, SharedCodec};
 /// ```
 #[must_use = "hand this to the builder's `namespace_options`"]
 #[derive(Debug, Clone, Default)]
-pub struct NamespaceOptions {
-    pub(crate) expire: Option<Duration>,
-    pub(crate) codec: Option<SharedCodec>,
-}
+pub struct NamespaceOptions(pub(crate) Overrides);
 
 impl NamespaceOptions {
     /// How long values of the namespace live; longer than zero.
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.expire = Some(expire);
+        self.0.expire = Some(expire);
         self
     }
 
     /// The format of values of the namespace.
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Some(SharedCodec::new(codec));
+        self.0.codec = Some(SharedCodec::new(codec));
         self
     }
 
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
-        Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }
+        Self(self.0.or(others.0))
     }
 }
 

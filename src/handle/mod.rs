@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use crate::backend::ServerReport;
 use crate::backend::fallback::Tiers;
 use crate::backend::redis::Redis;
-use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;
 use crate::health::{Health, HealthReporter};
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
+use crate::policy::{Overrides, Policy};
 use crate::telemetry::Stats;
 use crate::telemetry::metrics::Requests;
 use crate::watchdog;
@@ -48,8 +48,7 @@ pub(crate) struct Core {
 /// What calls have that don't say otherwise.
 #[derive(Debug)]
 pub(crate) struct Defaults {
-    pub(crate) codec: SharedCodec,
-    pub(crate) expire: Duration,
+    pub(crate) overrides: Overrides,
     /// Over the others, for calls of a namespace.
     pub(crate) namespaces: Namespaces,
 }
@@ -320,11 +319,12 @@ impl Core {
 
 impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = Policy::of_handle(&self.core.defaults.overrides);
         f.debug_struct("CacheHandle")
             .field("scope", &self.scope)
             .field("health", &self.health())
-            .field("codec", &self.core.defaults.codec)
-            .field("expire", &self.core.defaults.expire)
+            .field("codec", policy.codec)
+            .field("expire", &policy.expire)
             .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::policy::Policy;
 use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Answer, Timer};
 use crate::watchdog;
@@ -300,14 +301,12 @@ impl CacheHandle {
 
     pub(super) fn request<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> Request<'a, C> {
         let defaults = &self.core.defaults;
-        let (mut life, mut inherited) = (defaults.expire, &defaults.codec);
-        if !defaults.namespaces.is_empty()
-            && let Some(own) = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()))
-        {
-            life = own.expire.unwrap_or(life);
-            inherited = own.codec.as_ref().unwrap_or(inherited);
-        }
-        Request { key, codec: &options.codec, inherited, life: options.expiry().unwrap_or(life) }
+        let namespace = match defaults.namespaces.is_empty() {
+            true => None,
+            false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
+        };
+        let policy = Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides);
+        Request { key, codec: &options.codec, inherited: policy.codec, life: policy.expire }
     }
 
     /// Tells how a call was answered; each call is told of once.

@@ -23,12 +23,12 @@ impl<S> CacheHouseBuilder<S> {
             return Err(error);
         }
         let common = self.common;
-        check_expire("expire", common.expire)?;
+        check_expire("expire", common.overrides.expire)?;
         for (namespace, options) in &common.namespaces {
             if namespace.is_empty() {
                 return Err(Error::config("namespace_options", "names an empty namespace, which no call has"));
             }
-            options.expire.map_or(Ok(()), |expire| check_expire("namespace_options", expire))?;
+            check_expire("namespace_options", options.0.expire)?;
         }
         let mut problems = Vec::new();
         let topology = self.state.into_topology(&mut problems);
@@ -40,8 +40,7 @@ impl<S> CacheHouseBuilder<S> {
             common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;
         Ok(Checked {
             scope: Scope::new(&common.key_prefix, &common.namespace)?,
-            expire: common.expire,
-            codec: common.codec,
+            overrides: common.overrides,
             namespaces: common.namespaces,
             key_builder: common.key_builder,
             fallback_to_memory: common.fallback_to_memory,
@@ -65,8 +64,8 @@ impl<S> CacheHouseBuilder<S> {
     }
 }
 
-fn check_expire(option: &str, expire: Duration) -> Result<(), Error> {
-    if EXPIRE.contains(&expire) {
+fn check_expire(option: &str, expire: Option<Duration>) -> Result<(), Error> {
+    if expire.is_none_or(|expire| EXPIRE.contains(&expire)) {
         return Ok(());
     }
     let problem = "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";

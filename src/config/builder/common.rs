@@ -48,13 +48,13 @@ impl<S> CacheHouseBuilder<S> {
     /// How long values live whose call doesn't say: 180 s. At least a millisecond; zero, "don't store", is for
     /// single calls.
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.common.expire = expire;
+        self.common.overrides.expire = Some(expire);
         self
     }
 
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.common.codec = SharedCodec::new(codec);
+        self.common.overrides.codec = Some(SharedCodec::new(codec));
         self
     }
 

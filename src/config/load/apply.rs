@@ -17,6 +17,7 @@ use crate::config::namespace::NamespaceOptions;
 use crate::config::reconnect::Reconnect;
 use crate::config::state::{Connects, Decided, Loaded};
 use crate::config::tls::Tls;
+use crate::policy::Overrides;
 
 /// The builder, unless something is wrong; that is added to the problems of the settings.
 pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
@@ -137,7 +138,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder = builder.namespace_options(name.as_str(), NamespaceOptions { expire, codec });
+            builder = builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec }));
         }
     }
     builder
