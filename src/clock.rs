@@ -32,6 +32,7 @@ pub struct Clock(Option<Arc<AtomicU64>>);
 /// assert_eq!(cache.cached(minute(), || 3), 3);
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("mock", "fake time", "test"))]
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 

@@ -21,6 +21,7 @@ use crate::telemetry::metrics;
 
 /// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
 /// process's own.
+#[doc(alias("read-through", "cache-aside", "memoize", "two-tier", "L1/L2"))]
 #[derive(Debug, Clone, Copy)]
 pub struct CacheHouse(());
 
@@ -82,6 +83,7 @@ impl CacheHouse {
     /// assert!(CacheHouse::installed().is_some());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("global", "singleton", "default"))]
     pub fn install(handle: CacheHandle) -> Option<CacheHandle> {
         default_handle().write().replace(handle)
     }
@@ -98,6 +100,7 @@ impl CacheHouse {
     /// assert_eq!(answer(), 42);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("global", "singleton", "default"))]
     #[must_use]
     pub fn installed() -> Option<CacheHandle> {
         default_handle().read().clone()

@@ -130,6 +130,7 @@ impl Error {
 
     /// The server couldn't be asked. What was to be done is done in memory, and the invalidation
     /// that it implies is journalled and done on the server when that is back.
+    #[doc(alias("outage", "timeout", "circuit breaker"))]
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self.kind, Kind::Unavailable { .. })

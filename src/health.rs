@@ -25,6 +25,7 @@ use crate::telemetry::metrics::{self, Circuit};
 /// assert_eq!(advice(&cache.health()), "nothing to do: memory only");
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("status", "circuit breaker", "availability", "readiness"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
@@ -36,6 +37,7 @@ pub enum Health {
         topology: Topology,
     },
     /// The server is given up on for now; memory serves, and reconnecting goes on.
+    #[doc(alias("outage", "circuit open", "unavailable"))]
     Degraded {
         /// When it was lost, or first refused.
         since: Instant,
@@ -73,6 +75,7 @@ pub struct Reason {
 }
 
 /// The kinds of trouble with a server.
+#[doc(alias("outage", "cause"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasonKind {

@@ -30,6 +30,7 @@ use crate::policy::Overrides;
 /// ```
 ///
 /// `C` tells how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+#[doc(alias("ttl", "cache key", "memoize"))]
 #[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
 #[derive(Clone)]
 pub struct CacheOptions<C = Inherited> {
@@ -87,6 +88,7 @@ impl CacheOptions {
     /// assert_eq!(cache.cached(opts!("answer").codec(Json), || 42), 42);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
         self.overrides.codec = Some(SharedCodec::new(codec));
         self
@@ -108,6 +110,7 @@ impl CacheOptions {
     /// assert_eq!(cache.cached(options, || Celsius(-3.5)), Celsius(-3.5));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("serializer", "serialize"))]
     pub fn encoder<T, E, F>(self, encoder: F) -> CacheOptions<WantsDecoder<T, F, E>>
     where
         F: Fn(&T) -> Result<Vec<u8>, E>,
@@ -139,6 +142,7 @@ impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
     /// assert_eq!(cache.get(motd()).as_deref(), Some("Hei"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("deserializer", "deserialize"))]
     pub fn decoder<D, G>(self, decoder: G) -> CacheOptions<EncoderDecoder<T, F, E, G, D>>
     where
         G: Fn(&[u8]) -> Result<T, D>,
@@ -185,6 +189,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&none).unwrap_err().is_key());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("argument", "parameter"))]
     #[inline]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         let before = self.call.len();
@@ -211,6 +216,7 @@ impl<C> CacheOptions<C> {
     /// assert_eq!(cache.key(&one)?, cache.key(&two)?);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("named argument", "keyword argument"))]
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         let mut text = Text::new();
@@ -235,6 +241,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&opts!("name", 7).namespace("users"))?.starts_with("cachehouse:users:"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("tenant", "group", "scope"))]
     #[inline]
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
         self.rare().namespace = Some(namespace.as_ref().into());
@@ -251,6 +258,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&opts!("name", 7).key_prefix("shop"))?.starts_with("shop:main:"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("prefix"))]
     #[inline]
     pub fn key_prefix(mut self, key_prefix: impl AsRef<str>) -> Self {
         self.rare().key_prefix = Some(key_prefix.as_ref().into());
@@ -271,6 +279,7 @@ impl<C> CacheOptions<C> {
     /// assert!(!cache.contains(opts!("secret")));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     #[inline]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.overrides.expire = Some(expire);
@@ -287,6 +296,7 @@ impl<C> CacheOptions<C> {
     /// assert_eq!(cache.key(&options)?, "cachehouse:main:page:3");
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("custom key", "key_fn", "key_generator"))]
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.rare().key_builder = Some(Arc::new(key_builder));
         self
@@ -394,6 +404,7 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
 /// let long = CacheOptions::new("list_users").module(module_path!()).arg(&page).kwarg("lang", &lang);
 /// assert_eq!(format!("{short:?}"), format!("{long:?}"));
 /// ```
+#[doc(alias("cache key", "memoize"))]
 #[macro_export]
 macro_rules! opts {
     ($name:expr $(, $($rest:tt)*)?) => {

@@ -41,6 +41,7 @@ const ACCEPTED: &str = "accepts \"host\", \"host:port\", (\"host\", port), \"[::
 /// assert!(error.to_string().starts_with("endpoint: \"localhost:***\" has a port that is no number from 1 to 65535"));
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("url", "host", "port", "address"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub(crate) address: Address,

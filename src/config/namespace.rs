@@ -24,12 +24,14 @@ pub struct NamespaceOptions(pub(crate) Overrides);
 
 impl NamespaceOptions {
     /// How long values of the namespace live; longer than zero.
+    #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.0.expire = Some(expire);
         self
     }
 
     /// The format of values of the namespace.
+    #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
         self.0.codec = Some(SharedCodec::new(codec));
         self

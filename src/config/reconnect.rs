@@ -18,6 +18,7 @@ use crate::error::Error;
 ///     .build()?;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("backoff", "retry"))]
 #[must_use = "hand this to the builder's `reconnect`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 ///     .build()?;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("ssl", "rediss", "certificate"))]
 #[must_use = "hand this to the builder's `tls`"]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {

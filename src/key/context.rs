@@ -31,6 +31,7 @@ use crate::error::Error;
 /// ```
 ///
 /// An empty key makes the call run uncached, with a warning, and so does a panic.
+#[doc(alias("custom key", "key_fn", "key_generator"))]
 pub trait KeyBuilder: Send + Sync {
     /// The key of the call that `cx` describes.
     fn build_key(&self, cx: &KeyContext<'_>) -> String;

@@ -60,16 +60,20 @@ pub(crate) struct Counters {
 /// assert_eq!((stats.runs, stats.misses, stats.memory_hits), (1, 1, 1));
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("metrics", "counters", "hit rate", "hit ratio"))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls answered from memory.
+    #[doc(alias("L1"))]
     pub memory_hits: u64,
     /// Calls answered by the server.
+    #[doc(alias("L2"))]
     pub server_hits: u64,
     /// Calls that found no value in the tier that was asked.
     pub misses: u64,
     /// Calls answered with the value that another call of the same key was already fetching or computing.
+    #[doc(alias("stampede", "single-flight", "dogpile", "thundering herd"))]
     pub coalesced: u64,
     /// How often the work was run.
     pub runs: u64,
@@ -88,6 +92,7 @@ pub struct Stats {
     /// room for.
     pub uncached: u64,
     /// How often the server was given up on for a while.
+    #[doc(alias("circuit breaker"))]
     pub circuit_openings: u64,
     /// Connections that were ended because a reply answered another command than the one it came to. Always 0, unless the server, a
     /// proxy or the client library has a bug.

@@ -33,6 +33,7 @@ use crate::key::KeyBuilder;
 impl<S> CacheHouseBuilder<S> {
     /// The namespace of calls that name none: `main`. Any text of at least one character; in keys, `:`, `%`, `{`, `}` and what isn't
     /// printable ASCII are percent-escaped. So braces are no hash tag: a cluster spreads the keys of each namespace over all shards.
+    #[doc(alias("tenant", "group", "scope"))]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.common.namespace = namespace.into();
         self
@@ -40,6 +41,7 @@ impl<S> CacheHouseBuilder<S> {
 
     /// What every key begins with: `cachehouse`. Any text of at least one character, escaped in keys as the
     /// [namespace](Self::namespace) is.
+    #[doc(alias("prefix"))]
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.common.key_prefix = key_prefix.into();
         self
@@ -47,12 +49,14 @@ impl<S> CacheHouseBuilder<S> {
 
     /// How long values live whose call doesn't say: 180 s. At least a millisecond; zero, "don't store", is for
     /// single calls.
+    #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.common.overrides.expire = Some(expire);
         self
     }
 
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
+    #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
         self.common.overrides.codec = Some(SharedCodec::new(codec));
         self
@@ -86,6 +90,7 @@ impl<S> CacheHouseBuilder<S> {
     /// assert_eq!(cache.key(&opts!("settings"))?, "cachehouse:main:settings");
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("custom key", "key_fn", "key_generator"))]
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.common.key_builder = Some(Builder(Arc::new(key_builder)));
         self

@@ -32,6 +32,7 @@ use crate::config::tls::Tls;
 /// ```
 impl<S> CacheHouseBuilder<S> {
     /// The user to log in as; needs a password.
+    #[doc(alias("auth", "acl", "user"))]
     pub fn username(mut self, username: impl Into<String>) -> Self
     where
         S: Connects,
@@ -42,6 +43,7 @@ impl<S> CacheHouseBuilder<S> {
 
     /// The password to log in with; without a user name, that of the server's default user. In place of a
     /// [`password_file`](Self::password_file) set before.
+    #[doc(alias("auth", "credentials", "secret"))]
     pub fn password(mut self, password: impl Into<Secret>) -> Self
     where
         S: Connects,
@@ -61,6 +63,7 @@ impl<S> CacheHouseBuilder<S> {
     /// let cache = CacheHouse::builder().standalone("localhost").password_file("/run/secrets/redis").build()?;
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("auth", "credentials", "secret", "rotation"))]
     pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self
     where
         S: Connects,
@@ -70,6 +73,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// Encrypts the connection; a `rediss://` endpoint does so too, with the system's root certificates.
+    #[doc(alias("ssl", "rediss", "certificate"))]
     pub fn tls(mut self, tls: Tls) -> Self
     where
         S: Connects,
@@ -89,6 +93,7 @@ impl<S> CacheHouseBuilder<S> {
 
     /// How long a call may wait for one operation of the server: 250 ms; from 1 ms to one minute. It's what the cache may
     /// cost a call in an outage, until three in a row open the circuit.
+    #[doc(alias("timeout", "response_timeout", "circuit breaker"))]
     pub fn command_timeout(mut self, timeout: Duration) -> Self
     where
         S: Connects,
@@ -98,6 +103,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// Connections to each server: 1; from 1 to 64. Commands are pipelined, so one is fastest unless values are large.
+    #[doc(alias("connection pool", "max_connections"))]
     pub fn pool_size(mut self, connections: usize) -> Self
     where
         S: Connects,
@@ -108,6 +114,7 @@ impl<S> CacheHouseBuilder<S> {
 
     /// How many operations may wait for a server at once, for each node of a cluster: 4,096; from 1 to 2²⁰. Beyond it calls go to
     /// memory or to their work rather than queue.
+    #[doc(alias("backpressure", "bulkhead", "load shedding", "queue"))]
     pub fn max_in_flight(mut self, operations: usize) -> Self
     where
         S: Connects,
@@ -117,6 +124,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// The delays between attempts to reconnect.
+    #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self
     where
         S: Connects,

@@ -16,6 +16,7 @@ impl<S> CacheHouseBuilder<S> {
     /// assert!(CacheHouse::builder().standalone("redis://localhost/1").database(2).build().unwrap_err().is_config());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("db", "select"))]
     pub fn database(mut self, database: u8) -> Self
     where
         S: TakesDatabase,
@@ -28,6 +29,7 @@ impl<S> CacheHouseBuilder<S> {
 /// Options of a cluster, and of what may turn out to be one.
 impl<S> CacheHouseBuilder<S> {
     /// One more node to begin with, tried where those before it don't answer. One that answers is enough.
+    #[doc(alias("seed", "host"))]
     pub fn node<E>(mut self, endpoint: E) -> Self
     where
         S: TakesNodes,
@@ -49,6 +51,7 @@ impl<S> CacheHouseBuilder<S> {
     /// let cache = CacheHouse::builder().cluster("10.0.0.1:7000").read_from_replicas(true).build()?;
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("read replica", "readonly", "slave"))]
     pub fn read_from_replicas(mut self, on: bool) -> Self
     where
         S: ReadsFromReplicas,

@@ -16,6 +16,7 @@ impl<S> CacheHouseBuilder<S> {
     /// CacheHouse::builder().standalone("redis://app:s3cret@cache.example/2").build()?;
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("redis", "valkey", "server", "url", "connect"))]
     pub fn standalone<E>(mut self, endpoint: E) -> CacheHouseBuilder<Standalone>
     where
         S: OwesTopology,
@@ -36,6 +37,7 @@ impl<S> CacheHouseBuilder<S> {
     /// let cache = CacheHouse::builder().cluster("10.0.0.1:7000").node("10.0.0.2:7000").build()?;
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("redis cluster", "valkey cluster", "shard"))]
     pub fn cluster<E>(mut self, first_node: E) -> CacheHouseBuilder<Cluster>
     where
         S: OwesTopology,
@@ -55,6 +57,7 @@ impl<S> CacheHouseBuilder<S> {
     /// let cache = CacheHouse::builder().autodetect("localhost:6379").build()?;
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("redis", "valkey", "server", "url", "connect"))]
     pub fn autodetect<E>(mut self, endpoint: E) -> CacheHouseBuilder<Autodetect>
     where
         S: OwesTopology,
@@ -75,6 +78,7 @@ impl<S> CacheHouseBuilder<S> {
     /// assert_eq!(cache.cached(opts!("answer"), || 42), 42);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("embedded", "in-process", "in-memory", "L1"))]
     pub fn memory(self) -> CacheHouseBuilder<Memory>
     where
         S: OwesTopology,
