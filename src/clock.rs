@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 
-/// A clock that stands still until it's told to move, for tests of code that uses the cache.
+/// A clock that stands still until it's moved, for tests of code that uses the cache.
 ///
 /// ```
 /// use cache_house::{CacheHouse, CacheOptions, ManualClock};

@@ -113,7 +113,7 @@ fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
 }
 
 impl<S> CacheHouseBuilder<S> {
-    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, for ever, and calls are served
+    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, indefinitely, and calls are served
     /// from memory until it succeeds. Only a file of a password or certificate can hold it up, for `connect_timeout` at most.
     ///
     /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
@@ -126,7 +126,7 @@ impl<S> CacheHouseBuilder<S> {
     /// ```
     /// use cache_house::{CacheHouse, opts};
     ///
-    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there, which is fine
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server there, which is fine
     /// assert_eq!(cache.cached(opts!("answer"), || 42), 42);
     ///
     /// let error = CacheHouse::builder().standalone("localhost:port").build().unwrap_err();

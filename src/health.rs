@@ -1,4 +1,4 @@
-//! How the cache is doing, for `health` and `watch_health`, and told once per change.
+//! The status of the cache, for `health` and `watch_health`, with a log line for each change.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -60,14 +60,14 @@ pub enum Topology {
     Cluster {
         /// How many shards there are: primaries that have slots.
         shards: usize,
-        /// How many of them can be asked now; calls of the others' keys are served from memory.
+        /// How many of them are reachable now; calls of the others' keys are served from memory.
         served: usize,
     },
 }
 
 /// Why the server isn't used: what kind of trouble, and in its own words.
 ///
-/// `Display` tells both in one line and never shows a password.
+/// `Display` writes both in one line and never shows a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     kind: ReasonKind,
@@ -104,7 +104,7 @@ impl Health {
         matches!(self, Self::Connected { .. })
     }
 
-    /// What is told of the circuit. Of a closed handle nothing: another may have taken its place.
+    /// The state of the circuit to report. None for a closed handle: another may have taken its place.
     fn circuit(&self) -> Option<Circuit> {
         match self {
             Self::Connected { topology: Topology::Cluster { shards, served } } if served < shards => {
@@ -280,8 +280,8 @@ impl HealthReporter {
             Health::Degraded { since, .. } => since,
             _ => Instant::now(),
         };
-        let told = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
-        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !told && self.may_log() {
+        let is_known = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
+        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !is_known && self.may_log() {
             tracing::warn!(
                 target: "cache_house", endpoint = %self.endpoint, %reason,
                 "the cache server is unavailable, memory serves"

@@ -1,4 +1,4 @@
-//! What one call says of itself: its name and arguments, and what it overrides.
+//! The options of one call: its name and arguments, and what it overrides.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +29,7 @@ use crate::policy::Overrides;
 ///     .expire(Duration::from_secs(60));
 /// ```
 ///
-/// `C` tells how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+/// `C` is how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
 #[doc(alias("ttl", "cache key", "memoize"))]
 #[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
 #[derive(Clone)]

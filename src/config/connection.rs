@@ -37,7 +37,7 @@ pub(crate) enum Expected {
     Cluster {
         read_from_replicas: bool,
     },
-    /// Either, told apart at each connect.
+    /// Either; each connect finds out which.
     Either,
 }
 

@@ -271,7 +271,7 @@ fn redacted(text: &str) -> String {
     };
     let rest = percent_decode_str(rest).decode_utf8_lossy();
     let query = rest.find(['?', '#']).unwrap_or(rest.len());
-    // Escaped twice, perhaps; or it can't be told what ends at which mark.
+    // Escaped twice, perhaps; or it's unclear which mark ends what.
     if rest.contains('%') || rest[query..].contains('@') {
         return format!("{scheme}***");
     }

@@ -34,7 +34,7 @@ pub struct Cluster {
     pub(super) connection: ConnectionOptions,
 }
 
-/// A server or a cluster, told apart at each connect.
+/// A server or a cluster; each connect finds out which.
 #[derive(Debug, Clone)]
 pub struct Autodetect {
     pub(super) nodes: Vec<Endpoint>,
@@ -301,7 +301,7 @@ impl ConnectionOptions {
         let second = Duration::from_secs(1);
         let connect_timeout = self.connect_timeout.unwrap_or(5 * second);
         let connect_timeout = within("connect_timeout", connect_timeout, &CONNECT_TIMEOUT).map_err(&mut keep);
-        // Where it isn't right, the reader's patience hardly matters.
+        // Where it's out of range, any will do: `build` fails.
         let patience = connect_timeout.as_ref().copied().unwrap_or(second);
         let login = login(setter, &seeds, self.username, self.password, patience).map_err(&mut keep);
         let command_timeout = self.command_timeout.unwrap_or(DEFAULT_COMMAND_TIMEOUT);

@@ -1,4 +1,4 @@
-//! Arguments as canonical text: JSON, and two things that JSON can't tell apart.
+//! Arguments as canonical text: JSON, extended where JSON writes different values alike.
 //!
 //! The text of equal arguments is the same in every process and build: members of objects are
 //! sorted, there is no white space, numbers have one spelling, and nothing depends on the features

@@ -1,4 +1,4 @@
-//! What a clearing names.
+//! Prefixes of keys, which a clearing names.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::framed::{DEFAULT, server_key};
 use crate::error::Error;
 
-/// The key of exactly this text, and all keys that go on after it with `:`. It's looked up, and sorted, by its
-/// bytes.
+/// Matches the key of exactly this text, and all keys that go on after it with `:`. Compared by its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyPrefix(Arc<str>);
 
@@ -48,7 +47,7 @@ impl KeyPrefix {
     pub(super) fn matches_text(&self, text: &[u8], scope_len: usize) -> bool {
         let scope = &text[1..=scope_len];
         if text[0] == DEFAULT && self.0.len() >= scope.len() {
-            // The prefix reaches into the hash, so only the hash can tell; skipped where the scope differs.
+            // The prefix reaches into the hash, so the hash is needed. It's skipped where the scope differs.
             return self.0.as_bytes().starts_with(scope) && self.matches(&server_key(text, scope_len));
         }
         self.matches(&text[1..])

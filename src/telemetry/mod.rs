@@ -1,4 +1,4 @@
-//! What the cache tells of itself: counters, metrics, and warnings that are given once.
+//! Diagnostics: counters, metrics, and warnings that are logged once.
 
 pub(crate) mod metrics;
 
@@ -70,7 +70,7 @@ pub struct Stats {
     /// Calls answered by the server.
     #[doc(alias("L2"))]
     pub server_hits: u64,
-    /// Calls that found no value in the tier that was asked.
+    /// Calls that found no value in the tier that they looked into.
     pub misses: u64,
     /// Calls answered with the value that another call of the same key was already fetching or computing.
     #[doc(alias("stampede", "single-flight", "dogpile", "thundering herd"))]
@@ -99,7 +99,7 @@ pub struct Stats {
     pub desyncs: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
-    /// Entries in memory, expired ones that nobody asked for included.
+    /// Entries in memory, expired ones that no call has met included.
     pub memory_entries: u64,
     /// Estimated bytes of those entries, which `memory_max_bytes` bounds: keys, values in the forms that are kept, and what an
     /// entry costs beside them. See [`memory_weight`](crate::CacheHouseBuilder::memory_weight).
@@ -128,7 +128,7 @@ impl Counters {
     }
 }
 
-/// Says yes the first time it's asked.
+/// A flag that is up for the first caller only.
 #[derive(Debug, Default)]
 pub(crate) struct Once(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! The one decision that is owed.
+//! The choice of the topology.
 
 use super::CacheHouseBuilder;
 use crate::config::endpoint::Endpoint;
@@ -28,7 +28,7 @@ impl<S> CacheHouseBuilder<S> {
     }
 
     /// A Redis or Valkey cluster, version 6 or later, of which this is a node; more of them, by [`node`](Self::node), are tried in turn
-    /// where this one is down. The others are learnt from the cluster itself.
+    /// where this one is down. The cluster itself names the others.
     ///
     /// All nodes share credentials and TLS. A database in the URL is an error of `build()`.
     ///
@@ -48,7 +48,7 @@ impl<S> CacheHouseBuilder<S> {
         self.enter(Cluster::new(endpoint))
     }
 
-    /// A server or a cluster, whichever answers: told apart at each connect, so that one may be replaced by the other.
+    /// A server or a cluster, whichever answers. Each connect finds out which, so one may replace the other.
     ///
     /// A database in the URL is an error of `build()`, since a cluster may be found.
     ///

@@ -1,4 +1,4 @@
-//! From settings to a builder: the same transitions and setters that code would call.
+//! Applies the settings to a builder, by the transitions and setters that code would call.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
-    // What nobody has set follows the bounds of memory.
+    // Unset, it follows the bounds of memory.
     if let Some(bytes) = settings.count("max_value_bytes").filter(|_| settings.source("max_value_bytes") != DEFAULT) {
         builder = builder.max_value_bytes(bytes);
     }
@@ -144,7 +144,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     builder
 }
 
-/// A key whose value is wrong has its problem already: in its place stands one that causes no other.
+/// A key with a bad value has its problem already. It's replaced by a value that causes no second one.
 fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
     if let Some(Typed::Text(username)) = settings.value("connection.username") {
         builder = builder.username(username);

@@ -1,4 +1,4 @@
-//! From a file and the environment to the same builder that code has.
+//! Fills the builder from a file and the environment.
 
 mod apply;
 mod environment;
@@ -26,10 +26,10 @@ use walk::Settings;
 /// The file that is read where no other is named.
 const DEFAULT_FILE: &str = "cachehouse.toml";
 
-/// A configuration from a file and the environment: checked, and able to tell where each value comes from.
+/// A configuration from a file and the environment: checked, with the source of each value.
 ///
-/// [`CacheHouse::load`](crate::CacheHouse::load) makes a handle in one go; this is for looking at what is in effect before.
-/// Neither `Display` nor `Debug` shows a secret. What may be set is told by `docs/configuration.md`, by a table of all keys.
+/// [`CacheHouse::load`](crate::CacheHouse::load) makes a handle in one go. Use `Config` to see the values in effect before.
+/// Neither `Display` nor `Debug` shows a secret. `docs/configuration.md` has a table of all keys.
 ///
 /// ```
 /// use cache_house::Config;
@@ -89,7 +89,7 @@ impl Config {
     }
 
     /// The layers of [`load`](Self::load), to be extended with one's own and handed to
-    /// [`CacheHouse::from_provider`](crate::CacheHouse::from_provider). What is wrong with them is kept, and told there.
+    /// [`CacheHouse::from_provider`](crate::CacheHouse::from_provider). Problems with them are kept, and reported there.
     ///
     /// Profiles are laid over each other already: whatever is merged into it wins. Secrets are in it as placeholders only, so that its
     /// `Debug` is harmless; those that you merge into it yourself are not.
@@ -114,7 +114,7 @@ impl Config {
         here.ancestors().map(|folder| folder.join(DEFAULT_FILE)).find(|path| path.is_file())
     }
 
-    /// What is in effect, in the order of the table of keys. Keys without a default that nobody gave aren't here.
+    /// What is in effect, in the order of the table of keys. A key without a default is here only if it was given.
     ///
     /// ```
     /// use cache_house::Config;
@@ -205,7 +205,7 @@ impl Setting {
 }
 
 impl fmt::Display for Config {
-    /// A line for each setting: its key, its value, its source. Before them, a line that tells of the file's profiles if it has any.
+    /// A line for each setting: its key, its value, its source. Before them, if the file has profiles, a line about them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |of: fn(&Setting) -> &str| self.settings.iter().map(|setting| of(setting).chars().count()).max();
         let (keys, values) = (width(Setting::key).unwrap_or(0), width(Setting::value).unwrap_or(0).min(40));

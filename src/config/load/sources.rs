@@ -1,9 +1,9 @@
-//! Where options were written, and what a file calls them.
+//! Where each option was written, and its key in a file.
 
 use super::problems::{Problem, Problems};
 use crate::error::Error;
 
-/// Where the options of a topology were written, to tell of errors that are found later.
+/// Where each option of a topology was written, for errors that `build` finds.
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct Sources(Vec<(String, String)>);
@@ -14,7 +14,7 @@ impl Sources {
         Self(OPTIONS.iter().map(|(_, path)| (path.to_string(), source(path))).collect())
     }
 
-    /// The error of an option as the user of a file knows it.
+    /// The same error with the key of the file and its source, in place of the builder's option.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let Some(option) = error.option() else { return error };
         let path = path_of(option);
