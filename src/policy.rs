@@ -25,6 +25,11 @@ const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
 static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
 
 impl Overrides {
+    /// What a builder begins with.
+    pub(crate) fn defaults() -> Self {
+        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()) }
+    }
+
     /// These, and `others` where these set nothing.
     pub(crate) fn or(self, others: Self) -> Self {
         Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }

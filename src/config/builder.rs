@@ -95,7 +95,7 @@ impl Default for Common {
         Self {
             namespace: "main".into(),
             key_prefix: "cachehouse".into(),
-            overrides: Overrides::default(),
+            overrides: Overrides::defaults(),
             namespaces: Namespaces::default(),
             key_builder: None,
             fallback_to_memory: true,
