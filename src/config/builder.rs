@@ -62,9 +62,9 @@ use crate::policy::Overrides;
 /// | state | entered by | has, beside the common options |
 /// | --- | --- | --- |
 /// | [`WantsTopology`] | `CacheHouse::builder()` | `standalone`, `cluster`, `autodetect`, `memory`; no `build` |
-/// | [`Standalone`] | `.standalone(endpoint)` | `database`, connection options, `build` |
-/// | [`Cluster`] | `.cluster(first_node)` | `node`, `read_from_replicas`, connection options, `build` |
-/// | [`Autodetect`] | `.autodetect(endpoint)` | `node`, connection options, `build` |
+/// | [`Standalone`](crate::config::Standalone) | `.standalone(endpoint)` | `database`, connection options, `build` |
+/// | [`Cluster`](crate::config::Cluster) | `.cluster(first_node)` | `node`, `read_from_replicas`, connection options, `build` |
+/// | [`Autodetect`](crate::config::Autodetect) | `.autodetect(endpoint)` | `node`, connection options, `build` |
 /// | [`Memory`] | `.memory()` | `build` |
 /// | [`Loaded`] | `CacheHouse::load()`, `from_file(path)`, `from_provider(p)` | `build`; code wins over what is loaded |
 ///
