@@ -26,7 +26,7 @@ pub(crate) struct Apart<K, V> {
 pub(crate) struct Running<V> {
     outcome: Mutex<Option<V>>,
     done: Condvar,
-    told: Notify,
+    ended: Notify,
     /// Until when it's joined, and for how long that is.
     joined: (Instant, Duration),
 }
@@ -60,15 +60,15 @@ where
             None => self.patience,
         };
         let joined = (Instant::now() + patience, patience);
-        let begun = Arc::new(Running { outcome: Mutex::new(None), done: Condvar::new(), told: Notify::new(), joined });
+        let begun = Arc::new(Running { outcome: Mutex::new(None), done: Condvar::new(), ended: Notify::new(), joined });
         let (apart, ours, own) = (Arc::clone(self), Arc::clone(&begun), key.clone());
         thread::Builder::new().name("cache-house-apart".into()).spawn(move || {
             let outcome = work(&own);
-            // First, so that who comes later begins anew.
+            // First, so that a later caller begins anew.
             apart.end(&own, &ours);
             *ours.outcome.lock() = Some(outcome);
             ours.done.notify_all();
-            ours.told.notify_waiters();
+            ours.ended.notify_waiters();
         })?;
         running.insert(key, Arc::clone(&begun));
         Ok(begun)
@@ -94,13 +94,13 @@ impl<V: Clone> Running<V> {
     /// The outcome. Waits without a bound.
     pub(crate) async fn outcome(&self) -> V {
         loop {
-            let mut told = pin!(self.told.notified());
+            let mut ended = pin!(self.ended.notified());
             // Before looking, so that an end in between isn't missed.
-            told.as_mut().enable();
+            ended.as_mut().enable();
             let outcome = self.outcome.lock().clone();
             match outcome {
                 Some(outcome) => return outcome,
-                None => told.await,
+                None => ended.await,
             }
         }
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 
-/// A clock that stands still until it's told to move, for tests of code that uses the cache.
+/// A clock that stands still until it's moved, for tests of code that uses the cache.
 ///
 /// ```
 /// use cache_house::{CacheHouse, CacheOptions, ManualClock};
@@ -32,6 +32,7 @@ pub struct Clock(Option<Arc<AtomicU64>>);
 /// assert_eq!(cache.cached(minute(), || 3), 3);
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("mock", "fake time", "test"))]
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 
@@ -73,8 +74,8 @@ impl Moment {
         Self(nanos)
     }
 
-    pub(crate) fn after(self, life: Duration) -> Moment {
-        Moment(self.0.saturating_add(nanos(life)))
+    pub(crate) fn after(self, ttl: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(ttl)))
     }
 }
 

@@ -17,11 +17,12 @@ use crate::config::{
 };
 use crate::error::Error;
 use crate::handle::{CacheHandle, Defaults, Engine, Inner};
-use crate::health::{Health, HealthBoard};
+use crate::health::{Health, HealthReporter};
 use crate::telemetry::metrics;
 
 /// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
 /// process's own.
+#[doc(alias("read-through", "cache-aside", "memoize", "two-tier", "L1/L2"))]
 #[derive(Debug, Clone, Copy)]
 pub struct CacheHouse(());
 
@@ -83,6 +84,7 @@ impl CacheHouse {
     /// assert!(CacheHouse::installed().is_some());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("global", "singleton", "default"))]
     pub fn install(handle: CacheHandle) -> Option<CacheHandle> {
         default_handle().write().replace(handle)
     }
@@ -99,6 +101,7 @@ impl CacheHouse {
     /// assert_eq!(answer(), 42);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("global", "singleton", "default"))]
     #[must_use]
     pub fn installed() -> Option<CacheHandle> {
         default_handle().read().clone()
@@ -111,7 +114,7 @@ fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
 }
 
 impl<S> CacheHouseBuilder<S> {
-    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, for ever, and calls are served
+    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, indefinitely, and calls are served
     /// from memory until it succeeds. Only a file of a password or certificate can hold it up, for `connect_timeout` at most.
     ///
     /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
@@ -124,7 +127,7 @@ impl<S> CacheHouseBuilder<S> {
     /// ```
     /// use cache_house::{CacheHouse, opts};
     ///
-    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there, which is fine
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server there, which is fine
     /// assert_eq!(cache.cached(opts!("answer"), || 42), 42);
     ///
     /// let error = CacheHouse::builder().standalone("localhost:port").build().unwrap_err();
@@ -149,12 +152,12 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let memory = || Memory::new(limits, config.clock.clone());
     let mut patience = DEFAULT_COMMAND_TIMEOUT;
     let (health, journal, memory, server) = match &config.topology {
-        Topology::Memory => (Arc::new(HealthBoard::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
+        Topology::Memory => (Arc::new(HealthReporter::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
         Topology::Server(connection) => {
             patience = connection.command_timeout;
             let endpoint = connection.seeds[0].to_string();
             let journal = Arc::new(Journal::of(&endpoint));
-            let health = Arc::new(HealthBoard::new(Health::Connecting, endpoint));
+            let health = Arc::new(HealthReporter::new(Health::Connecting, endpoint));
             let (written, counters, health_board) = (Arc::clone(&journal), Arc::clone(&counters), Arc::clone(&health));
             let server = Redis::start(connection, &config.scope, written, Arc::new(Unheard), counters, health_board)?;
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
@@ -163,7 +166,7 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let server = server.map(Measured::new);
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
-    let defaults = Defaults { codec: config.codec, expire: config.expire, namespaces: config.namespaces };
+    let defaults = Defaults { overrides: config.overrides, namespaces: config.namespaces };
     let inner = Inner::new(tiers, health, defaults, key_builder, patience);
     Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

@@ -35,7 +35,7 @@ pub(crate) enum Kind {
         problems: Vec<String>,
         more: usize,
     },
-    /// The server can't be asked now.
+    /// The server can't be reached now.
     Unavailable {
         reason: String,
     },
@@ -96,7 +96,7 @@ impl Error {
         }
     }
 
-    /// The same error told of another option: that of the setter which was handed the value.
+    /// The same error about another option: that of the setter which was handed the value.
     pub(crate) fn within(mut self, setter: &str) -> Self {
         if let Kind::Config { option, .. } = &mut self.kind {
             setter.clone_into(option);
@@ -128,8 +128,9 @@ impl Error {
         matches!(self.kind, Kind::Config { .. } | Kind::Load { .. })
     }
 
-    /// The server couldn't be asked. What was to be done is done in memory, and the invalidation
+    /// The server couldn't be reached. What was to be done is done in memory, and the invalidation
     /// that it implies is journalled and done on the server when that is back.
+    #[doc(alias("outage", "timeout", "circuit breaker"))]
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self.kind, Kind::Unavailable { .. })

@@ -1,4 +1,4 @@
-//! How the cache is doing, for `health` and `watch_health`, and told once per change.
+//! The status of the cache, for `health` and `watch_health`, with a log line for each change.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use crate::telemetry::metrics::{self, Circuit};
 /// assert_eq!(advice(&cache.health()), "nothing to do: memory only");
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("status", "circuit breaker", "availability", "readiness"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
@@ -36,6 +37,7 @@ pub enum Health {
         topology: Topology,
     },
     /// The server is given up on for now; memory serves, and reconnecting goes on.
+    #[doc(alias("outage", "circuit open", "unavailable"))]
     Degraded {
         /// When it was lost, or first refused.
         since: Instant,
@@ -58,14 +60,14 @@ pub enum Topology {
     Cluster {
         /// How many shards there are: primaries that have slots.
         shards: usize,
-        /// How many of them can be asked now; calls of the others' keys are served from memory.
+        /// How many of them are reachable now; calls of the others' keys are served from memory.
         served: usize,
     },
 }
 
 /// Why the server isn't used: what kind of trouble, and in its own words.
 ///
-/// `Display` tells both in one line and never shows a password.
+/// `Display` writes both in one line and never shows a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     kind: ReasonKind,
@@ -73,6 +75,7 @@ pub struct Reason {
 }
 
 /// The kinds of trouble with a server.
+#[doc(alias("outage", "cause"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasonKind {
@@ -101,7 +104,7 @@ impl Health {
         matches!(self, Self::Connected { .. })
     }
 
-    /// What is told of the circuit. Of a closed handle nothing: another may have taken its place.
+    /// The state of the circuit to report. None for a closed handle: another may have taken its place.
     fn circuit(&self) -> Option<Circuit> {
         match self {
             Self::Connected { topology: Topology::Cluster { shards, served } } if served < shards => {
@@ -178,9 +181,9 @@ impl fmt::Display for Health {
     }
 }
 
-/// Where the health is posted: kept for whoever asks, watched, and logged once per change.
+/// Keeps the health for `health`, sends each change to `watch_health`, and logs it.
 #[derive(Debug)]
-pub(crate) struct HealthBoard {
+pub(crate) struct HealthReporter {
     posted: watch::Sender<Health>,
     /// Named in log lines; carries no credentials.
     endpoint: String,
@@ -238,12 +241,12 @@ impl Lines {
     }
 }
 
-impl HealthBoard {
+impl HealthReporter {
     pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
         let lines = Mutex::new(Lines::new(Instant::now()));
-        let board = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
-        board.tell_circuit(board.read().circuit());
-        board
+        let reporter = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
+        reporter.tell_circuit(reporter.read().circuit());
+        reporter
     }
 
     pub(crate) fn read(&self) -> Health {
@@ -277,8 +280,8 @@ impl HealthBoard {
             Health::Degraded { since, .. } => since,
             _ => Instant::now(),
         };
-        let told = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
-        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !told && self.may_log() {
+        let is_known = matches!(self.read(), Health::Degraded { reason: last, .. } if last.kind == reason.kind);
+        if self.change(Health::Degraded { since, reason: reason.clone() }).is_some() && !is_known && self.may_log() {
             tracing::warn!(
                 target: "cache_house", endpoint = %self.endpoint, %reason,
                 "the cache server is unavailable, memory serves"

@@ -124,7 +124,7 @@
 //! ```
 //! use cache_house::{CacheHouse, opts};
 //!
-//! let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+//! let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server there
 //!
 //! assert_eq!(cache.cached(opts!("answer"), || 42), 42);
 //! assert_eq!(cache.cached(opts!("answer"), || 43), 42); // from memory
@@ -135,7 +135,7 @@
 //! # Ok::<(), cache_house::Error>(())
 //! ```
 //!
-//! [`health`](CacheHandle::health) tells how it's doing, [`watch_health`](CacheHandle::watch_health) of each change, and
+//! [`health`](CacheHandle::health) returns its status, [`watch_health`](CacheHandle::watch_health) sends each change, and
 //! [`stats`](CacheHandle::stats) what has been done. What each kind of outage costs a call, and what isn't promised, is in
 //! `docs/resilience.md`.
 //!
@@ -156,7 +156,7 @@
 //! ```
 //! use cache_house::CacheHouse;
 //!
-//! // Two nodes to begin with; one that answers is enough, and tells of the others.
+//! // Two nodes to begin with; one that answers is enough, and names the others.
 //! let cache = CacheHouse::builder().cluster("10.0.0.1:7000").node("10.0.0.2:7000").build()?;
 //!
 //! // A server or a cluster: found out at each connect.
@@ -212,6 +212,7 @@ mod handle;
 mod health;
 mod key;
 mod options;
+mod policy;
 mod telemetry;
 mod watchdog;
 

@@ -1,4 +1,4 @@
-//! What one call says of itself: its name and arguments, and what it overrides.
+//! The options of one call: its name and arguments, and what it overrides.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, WantsDecoder};
 use crate::error::Error;
 use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
+use crate::policy::Overrides;
 
 /// The name and the arguments of a cached call, and the options that it overrides.
 ///
@@ -28,7 +29,8 @@ use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
 ///     .expire(Duration::from_secs(60));
 /// ```
 ///
-/// `C` tells how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+/// `C` is how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+#[doc(alias("ttl", "cache key", "memoize"))]
 #[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
 #[derive(Clone)]
 pub struct CacheOptions<C = Inherited> {
@@ -37,7 +39,7 @@ pub struct CacheOptions<C = Inherited> {
     call: Text,
     name_len: usize,
     kwargs: Vec<(Box<str>, Box<[u8]>)>,
-    expire: Option<Duration>,
+    pub(crate) overrides: Overrides,
     /// What few calls set, out of the way of those that don't.
     rare: Option<Box<Rare>>,
     pub(crate) codec: C,
@@ -70,7 +72,7 @@ impl CacheOptions {
             name_len: call.len(),
             call,
             kwargs: Vec::new(),
-            expire: None,
+            overrides: Overrides::default(),
             rare: None,
             codec: Inherited::default(),
         }
@@ -86,8 +88,9 @@ impl CacheOptions {
     /// assert_eq!(cache.cached(opts!("answer").codec(Json), || 42), 42);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Inherited(Some(SharedCodec::new(codec)));
+        self.overrides.codec = Some(SharedCodec::new(codec));
         self
     }
 
@@ -107,12 +110,15 @@ impl CacheOptions {
     /// assert_eq!(cache.cached(options, || Celsius(-3.5)), Celsius(-3.5));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("serializer", "serialize"))]
     pub fn encoder<T, E, F>(self, encoder: F) -> CacheOptions<WantsDecoder<T, F, E>>
     where
         F: Fn(&T) -> Result<Vec<u8>, E>,
         E: Into<CodecError>,
     {
-        self.with_codec(|_| WantsDecoder::new(encoder))
+        let mut options = self.with_codec(|_| WantsDecoder::new(encoder));
+        options.overrides.codec = None;
+        options
     }
 }
 
@@ -136,6 +142,7 @@ impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
     /// assert_eq!(cache.get(motd()).as_deref(), Some("Hei"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("deserializer", "deserialize"))]
     pub fn decoder<D, G>(self, decoder: G) -> CacheOptions<EncoderDecoder<T, F, E, G, D>>
     where
         G: Fn(&[u8]) -> Result<T, D>,
@@ -182,6 +189,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&none).unwrap_err().is_key());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("argument", "parameter"))]
     #[inline]
     pub fn arg(mut self, value: impl Serialize) -> Self {
         let before = self.call.len();
@@ -208,6 +216,7 @@ impl<C> CacheOptions<C> {
     /// assert_eq!(cache.key(&one)?, cache.key(&two)?);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("named argument", "keyword argument"))]
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         let mut text = Text::new();
@@ -232,6 +241,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&opts!("name", 7).namespace("users"))?.starts_with("cachehouse:users:"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("tenant", "group", "scope"))]
     #[inline]
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
         self.rare().namespace = Some(namespace.as_ref().into());
@@ -248,6 +258,7 @@ impl<C> CacheOptions<C> {
     /// assert!(cache.key(&opts!("name", 7).key_prefix("shop"))?.starts_with("shop:main:"));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("prefix"))]
     #[inline]
     pub fn key_prefix(mut self, key_prefix: impl AsRef<str>) -> Self {
         self.rare().key_prefix = Some(key_prefix.as_ref().into());
@@ -268,9 +279,10 @@ impl<C> CacheOptions<C> {
     /// assert!(!cache.contains(opts!("secret")));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     #[inline]
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.expire = Some(expire);
+        self.overrides.expire = Some(expire);
         self
     }
 
@@ -284,13 +296,10 @@ impl<C> CacheOptions<C> {
     /// assert_eq!(cache.key(&options)?, "cachehouse:main:page:3");
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("custom key", "key_fn", "key_generator"))]
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.rare().key_builder = Some(Arc::new(key_builder));
         self
-    }
-
-    pub(crate) fn expiry(&self) -> Option<Duration> {
-        self.expire
     }
 
     /// The namespace that the call names, if it names one.
@@ -354,7 +363,7 @@ impl<C> CacheOptions<C> {
             call: self.call,
             name_len: self.name_len,
             kwargs: self.kwargs,
-            expire: self.expire,
+            overrides: self.overrides,
             rare: self.rare,
             codec: codec(self.codec),
         }
@@ -365,6 +374,10 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Arguments may be secrets: only their presence is shown.
         let rare = self.rare.as_deref();
+        let codec: &dyn fmt::Debug = match &self.overrides.codec {
+            Some(codec) => codec,
+            None => &self.codec,
+        };
         f.debug_struct("CacheOptions")
             .field("module", &self.module)
             .field("name", &self.name())
@@ -372,9 +385,9 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
             .field("kwargs", &self.kwargs.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("namespace", &rare.and_then(|rare| rare.namespace.as_deref()))
             .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
-            .field("expire", &self.expire)
+            .field("expire", &self.overrides.expire)
             .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
-            .field("codec", &self.codec)
+            .field("codec", codec)
             .finish()
     }
 }
@@ -391,6 +404,7 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
 /// let long = CacheOptions::new("list_users").module(module_path!()).arg(&page).kwarg("lang", &lang);
 /// assert_eq!(format!("{short:?}"), format!("{long:?}"));
 /// ```
+#[doc(alias("cache key", "memoize"))]
 #[macro_export]
 macro_rules! opts {
     ($name:expr $(, $($rest:tt)*)?) => {

@@ -58,7 +58,7 @@ impl Attention {
     pub(crate) fn end<T>(&self, waits: impl FnOnce() -> Option<T>) -> Option<T> {
         self.0.store(false, Ordering::SeqCst);
         let waits = waits()?;
-        // Whoever has asked again meanwhile has added the owner once more.
+        // A wait that has begun meanwhile has added the owner once more.
         (!self.0.swap(true, Ordering::SeqCst)).then_some(waits)
     }
 }

@@ -76,7 +76,7 @@ impl Arguments {
             "codec" => self.codec = Some(value(argument, input)?),
             "decoder" => self.decoder = Some(value(argument, input)?),
             "encoder" => self.encoder = Some(value(argument, input)?),
-            "expire" => self.expire = Some(life(value(argument, input)?)?),
+            "expire" => self.expire = Some(ttl(value(argument, input)?)?),
             "handle" => self.handle = Some(value(argument, input)?),
             "key" => self.key = Some(list(argument, "expressions", input, Expr::parse)?),
             "key_builder" => self.key_builder = Some(value(argument, input)?),
@@ -154,25 +154,25 @@ fn check_pairs(given: &[Ident]) -> Result<()> {
 }
 
 /// A text is a duration as humantime reads it, a number is of whole seconds, and anything else an expression for it.
-fn life(expire: Expr) -> Result<Expr> {
+fn ttl(expire: Expr) -> Result<Expr> {
     let Expr::Lit(ExprLit { lit, .. }) = &expire else { return Ok(expire) };
     let wrong = |problem: String| {
         Error::new(lit.span(), format!("{problem}; write a duration like \"5m\" or \"1h 30m\", or whole seconds"))
     };
-    let life = match lit {
+    let ttl = match lit {
         Lit::Str(text) => humantime::parse_duration(&text.value()).map_err(|error| wrong(error.to_string()))?,
         Lit::Int(seconds) if seconds.suffix().is_empty() => {
             Duration::from_secs(seconds.base10_parse().map_err(|error: Error| wrong(error.to_string()))?)
         }
         _ => return Err(wrong("not a duration".to_owned())),
     };
-    Ok(written(life, lit.span()))
+    Ok(written(ttl, lit.span()))
 }
 
-fn written(life: Duration, span: Span) -> Expr {
-    let seconds = Literal::u64_unsuffixed(life.as_secs());
+fn written(ttl: Duration, span: Span) -> Expr {
+    let seconds = Literal::u64_unsuffixed(ttl.as_secs());
     let duration = quote!(::core::time::Duration);
-    match life.subsec_nanos() {
+    match ttl.subsec_nanos() {
         0 => parse_quote_spanned!(span=> #duration::from_secs(#seconds)),
         nanos => parse_quote_spanned!(span=> #duration::new(#seconds, #nanos)),
     }

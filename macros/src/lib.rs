@@ -12,6 +12,7 @@ use proc_macro::TokenStream;
 
 // Described in docs/attribute.md of cache-house, where the examples can run.
 #[expect(missing_docs, reason = "the re-export has the documentation, and would show both")]
+#[doc(alias("memoize", "memo", "read-through"))]
 #[proc_macro_attribute]
 pub fn cached(arguments: TokenStream, function: TokenStream) -> TokenStream {
     expand::expand(arguments.into(), function.into()).into()

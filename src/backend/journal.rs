@@ -22,6 +22,7 @@ use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::Length;
 
 pub(crate) use self::clearings::{Clearings, Refusals};
+pub(crate) use self::items::Full;
 
 /// Keys that are removed from the server in one command, and items that are looked at under the lock at once.
 const BATCH: usize = 500;
@@ -60,10 +61,6 @@ pub(crate) struct Hold {
     journal: Arc<Journal>,
     key: ServerKey,
 }
-
-/// The journal can't take another key: only for custom keys outside their scope, which can't be collapsed.
-#[derive(Debug)]
-pub(crate) struct Full;
 
 impl Journal {
     /// A journal for the server at `endpoint`.

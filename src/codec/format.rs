@@ -34,6 +34,7 @@ use crate::error::BoxError;
 /// assert_eq!(cache.cached(opts!("numbers"), || vec![1, 2, 3]), [1, 2, 3]);
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("serializer", "format"))]
 pub trait Codec: Send + Sync + 'static {
     /// The bytes to store for `value`.
     ///

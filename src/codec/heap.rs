@@ -121,8 +121,8 @@ fn allocate(heap: &mut u64, len: usize) {
     }
 }
 
-/// The size of what an iterator of this item goes through, where it's known: a JSON value may be written as less than it is. The name is
-/// all there is to tell it by, and an estimate is all that's at stake.
+/// The size of what an iterator of this item goes through, where it's known: a JSON value may be written as less than it is. The type is
+/// found by its name; a wrong answer only makes the estimate worse.
 fn known_size<T>() -> Option<usize> {
     (type_name::<T>().trim_start_matches('&') == type_name::<Value>()).then_some(size_of::<Value>())
 }

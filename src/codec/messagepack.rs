@@ -19,6 +19,7 @@ use crate::error::BoxError;
 /// assert_eq!(cache.cached(opts!("page", 1).namespace("pages"), || vec![1, 2, 3]), [1, 2, 3]);
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("msgpack", "rmp"))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MessagePack;
 

@@ -299,15 +299,13 @@ fn a_value_that_refuses_to_serialize_is_an_error_that_does_not_show_it() {
 }
 
 #[test]
-fn a_codec_of_the_call_goes_before_that_of_the_handle() {
-    let handle = json();
-    let inherited = Inherited::default();
-    assert_eq!(inherited.encode_value(&handle, &12).expect("a number"), b"12");
-    assert!(ValueCodec::<u8>::serde_codec(&inherited, &handle).is_some_and(|codec| codec.same_as(&handle)));
-    let own = Inherited(Some(SharedCodec::new(Backwards)));
-    assert_eq!(own.encode_value(&handle, &12).expect("a number"), b"21");
-    assert_eq!(ValueCodec::<u8>::decode_value(&own, &handle, b"21").expect("a number"), 12);
-    assert!(ValueCodec::<u8>::serde_codec(&own, &handle).is_some_and(|codec| !codec.same_as(&handle)));
+fn options_with_serde_use_the_codec_in_effect() {
+    let (json, own, inherited) = (json(), SharedCodec::new(Backwards), Inherited::default());
+    assert_eq!(inherited.encode_value(&json, &12).expect("a number"), b"12");
+    assert!(ValueCodec::<u8>::serde_codec(&inherited, &json).is_some_and(|codec| codec.same_as(&json)));
+    assert_eq!(inherited.encode_value(&own, &12).expect("a number"), b"21");
+    assert_eq!(ValueCodec::<u8>::decode_value(&inherited, &own, b"21").expect("a number"), 12);
+    assert!(ValueCodec::<u8>::serde_codec(&inherited, &own).is_some_and(|codec| !codec.same_as(&json)));
 }
 
 #[test]

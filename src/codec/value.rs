@@ -36,11 +36,12 @@ use crate::error::{Error, Kind};
     note = "or give the call both halves of a pair: `.encoder(|v: &{T}| …).decoder(|b: &[u8]| …)`"
 )]
 pub trait ValueCodec<T>: sealed::Sealed {
+    /// `codec` is the serde codec that is in effect for the call; a pair of functions has no use for it.
     #[doc(hidden)]
-    fn encode_value(&self, handle: &SharedCodec, value: &T) -> Result<Vec<u8>, Error>;
+    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error>;
 
     #[doc(hidden)]
-    fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error>;
+    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error>;
 
     /// Bytes that a decoded value has on the heap, as far as serde shows them; `None` where it doesn't.
     #[doc(hidden)]
@@ -48,34 +49,28 @@ pub trait ValueCodec<T>: sealed::Sealed {
 
     /// The serde codec that reads and writes the bytes; `None` for a pair, which has no identity.
     #[doc(hidden)]
-    fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec>;
+    fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec>;
 }
 
-/// Options that use serde: with the handle's codec, or with the one that `.codec(c)` named.
-#[derive(Debug, Clone, Default)]
-pub struct Inherited(pub(crate) Option<SharedCodec>);
-
-impl Inherited {
-    fn resolve<'a>(&'a self, handle: &'a SharedCodec) -> &'a SharedCodec {
-        self.0.as_ref().unwrap_or(handle)
-    }
-}
+/// Options that use serde: with the codec that `.codec(c)` set, else with that of the namespace or of the handle.
+#[derive(Clone, Default)]
+pub struct Inherited(());
 
 impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
-    fn encode_value(&self, handle: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-        self.resolve(handle).encode(value)
+    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
+        codec.encode(value)
     }
 
-    fn decode_value(&self, handle: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-        self.resolve(handle).decode(bytes)
+    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
+        codec.decode(bytes)
     }
 
     fn heap_of(&self, value: &T) -> Option<u64> {
         heap::bytes_of(value)
     }
 
-    fn serde_codec<'a>(&'a self, handle: &'a SharedCodec) -> Option<&'a SharedCodec> {
-        Some(self.resolve(handle))
+    fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
+        Some(codec)
     }
 }
 
@@ -125,6 +120,12 @@ where
 
     fn serde_codec<'a>(&'a self, _: &'a SharedCodec) -> Option<&'a SharedCodec> {
         None
+    }
+}
+
+impl fmt::Debug for Inherited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inherited")
     }
 }
 

@@ -41,6 +41,7 @@ const ACCEPTED: &str = "accepts \"host\", \"host:port\", (\"host\", port), \"[::
 /// assert!(error.to_string().starts_with("endpoint: \"localhost:***\" has a port that is no number from 1 to 65535"));
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("url", "host", "port", "address"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub(crate) address: Address,
@@ -270,7 +271,7 @@ fn redacted(text: &str) -> String {
     };
     let rest = percent_decode_str(rest).decode_utf8_lossy();
     let query = rest.find(['?', '#']).unwrap_or(rest.len());
-    // Escaped twice, perhaps; or it can't be told what ends at which mark.
+    // Escaped twice, perhaps; or it's unclear which mark ends what.
     if rest.contains('%') || rest[query..].contains('@') {
         return format!("{scheme}***");
     }

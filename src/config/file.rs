@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::apart::{Apart, Running};
 
-/// How much of a file is read, and how that is told.
+/// The most that is read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Size {
     /// Far more than a server takes for a password.
@@ -16,7 +16,7 @@ pub(crate) enum Size {
     /// All the authorities of a system have a quarter of it.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "certificates are of TLS alone"))]
     Certificates,
-    /// Whether it can be opened is all that is asked.
+    /// Only checks that the file can be opened.
     Nothing,
 }
 
@@ -42,7 +42,7 @@ fn begin(path: &Path, size: Size) -> Result<Arc<Running<Outcome>>, String> {
 }
 
 fn all_of(path: &Path, size: Size) -> Outcome {
-    let (most, told) = match size {
+    let (most, shown) = match size {
         Size::Password => (64 << 10, "64 KiB"),
         Size::Certificates => (1 << 20, "1 MiB"),
         Size::Nothing => (0, ""),
@@ -53,7 +53,7 @@ fn all_of(path: &Path, size: Size) -> Outcome {
     if size != Size::Nothing {
         file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     }
-    if bytes.len() as u64 > most { Err(format!("is longer than {told}")) } else { Ok(bytes.into()) }
+    if bytes.len() as u64 > most { Err(format!("is longer than {shown}")) } else { Ok(bytes.into()) }
 }
 
 fn too_slow(patience: Duration) -> String {

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::error::Error;
+
 const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const MIB: u64 = 1 << 20;
 
@@ -21,3 +23,18 @@ pub(super) const MEMORY_MAX_ENTRIES: RangeInclusive<u64> = 1..=1 << 32;
 pub(super) const MEMORY_MAX_BYTES: RangeInclusive<u64> = 1024..=1 << 50;
 /// The server's own limit.
 pub(super) const MAX_VALUE_BYTES: RangeInclusive<u64> = 1..=512 * MIB;
+
+pub(super) fn within(option: &str, duration: Duration, accepted: &RangeInclusive<Duration>) -> Result<Duration, Error> {
+    if accepted.contains(&duration) {
+        return Ok(duration);
+    }
+    let (shortest, longest) = (accepted.start(), accepted.end());
+    Err(Error::config(option, format!("is {duration:?}; accepts {shortest:?} to {longest:?}")))
+}
+
+pub(super) fn in_range(option: &str, value: u64, accepted: &RangeInclusive<u64>) -> Result<u64, Error> {
+    if accepted.contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::config(option, format!("is {value}; accepts {} to {}", accepted.start(), accepted.end())))
+}

@@ -1,7 +1,6 @@
 //! How much memory may hold.
 
-use super::limits::{MAX_VALUE_BYTES, MEMORY_MAX_BYTES, MEMORY_MAX_ENTRIES, MIB};
-use super::state::in_range;
+use super::limits::{MAX_VALUE_BYTES, MEMORY_MAX_BYTES, MEMORY_MAX_ENTRIES, MIB, in_range};
 use crate::codec::Weighers;
 use crate::error::Error;
 

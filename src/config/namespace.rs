@@ -1,8 +1,10 @@
 //! What calls of one namespace have in common.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::codec::{Codec, SharedCodec};
+use crate::policy::Overrides;
 
 /// Options of the calls of one namespace, over those of the handle; a call's own options win over them.
 ///
@@ -18,26 +20,28 @@ use crate::codec::{Codec, SharedCodec};
 /// ```
 #[must_use = "hand this to the builder's `namespace_options`"]
 #[derive(Debug, Clone, Default)]
-pub struct NamespaceOptions {
-    pub(crate) expire: Option<Duration>,
-    pub(crate) codec: Option<SharedCodec>,
-}
+pub struct NamespaceOptions(pub(crate) Overrides);
 
 impl NamespaceOptions {
     /// How long values of the namespace live; longer than zero.
+    #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     pub fn expire(mut self, expire: Duration) -> Self {
-        self.expire = Some(expire);
+        self.0.expire = Some(expire);
         self
     }
 
     /// The format of values of the namespace.
+    #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Some(SharedCodec::new(codec));
+        self.0.codec = Some(SharedCodec::new(codec));
         self
     }
 
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
-        Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }
+        Self(self.0.or(others.0))
     }
 }
+
+/// Options by namespace, as the user wrote it.
+pub(crate) type Namespaces = HashMap<Box<str>, NamespaceOptions, foldhash::quality::RandomState>;

@@ -1,4 +1,4 @@
-//! How a lost connection is sought again.
+//! The delays between attempts to reconnect.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::limits::RECONNECT_DELAY;
 use crate::error::Error;
 
 /// The delays between attempts to reconnect: doubling from `min_delay` (50 ms) to `max_delay` (2 s), each
-/// shortened by up to half at random so that a fleet doesn't come back in step. Attempts go on for ever.
+/// shortened by up to half at random so that a fleet doesn't come back in step. Attempts go on indefinitely.
 ///
 /// ```
 /// use cache_house::{CacheHouse, Reconnect};
@@ -18,6 +18,7 @@ use crate::error::Error;
 ///     .build()?;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("backoff", "retry"))]
 #[must_use = "hand this to the builder's `reconnect`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {

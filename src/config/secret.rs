@@ -49,7 +49,7 @@ pub(crate) enum Password {
 }
 
 impl Password {
-    /// The password as it is now; of a file all but one line break at its end. The problem names the file. Waits so long at most.
+    /// The password as it is now; of a file all but one line break at its end. An error names the file. Waits for `patience` at most.
     pub(crate) fn read(&self, patience: Duration) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
@@ -57,7 +57,7 @@ impl Password {
         }
     }
 
-    /// The same, waited for by a task.
+    /// The same for a task.
     pub(crate) async fn read_async(&self, patience: Duration) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
@@ -96,8 +96,8 @@ mod tests {
             assert_eq!(read(bytes.as_bytes()), Ok(password.into()), "{bytes:?}");
         }
         for (bytes, problem) in [(&b""[..], "is empty"), (b"\n", "is empty"), (b"\xff", "isn't UTF-8")] {
-            let told = read(bytes).expect_err("it's no password");
-            assert_eq!(told, format!("{path:?} {problem}"));
+            let problem_read = read(bytes).expect_err("it's no password");
+            assert_eq!(problem_read, format!("{path:?} {problem}"));
         }
         let long = read(&vec![b'x'; 70_000]).expect_err("it's no password");
         assert!(long.ends_with("is longer than 64 KiB"), "{long}");
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_missing_password_file_is_named() {
-        let told = Password::File("/no/such/file".into()).read(LONG).expect_err("there is none");
-        assert!(told.starts_with("\"/no/such/file\" can't be read: No such file"), "{told}");
+        let problem = Password::File("/no/such/file".into()).read(LONG).expect_err("there is none");
+        assert!(problem.starts_with("\"/no/such/file\" can't be read: No such file"), "{problem}");
     }
 }

@@ -1,11 +1,17 @@
 //! The states of a builder: each carries what is already decided.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE};
-use super::{Address, Connection, Endpoint, Expected, Login, Password, Reconnect, Secret, Sources, Tls, Topology};
+use super::connection::{ConnectionSettings, Expected, Login, Topology};
+use super::endpoint::{Address, Endpoint};
+use super::limits::{
+    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE, in_range, within,
+};
+use super::load::sources::Sources;
+use super::reconnect::Reconnect;
+use super::secret::{Password, Secret};
+use super::tls::Tls;
 use crate::error::Error;
 
 /// The topology is still owed: no `build` yet.
@@ -28,7 +34,7 @@ pub struct Cluster {
     pub(super) connection: ConnectionOptions,
 }
 
-/// A server or a cluster, told apart at each connect.
+/// A server or a cluster; each connect finds out which.
 #[derive(Debug, Clone)]
 pub struct Autodetect {
     pub(super) nodes: Vec<Endpoint>,
@@ -295,7 +301,7 @@ impl ConnectionOptions {
         let second = Duration::from_secs(1);
         let connect_timeout = self.connect_timeout.unwrap_or(5 * second);
         let connect_timeout = within("connect_timeout", connect_timeout, &CONNECT_TIMEOUT).map_err(&mut keep);
-        // Where it isn't right, the reader's patience hardly matters.
+        // Where it's out of range, any will do: `build` fails.
         let patience = connect_timeout.as_ref().copied().unwrap_or(second);
         let login = login(setter, &seeds, self.username, self.password, patience).map_err(&mut keep);
         let command_timeout = self.command_timeout.unwrap_or(DEFAULT_COMMAND_TIMEOUT);
@@ -307,7 +313,7 @@ impl ConnectionOptions {
         if problems.len() > before {
             return None;
         }
-        Some(DecidedTopology(Topology::Server(Box::new(Connection {
+        Some(DecidedTopology(Topology::Server(Box::new(ConnectionSettings {
             seeds,
             expected,
             login: login.ok()?,
@@ -374,21 +380,6 @@ fn refuse_database(setter: &str, nodes: &[Endpoint], why: &str) -> Result<(), Er
             format!("has an endpoint whose URL names the database {database}, but {why}; accepts a URL without one"),
         )),
     }
-}
-
-pub(super) fn within(option: &str, duration: Duration, accepted: &RangeInclusive<Duration>) -> Result<Duration, Error> {
-    if accepted.contains(&duration) {
-        return Ok(duration);
-    }
-    let (shortest, longest) = (accepted.start(), accepted.end());
-    Err(Error::config(option, format!("is {duration:?}; accepts {shortest:?} to {longest:?}")))
-}
-
-pub(super) fn in_range(option: &str, value: u64, accepted: &RangeInclusive<u64>) -> Result<u64, Error> {
-    if accepted.contains(&value) {
-        return Ok(value);
-    }
-    Err(Error::config(option, format!("is {value}; accepts {} to {}", accepted.start(), accepted.end())))
 }
 
 mod sealed {

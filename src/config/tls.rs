@@ -1,8 +1,8 @@
-//! Whom a TLS connection trusts.
+//! Which authorities a TLS connection trusts, and its own certificate.
 
 use std::path::PathBuf;
 
-/// TLS for the connections of a handle: which authorities to trust, and who we are.
+/// TLS for the connections of a handle: which authorities to trust, and which certificate to show.
 ///
 /// Without more, the system's root certificates are trusted. The host name of the endpoint is always
 /// checked. Files are read by `build()`, which reports what is wrong with them: one that is longer than 1 MiB, or that can't be read
@@ -17,6 +17,7 @@ use std::path::PathBuf;
 ///     .build()?;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("ssl", "rediss", "certificate"))]
 #[must_use = "hand this to the builder's `tls`"]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
@@ -24,7 +25,7 @@ pub struct Tls {
     pub(crate) client: Option<ClientIdentity>,
 }
 
-/// The files by which we prove who we are.
+/// The client's certificate chain and its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientIdentity {
     pub(crate) cert_file: PathBuf,

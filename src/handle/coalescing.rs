@@ -193,7 +193,7 @@ impl Flights {
     pub(crate) fn invalidate(&self, invalidation: &Invalidation) -> Stores {
         match invalidation {
             Invalidation::Key(key) => self.invalidate_key(key),
-            Invalidation::Matching(prefix) => self.invalidate_where(|key| prefix.matches_key(key)),
+            Invalidation::Matching(prefix) => self.invalidate_where(|key| key.matches(prefix)),
         }
     }
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::coalescing::Flights;
 use crate::backend::server::Server;
 use crate::backend::tiers::{ResolvedCall, Tiers};
-use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;
-use crate::health::HealthBoard;
+use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
+use crate::policy::{Overrides, Policy};
 use crate::telemetry::metrics::{Requests, Series};
 
 /// What a handle calls. Cheap to clone.
@@ -29,7 +29,7 @@ pub(crate) struct Engine<S> {
 /// What all clones of a handle share.
 pub(crate) struct Inner<S> {
     pub(super) tiers: Tiers<S>,
-    pub(super) health: Arc<HealthBoard>,
+    pub(super) health: Arc<HealthReporter>,
     pub(super) defaults: Defaults,
     key_builder: Option<Arc<dyn KeyBuilder>>,
     hasher: foldhash::quality::RandomState,
@@ -43,8 +43,7 @@ pub(crate) struct Inner<S> {
 /// What calls have that don't say otherwise.
 #[derive(Debug)]
 pub(crate) struct Defaults {
-    pub(crate) codec: SharedCodec,
-    pub(crate) expire: Duration,
+    pub(crate) overrides: Overrides,
     /// Over the others, for calls of a namespace.
     pub(crate) namespaces: Namespaces,
 }
@@ -90,14 +89,12 @@ impl<S> Engine<S> {
     /// A call with its settings: its own win over those of its namespace, and those over the handle's.
     pub(super) fn resolve<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
         let defaults = &self.inner.defaults;
-        let (mut ttl, mut inherited) = (defaults.expire, &defaults.codec);
-        if !defaults.namespaces.is_empty()
-            && let Some(own) = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()))
-        {
-            ttl = own.expire.unwrap_or(ttl);
-            inherited = own.codec.as_ref().unwrap_or(inherited);
-        }
-        ResolvedCall { key, codec: &options.codec, inherited, ttl: options.expiry().unwrap_or(ttl) }
+        let namespace = match defaults.namespaces.is_empty() {
+            true => None,
+            false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
+        };
+        let policy = Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides);
+        ResolvedCall { key, codec: &options.codec, inherited: policy.codec, ttl: policy.expire }
     }
 }
 
@@ -111,7 +108,7 @@ impl<S: Server> Engine<S> {
 impl<S> Inner<S> {
     pub(crate) fn new(
         tiers: Tiers<S>,
-        health: Arc<HealthBoard>,
+        health: Arc<HealthReporter>,
         defaults: Defaults,
         key_builder: Option<Arc<dyn KeyBuilder>>,
         patience: Duration,

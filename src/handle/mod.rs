@@ -23,6 +23,7 @@ use crate::backend::server::ServerReport;
 use crate::error::Error;
 use crate::health::Health;
 use crate::options::CacheOptions;
+use crate::policy::Policy;
 use crate::telemetry::Stats;
 use crate::watchdog;
 pub use applied::Applied;
@@ -253,11 +254,12 @@ impl CacheHandle {
 
 impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = Policy::of_handle(&self.engine.inner.defaults.overrides);
         f.debug_struct("CacheHandle")
             .field("scope", &self.engine.scope)
             .field("health", &self.health())
-            .field("codec", &self.engine.inner.defaults.codec)
-            .field("expire", &self.engine.inner.defaults.expire)
+            .field("codec", policy.codec)
+            .field("expire", &policy.expire)
             .finish_non_exhaustive()
     }
 }

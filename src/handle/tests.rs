@@ -20,11 +20,11 @@ use crate::backend::script::{Script, ScriptReply};
 use crate::backend::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::backend::tiers::Tiers;
 use crate::clock::Clock;
-use crate::codec::{Json, SharedCodec};
 use crate::config::Namespaces;
-use crate::health::HealthBoard;
+use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
 use crate::options::CacheOptions;
+use crate::policy::Overrides;
 
 /// A server in this process.
 #[derive(Clone, Default)]
@@ -161,9 +161,8 @@ fn engine() -> (Engine<Fake>, Fake) {
         max_value_bytes: 1 << 20,
         weighers: crate::codec::Weighers::default(),
     };
-    let defaults =
-        Defaults { codec: SharedCodec::new(Json), expire: Duration::from_secs(60), namespaces: Namespaces::default() };
-    let health = Arc::new(HealthBoard::new(Health::Connecting, ""));
+    let defaults = Defaults { overrides: Overrides::defaults(), namespaces: Namespaces::default() };
+    let health = Arc::new(HealthReporter::new(Health::Connecting, ""));
     let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1));
     (Engine::new(inner, Scope::new("p", "n").expect("both parts are given")), server)
 }

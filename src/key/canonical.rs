@@ -1,4 +1,4 @@
-//! Arguments as canonical text: JSON, and two things that JSON can't tell apart.
+//! Arguments as canonical text: JSON, extended where JSON writes different values alike.
 //!
 //! The text of equal arguments is the same in every process and build: members of objects are
 //! sorted, there is no white space, numbers have one spelling, and nothing depends on the features
@@ -8,14 +8,13 @@
 //! `Some` of a null: `Some(None)` is `?null`. And JSON's keys are text, so a map's key `1` would be its key `"1"`: a key that
 //! isn't text is written as the value that it is, `{1:true}`.
 
-mod json;
+pub(super) mod json;
 
 use serde::ser::{self, Serialize};
 use std::fmt::{self, Display};
 
 use super::number;
 use crate::error::{Panicked, catching};
-pub(super) use json::write_json;
 
 /// The text of a call's arguments; 64 bytes hold most of them without an allocation.
 pub(crate) type Text = super::text::Text<64>;
@@ -40,7 +39,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(out: &mut Text, value: &T) -> Result<
 }
 
 /// Appends `text` as a JSON string.
-pub(crate) fn write_str(out: &mut Text, text: &str) {
+pub(super) fn write_str(out: &mut Text, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
     // Most texts need no escape. A long one is looked through without a branch a byte, many bytes at a time, which a short

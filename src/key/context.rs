@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::canonical::write_json;
+use super::canonical::json::write_json;
+use super::canonical::{Text, write};
+use super::parts::{CallParts, write_arguments};
 use super::scope::Scope;
-use super::{CallParts, Text, write, write_arguments};
 use crate::error::Error;
 
 /// Makes the key of a call, in place of the default `{prefix}:{namespace}:{sha1}`.
@@ -30,6 +31,7 @@ use crate::error::Error;
 /// ```
 ///
 /// An empty key makes the call run uncached, with a warning, and so does a panic.
+#[doc(alias("custom key", "key_fn", "key_generator"))]
 pub trait KeyBuilder: Send + Sync {
     /// The key of the call that `cx` describes.
     fn build_key(&self, cx: &KeyContext<'_>) -> String;

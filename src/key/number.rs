@@ -15,7 +15,7 @@ pub(super) fn write_float<const N: usize, F: zmij::Float + Into<f64> + Copy>(
 /// `serde_json/arbitrary_precision`.
 ///
 /// A number that a 64-bit integer or float can't hold keeps all its digits: without that feature it
-/// couldn't have been told from its neighbours, with it two different numbers get two keys. Whether they can hold it is returned.
+/// equals its neighbours, with it two different numbers get two keys. Returns whether 64 bits hold it.
 pub(super) fn write_decimal<const N: usize>(out: &mut Text<N>, text: &str) -> bool {
     if text != "-0" {
         if let Ok(value) = text.parse::<u64>() {

@@ -4,12 +4,15 @@ mod prefix;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::framed::canonical_text;
 use super::*;
+use crate::error::Error;
 use crate::options::CacheOptions;
 
 use crate::golden;
@@ -121,7 +124,9 @@ fn keys_of_running_programs_stay_what_they_are() {
     let mut text = String::new();
     for (what, options) in cases {
         let key = key(&options);
-        let canonical = String::from_utf8(canonical_text(&key.text[1 + key.scope_len..]).to_vec()).expect("it's UTF-8");
+        let canonical =
+            String::from_utf8(canonical_text(&key.as_bytes()[1 + key.scope().map_or(0, str::len)..]).to_vec())
+                .expect("it's UTF-8");
         writeln!(text, "# {what}\n{canonical}\n{}\n", text_of(&key)).expect("a String takes any text");
     }
     golden::assert_golden("keys.txt", &text);

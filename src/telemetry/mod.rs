@@ -1,4 +1,4 @@
-//! What the cache tells of itself: counters, metrics, and warnings that are given once.
+//! Diagnostics: counters, metrics, and warnings that are logged once.
 
 pub(crate) mod metrics;
 
@@ -60,16 +60,20 @@ pub(crate) struct Counters {
 /// assert_eq!((stats.runs, stats.misses, stats.memory_hits), (1, 1, 1));
 /// # Ok::<(), cache_house::Error>(())
 /// ```
+#[doc(alias("metrics", "counters", "hit rate", "hit ratio"))]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Calls answered from memory.
+    #[doc(alias("L1"))]
     pub memory_hits: u64,
     /// Calls answered by the server.
+    #[doc(alias("L2"))]
     pub server_hits: u64,
-    /// Calls that found no value in the tier that was asked.
+    /// Calls that found no value in the tier that they looked into.
     pub misses: u64,
     /// Calls answered with the value that another call of the same key was already fetching or computing.
+    #[doc(alias("stampede", "single-flight", "dogpile", "thundering herd"))]
     pub coalesced: u64,
     /// How often the work was run.
     pub runs: u64,
@@ -88,13 +92,14 @@ pub struct Stats {
     /// room for.
     pub uncached: u64,
     /// How often the server was given up on for a while.
+    #[doc(alias("circuit breaker"))]
     pub circuit_openings: u64,
     /// Connections that were ended because a reply answered another command than the one it came to. Always 0, unless the server, a
     /// proxy or the client library has a bug.
     pub desyncs: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
-    /// Entries in memory, expired ones that nobody asked for included.
+    /// Entries in memory, expired ones that no call has met included.
     pub memory_entries: u64,
     /// Estimated bytes of those entries, which `memory_max_bytes` bounds: keys, values in the forms that are kept, and what an
     /// entry costs beside them. See [`memory_weight`](crate::CacheHouseBuilder::memory_weight).
@@ -123,7 +128,7 @@ impl Counters {
     }
 }
 
-/// Says yes the first time it's asked.
+/// A flag that is up for the first caller only.
 #[derive(Debug, Default)]
 pub(crate) struct Once(AtomicBool);
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::clearings::{Clearing, Clearings, Folded, Refusals, first_part};
-use super::{Full, SlotSet};
 use crate::backend::prefixes::PrefixMap;
+use crate::backend::slots::SlotSet;
 use crate::key::{KeyPrefix, ServerKey};
 
 /// Keys of one namespace before they become "clear that namespace".
@@ -16,6 +16,10 @@ pub(super) const MAX_KEYS: usize = 100_000;
 pub(super) const MAX_PREFIXES: usize = 10_000;
 /// Hashes of key prefixes, which are kept when those are too many, before nothing is read from the server any more. They take 9 MB.
 pub(super) const MAX_FOLDED: usize = 400_000;
+
+/// The journal can't take another key: only for custom keys outside their scope, which can't be collapsed.
+#[derive(Debug)]
+pub(crate) struct Full;
 
 #[derive(Default)]
 pub(super) struct Items {

@@ -11,10 +11,10 @@ use super::super::slots::SlotSet;
 use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
-use super::recent_invalidations::Invalidated;
 use super::removals::unlink;
 use super::reply;
 use super::scan::{self, Walk};
+use crate::backend::invalidation::Invalidation;
 use crate::key::{KeyPrefix, ServerKey};
 
 /// How often clearing begins again because slots moved meanwhile.
@@ -91,7 +91,7 @@ pub(super) async fn clear_cluster(inner: &Inner, prefix: &KeyPrefix) -> Result<u
     let progress = clear_slots(inner, &Clearings::of(prefix.clone()), None).await;
     match progress.trouble.or(progress.refusals.into_error()) {
         None => {
-            inner.recent_invalidations.note(Invalidated::Matching(prefix.clone()));
+            inner.recent_invalidations.note(Invalidation::Matching(prefix.clone()));
             Ok(progress.removed)
         }
         Some(error) => Err(error),

@@ -25,7 +25,7 @@ use super::reply::{self, ErrorReply};
 use super::role::{Mode, Role};
 use super::tls;
 use super::wire::{SendError, Wire};
-use crate::config::{self, Address, Expected, Login};
+use crate::config::{Address, ConnectionSettings, Expected, Login};
 use crate::error::Error;
 use crate::health::{Reason, ReasonKind};
 
@@ -54,7 +54,7 @@ pub(super) struct Connector {
 }
 
 impl Recipe {
-    pub(super) fn new(settings: &config::Connection) -> Result<Self, Error> {
+    pub(super) fn new(settings: &ConnectionSettings) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(|tls| tls::connector(tls, settings.connect_timeout)).transpose()?;
         let login = settings.login.clone();
         let config = Config {

@@ -16,12 +16,13 @@ use super::in_flight::InFlight;
 use super::layout::Layout;
 use super::node::{Node, NodeContext};
 use super::node_health::NodeHealth;
-use super::recent_invalidations::{Invalidated, RecentInvalidations};
+use super::recent_invalidations::RecentInvalidations;
 use super::stage::{Stage, Stages};
-use crate::config::{Address, Connection, Expected, Reconnect};
+use crate::backend::invalidation::Invalidation;
+use crate::config::{Address, ConnectionSettings, Expected, Reconnect};
 use crate::error::Error;
-use crate::health::HealthBoard;
-use crate::key::Scope;
+use crate::health::HealthReporter;
+use crate::key::{Scope, ServerKey};
 use crate::telemetry::Counters;
 
 /// Shared by callers and the discovery task.
@@ -45,12 +46,12 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(
-        settings: &Connection,
+        settings: &ConnectionSettings,
         scope: &Scope,
         journal: Arc<Journal>,
         invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
-        health: Arc<HealthBoard>,
+        health: Arc<HealthReporter>,
     ) -> Result<Self, Error> {
         let node_health = Arc::new(NodeHealth::new(health));
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
@@ -121,7 +122,7 @@ impl Inner {
     }
 
     /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. A standalone server has no replicas here.
-    pub(super) fn confirmed(&self, invalidated: Invalidated) {
+    pub(super) fn confirmed(&self, invalidated: Invalidation<ServerKey>) {
         if self.layout.load().map().is_some() {
             self.recent_invalidations.note(invalidated);
         }
@@ -132,9 +133,9 @@ impl Inner {
         let journal = &self.context.journal;
         for invalidated in self.recent_invalidations.all() {
             match invalidated {
-                Invalidated::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
-                Invalidated::Key(_) => {}
-                Invalidated::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
+                Invalidation::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
+                Invalidation::Key(_) => {}
+                Invalidation::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
             }
         }
     }

@@ -51,7 +51,6 @@ use self::in_flight::Unanswered;
 use self::inner::Inner;
 use self::layout::Layout;
 use self::node::Failed;
-use self::recent_invalidations::Invalidated;
 use self::role::Role;
 use self::stage::Stage;
 use super::invalidations::Invalidations;
@@ -59,9 +58,10 @@ use super::journal::Journal;
 use super::script::{Script, ScriptReply};
 use super::server::{Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
-use crate::config::Connection;
+use crate::backend::invalidation::Invalidation;
+use crate::config::ConnectionSettings;
 use crate::error::Error;
-use crate::health::HealthBoard;
+use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
 use crate::telemetry::Counters;
 
@@ -79,12 +79,12 @@ const LAST_REPLAY: Duration = Duration::from_secs(5);
 impl Redis {
     /// Starts connecting, and returns at once.
     pub(crate) fn start(
-        settings: &Connection,
+        settings: &ConnectionSettings,
         scope: &Scope,
         journal: Arc<Journal>,
         invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
-        health: Arc<HealthBoard>,
+        health: Arc<HealthReporter>,
     ) -> Result<Self, Error> {
         let inner = Arc::new(Inner::new(settings, scope, journal, invalidations, counters, health)?);
         let started = Discovery::start(Arc::clone(&inner));
@@ -241,12 +241,12 @@ impl Server for Redis {
     }
 
     fn replaced(&self, key: &ServerKey) {
-        self.inner.confirmed(Invalidated::Key(key.clone()));
+        self.inner.confirmed(Invalidation::Key(key.clone()));
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         let removed = reply::number(&self.send(key, Command::Unlink(vec![key.clone()])).await?)?;
-        self.inner.confirmed(Invalidated::Key(key.clone()));
+        self.inner.confirmed(Invalidation::Key(key.clone()));
         Ok(removed > 0)
     }
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::health::{HealthBoard, Reason, ReasonKind, Topology};
+use crate::health::{HealthReporter, Reason, ReasonKind, Topology};
 
 /// Nodes report here. Each report wakes the tasks that wait for a node.
 pub(super) struct NodeHealth {
-    board: Arc<HealthBoard>,
+    board: Arc<HealthReporter>,
     state: Mutex<State>,
     next: AtomicU64,
     /// Notified at each report and each new layout.
@@ -45,7 +45,7 @@ enum Condition {
 }
 
 impl NodeHealth {
-    pub(super) fn new(board: Arc<HealthBoard>) -> Self {
+    pub(super) fn new(board: Arc<HealthReporter>) -> Self {
         let state = State { expected: Parts::Unknown, nodes: HashMap::new(), posted: false };
         Self { board, state: Mutex::new(state), next: AtomicU64::new(0), changed: Notify::new() }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::backend::invalidation::Invalidation;
 use crate::key::{KeyPrefix, ServerKey};
 
 /// How far a replica may be behind its primary before what it has is read, or kept, for good.
@@ -31,19 +32,13 @@ struct Items {
     keys: HashMap<ServerKey, Instant>,
     /// By their text.
     prefixes: HashMap<Bytes, (KeyPrefix, Instant)>,
-    queue: VecDeque<(Instant, Invalidated)>,
+    queue: VecDeque<(Instant, Invalidation<ServerKey>)>,
     /// When the last one was forgotten before its time.
     overflowed: Option<Instant>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Invalidated {
-    Key(ServerKey),
-    Matching(KeyPrefix),
-}
-
 impl RecentInvalidations {
-    pub(super) fn note(&self, invalidated: Invalidated) {
+    pub(super) fn note(&self, invalidated: Invalidation<ServerKey>) {
         self.items.lock().note(invalidated, Instant::now());
     }
 
@@ -52,13 +47,13 @@ impl RecentInvalidations {
         self.items.lock().concern(key, Instant::now())
     }
 
-    pub(super) fn all(&self) -> Vec<Invalidated> {
+    pub(super) fn all(&self) -> Vec<Invalidation<ServerKey>> {
         self.items.lock().all(Instant::now())
     }
 }
 
 impl Items {
-    fn note(&mut self, invalidated: Invalidated, now: Instant) {
+    fn note(&mut self, invalidated: Invalidation<ServerKey>, now: Instant) {
         self.forget_old(now);
         if self.renew(&invalidated, now) {
             return;
@@ -71,17 +66,17 @@ impl Items {
             }
         }
         match &invalidated {
-            Invalidated::Key(key) => _ = self.keys.insert(key.clone(), now),
-            Invalidated::Matching(prefix) => _ = self.prefixes.insert(text_of(prefix), (prefix.clone(), now)),
+            Invalidation::Key(key) => _ = self.keys.insert(key.clone(), now),
+            Invalidation::Matching(prefix) => _ = self.prefixes.insert(text_of(prefix), (prefix.clone(), now)),
         }
         self.queue.push_back((now, invalidated));
     }
 
     /// Whether it's there already; its time is a newer one then.
-    fn renew(&mut self, invalidated: &Invalidated, now: Instant) -> bool {
+    fn renew(&mut self, invalidated: &Invalidation<ServerKey>, now: Instant) -> bool {
         let since = match invalidated {
-            Invalidated::Key(key) => self.keys.get_mut(key),
-            Invalidated::Matching(prefix) => self.prefixes.get_mut(prefix.as_str().as_bytes()).map(|(_, since)| since),
+            Invalidation::Key(key) => self.keys.get_mut(key),
+            Invalidation::Matching(prefix) => self.prefixes.get_mut(prefix.as_str().as_bytes()).map(|(_, since)| since),
         };
         since.map(|since| *since = now).is_some()
     }
@@ -102,11 +97,11 @@ impl Items {
         parts.into_iter().flatten().chain(all.into_iter().flatten()).map(|(_, since)| *since)
     }
 
-    fn all(&mut self, now: Instant) -> Vec<Invalidated> {
+    fn all(&mut self, now: Instant) -> Vec<Invalidation<ServerKey>> {
         let keys = self.keys.iter().filter(|(_, since)| !is_old(**since, now));
         let prefixes = self.prefixes.values().filter(|(_, since)| !is_old(*since, now));
-        keys.map(|(key, _)| Invalidated::Key(key.clone()))
-            .chain(prefixes.map(|(prefix, _)| Invalidated::Matching(prefix.clone())))
+        keys.map(|(key, _)| Invalidation::Key(key.clone()))
+            .chain(prefixes.map(|(prefix, _)| Invalidation::Matching(prefix.clone())))
             .collect()
     }
 
@@ -125,17 +120,17 @@ impl Items {
         }
     }
 
-    fn since(&self, invalidated: &Invalidated) -> Option<Instant> {
+    fn since(&self, invalidated: &Invalidation<ServerKey>) -> Option<Instant> {
         match invalidated {
-            Invalidated::Key(key) => self.keys.get(key).copied(),
-            Invalidated::Matching(prefix) => self.prefixes.get(prefix.as_str().as_bytes()).map(|(_, since)| *since),
+            Invalidation::Key(key) => self.keys.get(key).copied(),
+            Invalidation::Matching(prefix) => self.prefixes.get(prefix.as_str().as_bytes()).map(|(_, since)| *since),
         }
     }
 
-    fn forget(&mut self, invalidated: &Invalidated) -> Option<Instant> {
+    fn forget(&mut self, invalidated: &Invalidation<ServerKey>) -> Option<Instant> {
         match invalidated {
-            Invalidated::Key(key) => self.keys.remove(key),
-            Invalidated::Matching(prefix) => self.prefixes.remove(prefix.as_str().as_bytes()).map(|(_, since)| since),
+            Invalidation::Key(key) => self.keys.remove(key),
+            Invalidation::Matching(prefix) => self.prefixes.remove(prefix.as_str().as_bytes()).map(|(_, since)| since),
         }
     }
 }
@@ -162,18 +157,18 @@ mod tests {
         ServerKey::from(text.into())
     }
 
-    fn removed(number: usize) -> Invalidated {
-        Invalidated::Key(key(format!("p:n:{number}")))
+    fn removed(number: usize) -> Invalidation<ServerKey> {
+        Invalidation::Key(key(format!("p:n:{number}")))
     }
 
-    fn cleared(prefix: impl AsRef<str>) -> Invalidated {
-        Invalidated::Matching(KeyPrefix::of_scope(prefix.as_ref()))
+    fn cleared(prefix: impl AsRef<str>) -> Invalidation<ServerKey> {
+        Invalidation::Matching(KeyPrefix::of_scope(prefix.as_ref()))
     }
 
     #[test]
     fn what_was_invalidated_lately_is_known_by_key_and_by_prefix() {
         let recent = RecentInvalidations::default();
-        recent.note(Invalidated::Key(key("p:n:1")));
+        recent.note(Invalidation::Key(key("p:n:1")));
         recent.note(cleared("p:m:"));
         assert!(recent.concerns(&key("p:n:1")) && recent.concerns(&key("p:m:7")));
         assert!(!recent.concerns(&key("p:n:2")) && !recent.concerns(&key("p:m2:7")));

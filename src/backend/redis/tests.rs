@@ -18,7 +18,7 @@ use super::Redis;
 use super::layout::Layout;
 use crate::backend::invalidations::Invalidations;
 use crate::config::{CacheHouseBuilder, Reconnect, Topology};
-use crate::health::{Health, HealthBoard};
+use crate::health::{Health, HealthReporter};
 use crate::key::Scope;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> boo
 async fn connect(settings: Topology, invalidations: Arc<dyn Invalidations>) -> Redis {
     let Topology::Server(settings) = settings else { unreachable!("the builder names a server") };
     let scope = Scope::new("p", "n").expect("both parts are given");
-    let board = Arc::new(HealthBoard::new(Health::Connecting, "test"));
+    let board = Arc::new(HealthReporter::new(Health::Connecting, "test"));
     let (journal, counters) = (Arc::default(), Arc::default());
     let redis =
         Redis::start(&settings, &scope, journal, invalidations, counters, board).expect("the settings are right");

@@ -1,7 +1,11 @@
-use crate::codec::{CodecError, erased_serde};
+use std::time::Duration;
+
+use crate::codec::{Codec, CodecError, erased_serde};
 use crate::config::limits::MIB;
-use crate::config::{Address, Connection, Expected, Topology};
+use crate::config::secret::Password;
+use crate::config::{Address, Buildable, Checked, ConnectionSettings, Expected, Reconnect, Standalone, Tls, Topology};
 use crate::key::KeyContext;
+use crate::policy::Policy;
 
 use super::*;
 
@@ -29,7 +33,7 @@ fn config(builder: CacheHouseBuilder<impl Buildable>) -> Checked {
 }
 
 #[track_caller]
-fn connection(builder: CacheHouseBuilder<impl Buildable>) -> Connection {
+fn connection(builder: CacheHouseBuilder<impl Buildable>) -> ConnectionSettings {
     match config(builder).topology {
         Topology::Server(connection) => *connection,
         other => panic!("{other:?} has no connection"),
@@ -52,8 +56,9 @@ fn refused(builder: CacheHouseBuilder<impl Buildable>) -> String {
 fn every_option_has_its_documented_default() {
     let config = config(memory());
     assert_eq!((config.scope.prefix(), config.scope.namespace()), ("cachehouse", "main"));
-    assert_eq!(config.expire, 180 * SECOND);
-    assert!(config.codec.same_as(&SharedCodec::new(crate::codec::Json)));
+    let policy = Policy::of_handle(&config.overrides);
+    assert_eq!(policy.expire, 180 * SECOND);
+    assert!(policy.codec.same_as(&SharedCodec::new(crate::codec::Json)));
     assert!(config.key_builder.is_none());
     assert!(config.fallback_to_memory);
     assert_eq!((config.memory.max_entries, config.memory.max_bytes), (10_000, 64 * MIB));
@@ -74,8 +79,9 @@ fn every_option_has_its_documented_default() {
 fn every_option_arrives_whether_it_stands_before_or_after_the_topology() {
     let common = |config: Checked| {
         assert_eq!((config.scope.prefix(), config.scope.namespace()), ("p", "n"));
-        assert_eq!(config.expire, SECOND);
-        assert!(!config.codec.same_as(&SharedCodec::default()));
+        let policy = Policy::of_handle(&config.overrides);
+        assert_eq!(policy.expire, SECOND);
+        assert!(!policy.codec.same_as(&SharedCodec::default()));
         assert!(config.key_builder.is_some());
         assert!(!config.fallback_to_memory);
         assert_eq!((config.memory.max_entries, config.memory.max_bytes, config.memory.max_value_bytes), (7, 4096, 99));

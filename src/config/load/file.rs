@@ -15,7 +15,7 @@ use super::schema;
 pub(super) enum Which {
     /// This one, if there is one.
     Default(PathBuf),
-    /// This one, which has to be there, and who named it.
+    /// This one, which must exist, and what named it.
     Named(PathBuf, Option<String>),
 }
 
@@ -26,7 +26,7 @@ const MOST_BYTES: u64 = 1 << 20;
 pub(super) fn read(which: &Which) -> Result<Option<String>, Problem> {
     let (Which::Default(path) | Which::Named(path, _)) = which;
     let problem = |text: String| {
-        let problem = Problem::told(&format!("{}: {text}", path.display()));
+        let problem = Problem::verbatim(&format!("{}: {text}", path.display()));
         match which {
             Which::Named(_, Some(by)) => Problem::new(path.display().to_string(), text, by.clone()),
             _ => problem,
@@ -62,7 +62,7 @@ pub(super) fn read(which: &Which) -> Result<Option<String>, Problem> {
     Ok(Some(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned)))
 }
 
-/// Says what stands in the way in the system's words.
+/// With the error of the operating system.
 pub(super) fn unreadable(error: &io::Error) -> String {
     format!("can't be read: {error}")
 }
@@ -80,7 +80,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Table, Problem> {
                 .count();
             let problem =
                 format!("isn't TOML: {} (the line isn't shown, it may hold a secret)", harmless(error.message()));
-            Err(Problem::told(&format!("{}:{line}:{column}: {problem}", path.display())))
+            Err(Problem::verbatim(&format!("{}:{line}:{column}: {problem}", path.display())))
         }
     }
 }
@@ -91,17 +91,17 @@ fn harmless(message: &str) -> String {
     let mut lines = Vec::new();
     for line in message.lines().filter(|line| !line.is_empty()) {
         let may_be_a_mark = line.starts_with("expected");
-        let mut told = String::new();
+        let mut shown = String::new();
         for (number, part) in line.split('`').enumerate() {
             let is_quoted = number % 2 == 1;
             let is_harmless = !is_quoted || is_part_of_a_key(part) || (may_be_a_mark && part.chars().count() < 3);
             match (is_quoted, is_harmless) {
-                (true, true) => told.extend(["`", part, "`"]),
-                (false, _) => told.push_str(part),
-                (true, false) => told.push('…'),
+                (true, true) => shown.extend(["`", part, "`"]),
+                (false, _) => shown.push_str(part),
+                (true, false) => shown.push('…'),
             }
         }
-        lines.push(told);
+        lines.push(shown);
     }
     if lines.is_empty() {
         return "a value is missing, or is none".into();
@@ -116,7 +116,7 @@ fn is_part_of_a_key(name: &str) -> bool {
     schema::KEYS.iter().any(|key| key.path.split('.').any(|part| part == name)) || name == "memory"
 }
 
-/// Tells the line of a place in the text.
+/// Finds the line of a place in the text.
 struct Lines<'a> {
     path: &'a Path,
     /// Where the line breaks are.
@@ -183,7 +183,7 @@ fn set_place(node: &mut Node, to: &str) {
 }
 
 /// Lays the profiles of a file over each other, as figment does: what stands outside of any, `default`, the selected one,
-/// `global`. Also tells which profiles there are to select from.
+/// `global`. Also returns the names of the profiles.
 ///
 /// A table that is no table of settings is a profile if it's the selected one, or called `default` or `global`, or has a key
 /// that may stand at the top of a file. So a misspelt table is none.

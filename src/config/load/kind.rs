@@ -9,7 +9,8 @@ use super::schema::Kind;
 #[cfg(feature = "messagepack")]
 use crate::codec::MessagePack;
 use crate::codec::{BuiltIn, Json, SharedCodec};
-use crate::config::{Endpoint, Secret};
+use crate::config::endpoint::Endpoint;
+use crate::config::secret::Secret;
 use crate::error::Error;
 
 /// A value as a source has it.

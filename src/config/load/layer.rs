@@ -10,7 +10,7 @@ use figment::{Metadata, Profile, Provider};
 
 use super::problems::Problem;
 use super::schema::{self, Kind};
-use crate::config::Endpoint;
+use crate::config::endpoint::Endpoint;
 
 /// What a source says, before any check.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ struct Notes {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Sealed {
     Text(String),
-    /// Of the wrong kind, which is all that is told of it.
+    /// Of the wrong kind: an error names the kind and no more.
     Other(&'static str),
 }
 
@@ -126,7 +126,7 @@ impl Provider for Broken {
     }
 }
 
-/// Whether an error is that of [`Broken`], which may be told as it is.
+/// Whether an error is that of [`Broken`], whose text may be reported as it is.
 pub(super) fn is_broken(metadata: Option<&Metadata>) -> bool {
     metadata.is_some_and(|metadata| metadata.name == BROKEN)
 }

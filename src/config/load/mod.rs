@@ -1,12 +1,13 @@
-//! From a file and the environment to the same builder that code has.
+//! Fills the builder from a file and the environment.
 
-mod drive;
+mod apply;
 mod environment;
 mod file;
 mod kind;
 mod layer;
 mod problems;
 mod schema;
+pub(super) mod sources;
 mod stack;
 mod walk;
 
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 use figment::{Figment, Provider};
 
-use super::{CacheHouseBuilder, Loaded};
+use super::builder::CacheHouseBuilder;
+use super::state::Loaded;
 use crate::error::Error;
-pub(crate) use drive::Sources;
 use problems::Problems;
 use stack::Stack;
 use walk::Settings;
@@ -25,10 +26,10 @@ use walk::Settings;
 /// The file that is read where no other is named.
 const DEFAULT_FILE: &str = "cachehouse.toml";
 
-/// A configuration from a file and the environment: checked, and able to tell where each value comes from.
+/// A configuration from a file and the environment: checked, with the source of each value.
 ///
-/// [`CacheHouse::load`](crate::CacheHouse::load) makes a handle in one go; this is for looking at what is in effect before.
-/// Neither `Display` nor `Debug` shows a secret. What may be set is told by `docs/configuration.md`, by a table of all keys.
+/// [`CacheHouse::load`](crate::CacheHouse::load) makes a handle in one go. Use `Config` to see the values in effect before.
+/// Neither `Display` nor `Debug` shows a secret. `docs/configuration.md` has a table of all keys.
 ///
 /// ```
 /// use cache_house::Config;
@@ -88,7 +89,7 @@ impl Config {
     }
 
     /// The layers of [`load`](Self::load), to be extended with one's own and handed to
-    /// [`CacheHouse::from_provider`](crate::CacheHouse::from_provider). What is wrong with them is kept, and told there.
+    /// [`CacheHouse::from_provider`](crate::CacheHouse::from_provider). Problems with them are kept, and reported there.
     ///
     /// Profiles are laid over each other already: whatever is merged into it wins. Secrets are in it as placeholders only, so that its
     /// `Debug` is harmless; those that you merge into it yourself are not.
@@ -113,7 +114,7 @@ impl Config {
         here.ancestors().map(|folder| folder.join(DEFAULT_FILE)).find(|path| path.is_file())
     }
 
-    /// What is in effect, in the order of the table of keys. Keys without a default that nobody gave aren't here.
+    /// What is in effect, in the order of the table of keys. A key without a default is here only if it was given.
     ///
     /// ```
     /// use cache_house::Config;
@@ -138,7 +139,7 @@ impl Config {
         let mut settings = Settings::of(&stack.figment);
         settings.problems = stack.problems.and(settings.problems);
         // Of settings that aren't all there it can't be said what is missing.
-        let builder = if stack.is_incomplete { None } else { drive::drive(&mut settings) };
+        let builder = if stack.is_incomplete { None } else { apply::apply(&mut settings) };
         match builder {
             Some(builder) if settings.problems.is_empty() => {
                 Ok(Self { builder, settings: in_effect(&settings), profile: stack.profile })
@@ -204,7 +205,7 @@ impl Setting {
 }
 
 impl fmt::Display for Config {
-    /// A line for each setting: its key, its value, its source. Before them, a line that tells of the file's profiles if it has any.
+    /// A line for each setting: its key, its value, its source. Before them, if the file has profiles, a line about them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |of: fn(&Setting) -> &str| self.settings.iter().map(|setting| of(setting).chars().count()).max();
         let (keys, values) = (width(Setting::key).unwrap_or(0), width(Setting::value).unwrap_or(0).min(40));
@@ -222,6 +223,13 @@ impl fmt::Display for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl CacheHouseBuilder<Loaded> {
+    /// A builder with what was loaded, or one whose `build` returns why nothing was.
+    pub(crate) fn loaded(config: Result<Config, Error>) -> Self {
+        config.map_or_else(Self::refused, Config::into_builder)
     }
 }
 

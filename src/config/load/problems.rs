@@ -88,8 +88,8 @@ impl Problem {
         self
     }
 
-    /// One that is told as it is.
-    pub(super) fn told(line: &str) -> Self {
+    /// A whole line, reported as it is.
+    pub(super) fn verbatim(line: &str) -> Self {
         Self { key: String::new(), text: line.to_owned(), sources: Vec::new() }
     }
 }

@@ -1,4 +1,4 @@
-//! Through the merged settings, key by key: what each says, and all that is wrong with them.
+//! Reads the merged settings, key by key, and collects all problems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -248,15 +248,15 @@ fn seen(figment: &Figment, path: &[String], value: &Value) -> Seen {
     }
 }
 
-/// What a provider says that couldn't be read. It may quote what it couldn't, so only what is outside of quotes is told.
+/// What a provider says that couldn't be read. It may quote what it couldn't, so the problem shows only what is outside of quotes.
 fn foreign(error: &figment::Error) -> Vec<Problem> {
     let text = error.kind.to_string();
     if layer::is_broken(error.metadata.as_ref()) {
-        return text.lines().map(Problem::told).collect();
+        return text.lines().map(Problem::verbatim).collect();
     }
     let first = text.lines().next().unwrap_or_default();
     let mut quoted = None;
-    let told: String = first
+    let shown: String = first
         .chars()
         .filter_map(|c| match quoted {
             None if matches!(c, '"' | '`') => {
@@ -274,7 +274,7 @@ fn foreign(error: &figment::Error) -> Vec<Problem> {
         (metadata.name.to_string(), metadata.source.as_ref().map(ToString::to_string))
     });
     vec![match source {
-        Some(source) => Problem::new(name, format!("can't be read: {told}"), source),
-        None => Problem::told(&format!("{name}: can't be read: {told}")),
+        Some(source) => Problem::new(name, format!("can't be read: {shown}"), source),
+        None => Problem::verbatim(&format!("{name}: can't be read: {shown}")),
     }]
 }

@@ -1,9 +1,10 @@
-//! Canonical text as JSON, for those who are shown the arguments.
+//! Canonical text as JSON, for key builders.
 
-use super::{Members, SOME_NULL, Text, number, write_str};
+use super::super::number;
+use super::{Members, SOME_NULL, Text, write_str};
 
 /// Appends canonical `text` as JSON that `serde_json` reads: a key that isn't text becomes the text of its JSON, as `serde_json`
-/// writes such keys. `None` for what JSON can't tell from something else, or what is nested deeper than `serde_json` reads.
+/// writes such keys. `None` for what JSON writes like another value, or what is nested deeper than `serde_json` reads.
 pub(in super::super) fn write_json(out: &mut Text, text: &[u8]) -> Option<()> {
     Reader { rest: text }.value(out, DEEPEST)
 }

@@ -11,7 +11,7 @@ fn prefix(text: &str) -> KeyPrefix {
 #[track_caller]
 fn names(prefix: &KeyPrefix, key: &CallKey) -> bool {
     let on_server = prefix.matches(&key.server_key());
-    assert_eq!(prefix.matches_key(key), on_server, "in flight, {prefix:?}");
+    assert_eq!(key.matches(prefix), on_server, "in flight, {prefix:?}");
     assert_eq!(key.stored().matches(prefix), on_server, "in memory, {prefix:?}");
     on_server
 }

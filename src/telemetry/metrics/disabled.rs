@@ -1,4 +1,4 @@
-//! Tells nothing: what is here has no size and does nothing, so that nothing is left of it.
+//! Reports nothing: these types have no size and their methods do nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

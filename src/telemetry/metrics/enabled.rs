@@ -1,7 +1,7 @@
-//! Tells whatever recorder the program has installed.
+//! Reports to the recorder that the program has installed.
 //!
-//! The recorder is asked for a metric each time: it may be installed late, and a thread may have its own for a while. What is
-//! looked up by is made once, so that without a recorder next to nothing is done.
+//! Each report looks its metric up in the recorder: it may be installed late, and a thread may have its own for a while. Keys for
+//! these look-ups are made once, so a report costs next to nothing without a recorder.
 
 use std::array;
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ const METRICS: [Metric; 7] = [
 
 static METADATA: Metadata<'static> = Metadata::new("cache_house", Level::INFO, None);
 
-/// Tells the recorder what there will be.
+/// Describes all metrics to the recorder.
 pub(crate) fn describe() {
     with_recorder(|recorder| {
         for Metric { name, kind, unit, help } in METRICS {
@@ -62,7 +62,7 @@ pub(crate) fn describe() {
 }
 
 /// Requests of a handle that have a label of their own. Programs may make a namespace of each of their users, and what
-/// collects metrics keeps all labels for ever.
+/// collects metrics keeps all labels indefinitely.
 const MAX_NAMESPACES: usize = 256;
 
 /// The label that all further namespaces share.
@@ -105,7 +105,7 @@ impl Requests {
         let series = Series::new(namespace);
         self.known.rcu(|known| {
             let mut known = HashMap::clone(known);
-            // Others may have filled it meanwhile; the one that came too late is told once, and from then on as another.
+            // Other threads may have filled it meanwhile. Then this namespace is reported under its own label once, and later as another.
             if known.len() < MAX_NAMESPACES {
                 known.insert(namespace.into(), series.clone());
             }
@@ -140,7 +140,7 @@ impl Series {
     }
 }
 
-/// Measures one thing, and tells it when it's said what that was. Dropped before, it tells nothing.
+/// Measures one thing. `worked` or `served` says what it was and reports it; dropped before, it reports nothing.
 #[must_use = "it's stopped by saying what it has measured"]
 pub(crate) struct Timer(Instant);
 
@@ -175,7 +175,7 @@ const OPERATIONS: [&str; 6] = ["get", "contains", "check_type", "set", "remove",
 const OUTCOMES: [&str; 8] =
     ["ok", "refused", "wrong_type", "not_connected", "timed_out", "connection_lost", "shed", "not_ready"];
 
-/// The length of a journal, told at each change.
+/// The length of a journal, reported at each change.
 #[derive(Default)]
 pub(crate) struct Length {
     now: AtomicUsize,
@@ -204,7 +204,7 @@ impl Length {
     }
 }
 
-/// Tells whether calls go to the server at `endpoint`.
+/// Reports whether calls go to the server at `endpoint`.
 pub(crate) fn set_circuit(endpoint: &str, circuit: Circuit) {
     let state = match circuit {
         Circuit::Closed => 0.0,
@@ -214,13 +214,13 @@ pub(crate) fn set_circuit(endpoint: &str, circuit: Circuit) {
     set(&of_endpoint(CIRCUIT, endpoint), state);
 }
 
-/// Tells of a call that shared another's value.
+/// Counts a call that shared another's value.
 pub(crate) fn coalesced() {
     static KEY: Key = Key::from_static_name(COALESCED);
     increment(&KEY);
 }
 
-/// Tells of stored bytes that didn't decode.
+/// Counts stored bytes that didn't decode.
 pub(crate) fn decode_failed() {
     static KEY: Key = Key::from_static_name(DECODE_FAILURES);
     increment(&KEY);

@@ -11,11 +11,11 @@ pub(crate) enum Answer {
     NowhereMiss,
     /// With the value that another call was fetching or computing.
     Coalesced,
-    /// Its work ran and nobody was asked.
+    /// Its work ran without a look into any tier.
     Uncached,
 }
 
-/// What a server is asked for.
+/// An operation of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Get,
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
 pub(crate) enum Circuit {
     /// All of them do.
     Closed,
-    /// Those do whose shard can be asked.
+    /// Only calls whose shard is reachable do.
     PartlyOpen,
     /// None does.
     Open,

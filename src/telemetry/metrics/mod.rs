@@ -1,4 +1,4 @@
-//! What is told through the facade `metrics`, with the feature of that name; without it, nothing, at no cost.
+//! Reports through the facade `metrics`, with the feature of that name; without it, nothing, at no cost.
 //!
 //! Two modules with one interface, so that callers needn't know which of them it is. `docs/metrics.md` has the table of names.
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Checked, Connection, Expected, Password, Topology};
+use crate::config::secret::Password;
+use crate::config::{Checked, ConnectionSettings, Expected, Topology};
+use crate::policy::Policy;
 
 #[track_caller]
 fn checked(config: Config) -> Checked {
@@ -11,7 +13,11 @@ fn checked(config: Config) -> Checked {
 }
 
 #[track_caller]
-fn connection(config: Config) -> Connection {
+fn expire(config: &Checked) -> Duration {
+    Policy::of_handle(&config.overrides).expire
+}
+
+fn connection(config: Config) -> ConnectionSettings {
     match checked(config).topology {
         Topology::Server(connection) => *connection,
         other => panic!("{other:?} has no connection"),
@@ -87,10 +93,10 @@ fn every_key_arrives() {
     "#;
     let config = checked(load(text, &[]));
     assert_eq!((config.scope.namespace(), config.scope.prefix()), ("app", "p"));
-    assert_eq!((config.expire, config.fallback_to_memory), (Duration::from_secs(7), false));
+    assert_eq!((expire(&config), config.fallback_to_memory), (Duration::from_secs(7), false));
     assert_eq!((config.memory.max_entries, config.memory.max_bytes, config.memory.max_value_bytes), (5, 2048, 1024));
     let users = &config.namespaces["api.users"];
-    assert_eq!((users.expire, users.codec.is_some()), (Some(Duration::from_secs(300)), true));
+    assert_eq!((users.0.expire, users.0.codec.is_some()), (Some(Duration::from_secs(300)), true));
     let connection = connection(load(text, &[]));
     assert_eq!(connection.seeds.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:7000", "b:6379"]);
     assert_eq!(connection.expected, Expected::Cluster { read_from_replicas: true });
@@ -119,8 +125,8 @@ fn a_codec_is_named() {
         &[],
     ));
     let messagepack = SharedCodec::new(MessagePack);
-    assert!(config.codec.same_as(&messagepack));
-    let of = |name: &str| config.namespaces[name].codec.clone().expect("it has one");
+    assert!(Policy::of_handle(&config.overrides).codec.same_as(&messagepack));
+    let of = |name: &str| config.namespaces[name].0.codec.clone().expect("it has one");
     assert!(of("a").same_as(&SharedCodec::default()) && of("b").same_as(&messagepack));
 }
 
@@ -208,7 +214,7 @@ fn the_environment_wins_over_the_file_which_wins_over_defaults_and_code_over_all
     assert_eq!(source(&config, "namespace"), "cachehouse.toml:2");
     assert_eq!(source(&config, "key_prefix"), "default");
     let config = config.into_builder().namespace("code").into_config().expect("it's right");
-    assert_eq!((config.scope.namespace(), config.expire), ("code", Duration::from_secs(120)));
+    assert_eq!((config.scope.namespace(), expire(&config)), ("code", Duration::from_secs(120)));
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn profiles_are_laid_over_each_other_as_figment_does() {
         ] {
             let config = checked(load(text, variables));
             let (namespace, prefix) = (config.scope.namespace().to_owned(), config.scope.prefix().to_owned());
-            assert_eq!((config.expire.as_secs(), namespace, prefix), figment(profile), "{profile}");
+            assert_eq!((expire(&config).as_secs(), namespace, prefix), figment(profile), "{profile}");
         }
     }
     let variables = [("CACHEHOUSE_PROFILE", "production"), ("CACHEHOUSE_KEY_PREFIX", "environment")];

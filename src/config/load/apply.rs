@@ -1,38 +1,26 @@
-//! From settings to a builder: the same transitions and setters that code would call.
+//! Applies the settings to a builder, by the transitions and setters that code would call.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::kind::Typed;
-use super::problems::{Problem, Problems};
+use super::problems::Problem;
 use super::schema::{self, DEFAULT_ENDPOINT, TOPOLOGIES};
+use super::sources::{Sources, path_of, translated};
 use super::walk::{Found, Settings};
 use crate::codec::SharedCodec;
+use crate::config::builder::CacheHouseBuilder;
+use crate::config::endpoint::Endpoint;
 use crate::config::file::{self, Size};
+use crate::config::namespace::NamespaceOptions;
+use crate::config::reconnect::Reconnect;
 use crate::config::state::{Connects, Decided, Loaded};
-use crate::config::{CacheHouseBuilder, Endpoint, NamespaceOptions, Reconnect, Tls};
-use crate::error::Error;
-
-/// Where the options of a topology were written, to tell of errors that are found later.
-#[doc(hidden)]
-#[derive(Debug, Clone, Default)]
-pub struct Sources(Vec<(String, String)>);
-
-impl Sources {
-    /// The error of an option as the user of a file knows it.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        let Some(option) = error.option() else { return error };
-        let path = path_of(option);
-        let Some((_, source)) = self.0.iter().find(|(known, _)| *known == path) else { return error };
-        let mut problems = Problems::default();
-        problems.push(translated(option, &error.problem(), path, source));
-        problems.into_error()
-    }
-}
+use crate::config::tls::Tls;
+use crate::policy::Overrides;
 
 /// The builder, unless something is wrong; that is added to the problems of the settings.
-pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
+pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
     let chosen: Vec<&str> = TOPOLOGIES.into_iter().filter(|name| settings.table(name).is_some()).collect();
     if chosen.len() > 1 {
         let mut places = chosen.iter().filter_map(|name| settings.table(name));
@@ -108,50 +96,12 @@ pub(super) fn drive(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
     if !settings.problems.is_empty() || checked.is_none() {
         return None;
     }
-    let sources = OPTIONS.iter().map(|(_, path)| (path.to_string(), settings.source(path))).collect();
-    Some(common(settings, CacheHouseBuilder::new()).enter(Loaded { decided, sources: Arc::new(Sources(sources)) }))
+    let sources = Arc::new(Sources::of(|path| settings.source(path)));
+    Some(common(settings, CacheHouseBuilder::new()).enter(Loaded { decided, sources }))
 }
 
-/// The options of the builder, and the keys that stand for them.
-const OPTIONS: [(&str, &str); 16] = [
-    ("standalone", "standalone.endpoint"),
-    ("cluster", "cluster.nodes"),
-    ("autodetect", "autodetect.endpoint"),
-    ("database", "standalone.database"),
-    ("username", "connection.username"),
-    ("password", "connection.password"),
-    ("password_file", "connection.password_file"),
-    ("connect_timeout", "connection.connect_timeout"),
-    ("command_timeout", "connection.command_timeout"),
-    ("pool_size", "connection.pool_size"),
-    ("max_in_flight", "connection.max_in_flight"),
-    ("tls", "connection.tls"),
-    ("tls.ca_file", "connection.tls.ca_file"),
-    ("tls.cert_file", "connection.tls.cert_file"),
-    ("tls.key_file", "connection.tls.key_file"),
-    ("reconnect", "connection.reconnect"),
-];
-
-/// The same of those that code may still set after loading, so that an error which is found later may be about what code has set.
-const COMMON_OPTIONS: [(&str, &str); 3] = [
-    ("fallback_to_memory", "fallback_to_memory"),
-    ("memory_max_entries", "memory_tier.max_entries"),
-    ("memory_max_bytes", "memory_tier.max_bytes"),
-];
-
+/// The source of what nothing has set.
 const DEFAULT: &str = "default";
-
-fn path_of(option: &str) -> &str {
-    OPTIONS.iter().chain(&COMMON_OPTIONS).find(|(known, _)| *known == option).map_or(option, |(_, path)| path)
-}
-
-/// With the options that it names as keys.
-fn translated(option: &str, problem: &str, path: &str, source: &str) -> Problem {
-    let named =
-        |text: String, (option, path): &(&str, &str)| text.replace(&format!("`.{option}(…)`"), &format!("`{path}`"));
-    let text = OPTIONS.iter().chain(&COMMON_OPTIONS).fold(problem.to_owned(), named);
-    Problem::new(path, text.replace(&format!("`.{option}(…)`"), &format!("`{path}`")), source)
-}
 
 fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuilder {
     if let Some(Typed::Text(namespace)) = settings.value("namespace") {
@@ -169,7 +119,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
-    // What nobody has set follows the bounds of memory.
+    // Unset, it follows the bounds of memory.
     if let Some(bytes) = settings.count("max_value_bytes").filter(|_| settings.source("max_value_bytes") != DEFAULT) {
         builder = builder.max_value_bytes(bytes);
     }
@@ -188,13 +138,13 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder = builder.namespace_options(name.as_str(), NamespaceOptions { expire, codec });
+            builder = builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec }));
         }
     }
     builder
 }
 
-/// A key whose value is wrong has its problem already: in its place stands one that causes no other.
+/// A key with a bad value has its problem already. It's replaced by a value that causes no second one.
 fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
     if let Some(Typed::Text(username)) = settings.value("connection.username") {
         builder = builder.username(username);

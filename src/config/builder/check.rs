@@ -1,0 +1,73 @@
+//! From the builder to a configuration that has been checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::CacheHouseBuilder;
+use crate::config::checked::Checked;
+use crate::config::connection::Topology;
+use crate::config::limits::EXPIRE;
+use crate::config::load::sources::Sources;
+use crate::config::memory::Tier;
+use crate::config::state::Buildable;
+use crate::error::Error;
+use crate::key::Scope;
+
+impl<S> CacheHouseBuilder<S> {
+    /// Checks the whole.
+    pub(crate) fn into_config(self) -> Result<Checked, Error>
+    where
+        S: Buildable,
+    {
+        if let Some(error) = self.first_error {
+            return Err(error);
+        }
+        let common = self.common;
+        check_expire("expire", common.overrides.expire)?;
+        for (namespace, options) in &common.namespaces {
+            if namespace.is_empty() {
+                return Err(Error::config("namespace_options", "names an empty namespace, which no call has"));
+            }
+            check_expire("namespace_options", options.0.expire)?;
+        }
+        let mut problems = Vec::new();
+        let topology = self.state.into_topology(&mut problems);
+        if let Some(first) = problems.into_iter().next() {
+            return Err(first);
+        }
+        let topology = topology.ok_or_else(|| Error::config("build", "has no topology"))?.0;
+        let memory =
+            common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;
+        Ok(Checked {
+            scope: Scope::new(&common.key_prefix, &common.namespace)?,
+            overrides: common.overrides,
+            namespaces: common.namespaces,
+            key_builder: common.key_builder,
+            fallback_to_memory: common.fallback_to_memory,
+            memory,
+            clock: common.clock,
+            topology,
+        })
+    }
+
+    /// What is wrong with the bounds of memory, if it's beside a server or not; and the largest value that is stored.
+    pub(in crate::config) fn check_memory(&self, has_server: bool) -> Result<u64, Error> {
+        let tier = Tier::of(has_server, self.common.fallback_to_memory);
+        self.common.memory.clone().check(tier).map(|memory| memory.max_value_bytes)
+    }
+
+    pub(crate) fn sources(&self) -> Option<Arc<Sources>>
+    where
+        S: Buildable,
+    {
+        self.state.sources()
+    }
+}
+
+fn check_expire(option: &str, expire: Option<Duration>) -> Result<(), Error> {
+    if expire.is_none_or(|expire| EXPIRE.contains(&expire)) {
+        return Ok(());
+    }
+    let problem = "is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)";
+    Err(Error::config(option, problem))
+}

@@ -1,0 +1,135 @@
+//! The options of connections, whatever they lead to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::CacheHouseBuilder;
+use crate::config::reconnect::Reconnect;
+use crate::config::secret::{Password, Secret};
+use crate::config::state::Connects;
+use crate::config::tls::Tls;
+
+/// Connection options.
+///
+/// ```
+/// use cache_house::{CacheHouse, Reconnect};
+/// use std::time::Duration;
+///
+/// let cache = CacheHouse::builder()
+///     .autodetect("localhost:6379")
+///     .username("app")
+///     .password("s3cret")
+///     .connect_timeout(Duration::from_secs(2))
+///     .command_timeout(Duration::from_millis(100))
+///     .pool_size(2)
+///     .max_in_flight(1_000)
+///     .reconnect(Reconnect::default().max_delay(Duration::from_secs(10)))
+///     .build()?;
+///
+/// let error = CacheHouse::builder().standalone("localhost").pool_size(100).build().unwrap_err();
+/// assert_eq!(error.to_string(), "pool_size: is 100; accepts 1 to 64");
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+impl<S> CacheHouseBuilder<S> {
+    /// The user to log in as; needs a password.
+    #[doc(alias("auth", "acl", "user"))]
+    pub fn username(mut self, username: impl Into<String>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().username = Some(username.into());
+        self
+    }
+
+    /// The password to log in with; without a user name, that of the server's default user. In place of a
+    /// [`password_file`](Self::password_file) set before.
+    #[doc(alias("auth", "credentials", "secret"))]
+    pub fn password(mut self, password: impl Into<Secret>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().password = Some(Password::Given(password.into()));
+        self
+    }
+
+    /// A file that holds the password, in place of a [`password`](Self::password) set before. It's read at each connect, so that a
+    /// rotated one works without a restart: UTF-8, up to 64 KiB, taken as it is but for one line break (`\n` or `\r\n`) at its end.
+    ///
+    /// A file that can't be read within [`connect_timeout`](Self::connect_timeout) is an error of `build()`; later it makes the handle
+    /// `Degraded`, until it can.
+    ///
+    /// ```no_run
+    /// # use cache_house::CacheHouse;
+    /// let cache = CacheHouse::builder().standalone("localhost").password_file("/run/secrets/redis").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("auth", "credentials", "secret", "rotation"))]
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().password = Some(Password::File(path.into()));
+        self
+    }
+
+    /// Encrypts the connection; a `rediss://` endpoint does so too, with the system's root certificates.
+    #[doc(alias("ssl", "rediss", "certificate"))]
+    pub fn tls(mut self, tls: Tls) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().tls = Some(tls);
+        self
+    }
+
+    /// How long one attempt to connect may take: 5 s; from 1 ms to 10 minutes. No call waits for it.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a call may wait for one operation of the server: 250 ms; from 1 ms to one minute. It's what the cache may
+    /// cost a call in an outage, until three in a row open the circuit.
+    #[doc(alias("timeout", "response_timeout", "circuit breaker"))]
+    pub fn command_timeout(mut self, timeout: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().command_timeout = Some(timeout);
+        self
+    }
+
+    /// Connections to each server: 1; from 1 to 64. Commands are pipelined, so one is fastest unless values are large.
+    #[doc(alias("connection pool", "max_connections"))]
+    pub fn pool_size(mut self, connections: usize) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().pool_size = Some(connections);
+        self
+    }
+
+    /// How many operations may wait for a server at once, for each node of a cluster: 4,096; from 1 to 2²⁰. Beyond it calls go to
+    /// memory or to their work rather than queue.
+    #[doc(alias("backpressure", "bulkhead", "load shedding", "queue"))]
+    pub fn max_in_flight(mut self, operations: usize) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().max_in_flight = Some(operations);
+        self
+    }
+
+    /// The delays between attempts to reconnect.
+    #[doc(alias("backoff", "retry"))]
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().reconnect = Some(reconnect);
+        self
+    }
+}

@@ -1,0 +1,55 @@
+//! Prefixes of keys, which a clearing names.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::framed::{DEFAULT, server_key};
+use crate::error::Error;
+
+/// Matches the key of exactly this text, and all keys that go on after it with `:`. Compared by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyPrefix(Arc<str>);
+
+impl Borrow<[u8]> for KeyPrefix {
+    fn borrow(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl KeyPrefix {
+    /// `users` names `users` and `users:…` and spares `users2`; a trailing `:` is as good as none.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing is left to go by, which would mean every key of the server.
+    pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
+        let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
+        if prefix.is_empty() {
+            return Err(Error::config("clear_keys", "the prefix is empty; accepts the text that the keys begin with"));
+        }
+        Ok(Self(prefix.into()))
+    }
+
+    pub(crate) fn of_scope(scope: &str) -> Self {
+        Self(scope.strip_suffix(':').unwrap_or(scope).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the server's key is named.
+    pub(crate) fn matches(&self, server_key: &[u8]) -> bool {
+        server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':')
+    }
+
+    /// Whether the key of this [framed](super::framed) text is named.
+    pub(super) fn matches_text(&self, text: &[u8], scope_len: usize) -> bool {
+        let scope = &text[1..=scope_len];
+        if text[0] == DEFAULT && self.0.len() >= scope.len() {
+            // The prefix reaches into the hash, so the hash is needed. It's skipped where the scope differs.
+            return self.0.as_bytes().starts_with(scope) && self.matches(&server_key(text, scope_len));
+        }
+        self.matches(&text[1..])
+    }
+}

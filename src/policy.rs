@@ -1,0 +1,137 @@
+//! The options that a call, its namespace and its handle may each set, and which of them are in effect for a call.
+
+use std::time::Duration;
+
+use crate::codec::{BuiltIn, SharedCodec};
+
+/// What a call sets, or a namespace, or a handle. `None` leaves the option to the next of them.
+///
+/// A new option is a field here, a row in [`or`](Self::or), and a field of [`Policy`] with its row in [`merged`](Policy::merged).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(crate) expire: Option<Duration>,
+    pub(crate) codec: Option<SharedCodec>,
+}
+
+/// The options that are in effect for one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy<'a> {
+    /// The TTL; zero means "don't store".
+    pub(crate) expire: Duration,
+    pub(crate) codec: &'a SharedCodec,
+}
+
+const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
+static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
+
+impl Overrides {
+    /// What a builder begins with.
+    pub(crate) fn defaults() -> Self {
+        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()) }
+    }
+
+    /// These, and `others` where these set nothing.
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }
+    }
+}
+
+impl<'a> Policy<'a> {
+    /// The policy of calls that set nothing, in a namespace that sets nothing.
+    pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
+        static NOTHING: Overrides = Overrides { expire: None, codec: None };
+        Self::merged(handle, None, &NOTHING)
+    }
+
+    /// A call's own options win over those of its namespace, and those over the handle's. What none sets has its default.
+    ///
+    /// It's on the path of every hit: nothing is cloned here.
+    #[inline]
+    pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
+        let (expire, codec) = namespace.map_or((None, None), |own| (own.expire, own.codec.as_ref()));
+        Self {
+            expire: call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE),
+            codec: call.codec.as_ref().or(codec).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Codec, CodecError};
+
+    struct Other;
+
+    impl Codec for Other {
+        fn encode(&self, _: &dyn erased_serde::Serialize) -> Result<Vec<u8>, CodecError> {
+            Ok(Vec::new())
+        }
+
+        fn decode<'de>(
+            &self,
+            _: &'de [u8],
+            _: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
+        ) -> Result<(), CodecError> {
+            Ok(())
+        }
+    }
+
+    fn expire(seconds: u64) -> Overrides {
+        Overrides { expire: Some(Duration::from_secs(seconds)), codec: None }
+    }
+
+    fn codec() -> Overrides {
+        Overrides { expire: None, codec: Some(SharedCodec::new(Other)) }
+    }
+
+    fn is_other(policy: Policy<'_>) -> bool {
+        policy.codec.same_as(&SharedCodec::new(Other))
+    }
+
+    #[test]
+    fn what_none_sets_has_its_default() {
+        let none = Overrides::default();
+        for policy in [Policy::merged(&none, None, &none), Policy::merged(&none, Some(&none), &none)] {
+            assert_eq!(policy.expire, Duration::from_secs(180));
+            assert!(policy.codec.same_as(&SharedCodec::default()));
+        }
+    }
+
+    #[test]
+    fn a_call_wins_over_its_namespace_and_that_over_the_handle() {
+        let none = Overrides::default();
+        let (handle, namespace, call) = (expire(1), expire(2), expire(3));
+        let seconds = |namespace, call| Policy::merged(&handle, namespace, call).expire.as_secs();
+        assert_eq!(seconds(None, &none), 1);
+        assert_eq!(seconds(Some(&none), &none), 1);
+        assert_eq!(seconds(Some(&namespace), &none), 2);
+        assert_eq!(seconds(Some(&namespace), &call), 3);
+        assert_eq!(seconds(None, &call), 3);
+        // Zero is set too: it means "don't store".
+        assert_eq!(seconds(Some(&namespace), &expire(0)), 0);
+    }
+
+    #[test]
+    fn each_option_is_merged_by_itself() {
+        let (none, expire, codec) = (Overrides::default(), expire(9), codec());
+        for (handle, namespace, call) in [
+            (&expire, Some(&codec), &none),
+            (&codec, Some(&expire), &none),
+            (&none, Some(&expire), &codec),
+            (&none, Some(&codec), &expire),
+            (&codec, None, &expire),
+            (&expire, None, &codec),
+        ] {
+            let policy = Policy::merged(handle, namespace, call);
+            assert!(policy.expire.as_secs() == 9 && is_other(policy), "{handle:?} {namespace:?} {call:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_first_is_kept_and_the_rest_filled_in() {
+        let both = expire(1).or(expire(2)).or(codec());
+        assert_eq!(both.expire, Some(Duration::from_secs(1)));
+        assert!(both.codec.is_some());
+    }
+}
