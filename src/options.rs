@@ -286,6 +286,22 @@ impl<C> CacheOptions<C> {
         self
     }
 
+    /// Whether this call's fill is fenced against the invalidations of other processes, in place of the handle's
+    /// [`fence`](crate::CacheHouseBuilder::fence). Without, a miss saves a round trip.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// assert_eq!(cache.cached(opts!("digits_of_pi").fence(false), || 314), 314);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[inline]
+    pub fn fence(mut self, on: bool) -> Self {
+        self.overrides.fence = Some(on);
+        self
+    }
+
     /// Makes this call's key, in place of the handle's key builder.
     ///
     /// ```

@@ -11,6 +11,7 @@ use crate::codec::{BuiltIn, SharedCodec};
 pub(crate) struct Overrides {
     pub(crate) expire: Option<Duration>,
     pub(crate) codec: Option<SharedCodec>,
+    pub(crate) fence: Option<bool>,
 }
 
 /// The options that are in effect for one call.
@@ -19,6 +20,8 @@ pub(crate) struct Policy<'a> {
     /// The TTL; zero means "don't store".
     pub(crate) expire: Duration,
     pub(crate) codec: &'a SharedCodec,
+    /// Whether a fill is fenced against the invalidations of other processes.
+    pub(crate) fence: bool,
 }
 
 const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
@@ -27,19 +30,23 @@ static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
 impl Overrides {
     /// What a builder begins with.
     pub(crate) fn defaults() -> Self {
-        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()) }
+        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()), fence: Some(true) }
     }
 
     /// These, and `others` where these set nothing.
     pub(crate) fn or(self, others: Self) -> Self {
-        Self { expire: self.expire.or(others.expire), codec: self.codec.or(others.codec) }
+        Self {
+            expire: self.expire.or(others.expire),
+            codec: self.codec.or(others.codec),
+            fence: self.fence.or(others.fence),
+        }
     }
 }
 
 impl<'a> Policy<'a> {
     /// The policy of calls that set nothing, in a namespace that sets nothing.
     pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
-        static NOTHING: Overrides = Overrides { expire: None, codec: None };
+        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None };
         Self::merged(handle, None, &NOTHING)
     }
 
@@ -48,10 +55,12 @@ impl<'a> Policy<'a> {
     /// It's on the path of every hit: nothing is cloned here.
     #[inline]
     pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
-        let (expire, codec) = namespace.map_or((None, None), |own| (own.expire, own.codec.as_ref()));
+        let (expire, codec, fence) =
+            namespace.map_or((None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence));
         Self {
             expire: call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE),
             codec: call.codec.as_ref().or(codec).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC),
+            fence: call.fence.or(fence).or(handle.fence).unwrap_or(true),
         }
     }
 }
@@ -78,11 +87,11 @@ mod tests {
     }
 
     fn expire(seconds: u64) -> Overrides {
-        Overrides { expire: Some(Duration::from_secs(seconds)), codec: None }
+        Overrides { expire: Some(Duration::from_secs(seconds)), ..Overrides::default() }
     }
 
     fn codec() -> Overrides {
-        Overrides { expire: None, codec: Some(SharedCodec::new(Other)) }
+        Overrides { codec: Some(SharedCodec::new(Other)), ..Overrides::default() }
     }
 
     fn is_other(policy: Policy<'_>) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::lease::{Lease, Proof, Stored};
 use super::script::{Script, ScriptReply};
 use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
@@ -44,14 +45,19 @@ impl<S: Server> Server for Measured<S> {
         measure(Operation::CheckType, self.0.check_type(key)).await
     }
 
+    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+        measure(Operation::Lease, self.0.take_lease(key)).await
+    }
+
     async fn set(
         &self,
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
+        proof: Option<Proof>,
         under_way: impl UnderWay,
-    ) -> Result<(), ServerError> {
-        measure(Operation::Set, self.0.set(key, value, ttl, under_way)).await
+    ) -> Result<Stored, ServerError> {
+        measure(Operation::Set, self.0.set(key, value, ttl, proof, under_way)).await
     }
 
     fn patience(&self) -> Duration {

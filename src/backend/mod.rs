@@ -3,6 +3,7 @@
 pub(crate) mod invalidation;
 pub(crate) mod invalidations;
 pub(crate) mod journal;
+pub(crate) mod lease;
 pub(crate) mod measured;
 pub(crate) mod memory;
 mod prefixes;

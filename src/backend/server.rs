@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::lease::{Lease, Proof, Stored};
 use super::script::{Script, ScriptReply};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
@@ -26,10 +27,13 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Whether there is a value under `key`.
     fn contains(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
 
-    /// Whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
+    /// Takes the lease of `key` away, and says whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
     fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
 
-    /// Stores `value` for `ttl`, at least a millisecond, whatever was there.
+    /// Takes the lease of `key`, under which the value of a miss is stored; `None` where there is none.
+    fn take_lease(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Lease>, ServerError>> + Send;
+
+    /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
     /// the server has answered, or nothing more of it is sent; before that it hears if the server has taken the value.
@@ -38,8 +42,9 @@ pub(crate) trait Server: Send + Sync + 'static {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
+        proof: Option<Proof>,
         under_way: impl UnderWay,
-    ) -> impl Future<Output = Result<(), ServerError>> + Send;
+    ) -> impl Future<Output = Result<Stored, ServerError>> + Send;
 
     /// How long an operation may take at most, redirects included.
     fn patience(&self) -> Duration;

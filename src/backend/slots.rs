@@ -10,12 +10,14 @@ pub(crate) const SLOTS: u16 = 16_384;
 /// The slot of a key: CRC-16 of what stands between its first `{` and the next `}`, if anything does, else of the whole key. From
 /// the Redis Cluster Specification, "Hash tags".
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
-    let tag = || {
-        let begin = key.iter().position(|&byte| byte == b'{')? + 1;
-        let len = key[begin..].iter().position(|&byte| byte == b'}')?;
-        (len > 0).then(|| &key[begin..begin + len])
-    };
-    State::<XMODEM>::calculate(tag().unwrap_or(key)) % SLOTS
+    State::<XMODEM>::calculate(tag_of(key).unwrap_or(key)) % SLOTS
+}
+
+/// The hash tag of `key`, if it has one that counts.
+pub(crate) fn tag_of(key: &[u8]) -> Option<&[u8]> {
+    let begin = key.iter().position(|&byte| byte == b'{')? + 1;
+    let len = key[begin..].iter().position(|&byte| byte == b'}')?;
+    (len > 0).then(|| &key[begin..begin + len])
 }
 
 /// Some of the slots.

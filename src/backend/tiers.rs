@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::invalidation::Invalidation;
 use super::journal::{Full, Journal};
+use super::lease::{Fill, Lease, Stored};
 use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
 use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
@@ -46,6 +47,8 @@ pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) inherited: &'a SharedCodec,
     /// How long a value that is stored now lives.
     pub(crate) ttl: Duration,
+    /// Whether a fill is fenced against the invalidations of other processes.
+    pub(crate) fence: bool,
 }
 
 /// What keeps a value that was invalidated meanwhile from being stored.
@@ -186,13 +189,31 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    /// Keeps a value that was computed: in memory, and on the server if `to_server`. What can't be kept is counted.
+    /// What the work that is about to run may do with its value on the server.
+    pub(crate) async fn begin_fill<C>(&self, call: &ResolvedCall<'_, C>) -> Fill {
+        let (Some(server), Route::Server) = (&self.server, self.route(call.key)) else { return Fill::Withheld };
+        if call.ttl.is_zero() {
+            return Fill::Withheld;
+        }
+        if !call.fence {
+            return Fill::Unfenced;
+        }
+        match server.take_lease(&call.key.server_key()).await {
+            Ok(Some(lease)) => Fill::Fenced(lease),
+            Ok(None) => Fill::Unfenced,
+            Err(_) => Fill::Withheld,
+        }
+    }
+
+    /// Keeps a value that was computed: in memory, and on the server as far as `fill` goes. What can't be kept is counted.
+    ///
+    /// Memory keeps a fenced value only once the server has taken it, so that one which another process has invalidated isn't kept.
     pub(crate) async fn store<T, C>(
         &self,
         call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
         value: &T,
-        to_server: bool,
+        fill: Fill,
     ) -> Result<(), NotStored>
     where
         T: Clone + Any + Send + Sync,
@@ -203,16 +224,39 @@ impl<S: Server> Tiers<S> {
         }
         let encoded = Bytes::from(self.encode(call, value)?);
         let server_key = self.server.as_ref().map(|_| call.key.server_key());
-        if let Some(memory) = &self.memory {
-            self.keep(memory, call, fence, value, &encoded, server_key.as_ref())?;
+        let keep = || match &self.memory {
+            Some(memory) => self.keep(memory, call, fence, value, &encoded, server_key.as_ref()),
+            None => Ok(()),
+        };
+        let proof = match fill {
+            Fill::Withheld => return Ok(keep()?),
+            Fill::Unfenced => None,
+            Fill::Fenced(Lease { proof, renewal }) => {
+                drop(renewal);
+                Some(proof)
+            }
+        };
+        let is_fenced = proof.is_some();
+        if !is_fenced {
+            keep()?;
         }
-        let (true, Some(server), Some(server_key)) = (to_server, &self.server, &server_key) else { return Ok(()) };
+        let (Some(server), Some(server_key)) = (&self.server, &server_key) else { return Ok(()) };
         let Some(storing) = fence.begin_store() else { return Ok(()) };
-        let stored = server.set(server_key, encoded, call.ttl, storing).await;
-        if let Err(ServerError::Refused { .. } | ServerError::WrongType) = &stored {
-            self.counters.failed_writes.add_one();
+        let stored = server.set(server_key, encoded.clone(), call.ttl, proof, storing).await;
+        match &stored {
+            Ok(Stored::Refused) => {
+                self.counters.fenced.add_one();
+                metrics::fenced();
+                tracing::debug!(target: "cache_house", key = ?call.key, "not stored: its key was invalidated meanwhile");
+                return Ok(());
+            }
+            Err(ServerError::Refused { .. } | ServerError::WrongType) => self.counters.failed_writes.add_one(),
+            Ok(Stored::Kept) | Err(ServerError::Unavailable(_)) => {}
         }
-        stored.map_err(|error| match error {
+        if is_fenced {
+            keep()?;
+        }
+        stored.map(|_| ()).map_err(|error| match error {
             ServerError::Unavailable(why) => NotStored::Unavailable(why),
             // A primary that was demoted.
             error if error.is_read_only() => NotStored::Unavailable(Unavailable::NotReady),
@@ -336,7 +380,9 @@ impl<S: Server> Tiers<S> {
             }
             Some(_) => Err(Unavailable::NotConnected),
         };
-        let stored = self.store(call, fence, value, matches!(on_server, Ok(true))).await;
+        let stored = self
+            .store(call, fence, value, if matches!(on_server, Ok(true)) { Fill::Unfenced } else { Fill::Withheld })
+            .await;
         match (on_server, stored) {
             (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),
             (Err(why), Ok(())) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),

@@ -37,6 +37,12 @@ impl NamespaceOptions {
         self
     }
 
+    /// Whether the namespace's fills are fenced: see [`CacheHouseBuilder::fence`](crate::CacheHouseBuilder::fence).
+    pub fn fence(mut self, on: bool) -> Self {
+        self.0.fence = Some(on);
+        self
+    }
+
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))

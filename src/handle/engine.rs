@@ -94,7 +94,7 @@ impl<S> Engine<S> {
             false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
         };
         let policy = Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides);
-        ResolvedCall { key, codec: &options.codec, inherited: policy.codec, ttl: policy.expire }
+        ResolvedCall { key, codec: &options.codec, inherited: policy.codec, ttl: policy.expire, fence: policy.fence }
     }
 }
 

@@ -62,6 +62,7 @@ impl<S: Server> Engine<S> {
         let key = self.open_key(options)?;
         let tiers = &self.inner.tiers;
         let call = self.resolve(&key, options);
+        tiers.counters.invalidations.add_one();
         let old = Invalidation::Key(key.clone());
         if call.ttl.is_zero() {
             // The value isn't to be stored, and the one it would have replaced is out of date.
@@ -105,7 +106,13 @@ impl<S: Server> Engine<S> {
 
     /// Removes the value of a call.
     pub(super) async fn remove<C>(&self, options: &CacheOptions<C>) -> Result<Applied, Error> {
-        self.invalidate(&Invalidation::Key(self.open_key(options)?)).await
+        let key = self.open_key(options)?;
+        self.inner.tiers.counters.invalidations.add_one();
+        let removed = self.invalidate(&Invalidation::Key(key)).await?;
+        if removed.entries == 0 && !removed.journalled {
+            tracing::debug!(target: "cache_house", call = %options.name(), "removed nothing");
+        }
+        Ok(removed)
     }
 
     pub(super) async fn clear_namespace(&self, namespace: &str) -> Result<Applied, Error> {
@@ -118,6 +125,7 @@ impl<S: Server> Engine<S> {
         if self.is_closed() {
             return Err(Error::closed());
         }
+        self.inner.tiers.counters.invalidations.add_one();
         self.invalidate(&Invalidation::Matching(prefix)).await
     }
 

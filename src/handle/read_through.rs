@@ -9,6 +9,7 @@ use super::blocking;
 use super::caller::Caller;
 use super::coalescing::{Join, Leader, Phase, Storable};
 use super::engine::Engine;
+use crate::backend::lease::Fill;
 use crate::backend::server::Server;
 use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
@@ -193,14 +194,18 @@ impl<S: Server> Engine<S> {
                 storable
             }
         };
-        self.inner.tiers.counters.runs.add_one();
+        let tiers = &self.inner.tiers;
+        // Before the work begins: what is invalidated from here on is refused by the fence.
+        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        tiers.counters.runs.add_one();
         let timer = Timer::start();
         let result = work().await;
         timer.worked();
         let value = result.map_err(|error| (error, storable))?;
-        let to_server = storable == Storable::Yes && self.inner.tiers.route(call.key) == Route::Server;
+        let fill = if tiers.route(call.key) == Route::Server { fill } else { Fill::Withheld };
+        let to_server = !matches!(fill, Fill::Withheld);
         leader.publish(&value, to_server.then_some(call.ttl));
-        if let Err(error) = self.inner.tiers.store(call, leader, &value, to_server).await {
+        if let Err(error) = tiers.store(call, leader, &value, fill).await {
             self.log_not_stored(options, &error.into());
         }
         Ok(value)

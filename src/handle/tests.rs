@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::caller::Caller;
 use super::*;
+use crate::backend::lease::{Lease, Proof, Stored, lease_key};
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
 use crate::backend::script::{Script, ScriptReply};
@@ -108,8 +109,17 @@ impl Server for Fake {
         self.0.answer("contains", |values| values.contains_key(key)).await
     }
 
-    async fn check_type(&self, _: &ServerKey) -> Result<(), ServerError> {
-        self.0.answer("check_type", |_| ()).await
+    async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
+        let lease = lease_key(key, "p").expect("it has one");
+        self.0.answer("check_type", |values| _ = values.remove(&lease)).await
+    }
+
+    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+        let lease = lease_key(key, "p").expect("it has one");
+        let own = Bytes::from(self.count("lease").to_string());
+        let take = |values: &mut HashMap<ServerKey, Bytes>| values.entry(lease.clone()).or_insert(own).clone();
+        let token = self.0.answer("lease", take).await?;
+        Ok(Some(Lease { proof: Proof { lease, token }, renewal: Box::new(()) }))
     }
 
     async fn set(
@@ -117,11 +127,22 @@ impl Server for Fake {
         key: &ServerKey,
         value: Bytes,
         _: Duration,
+        proof: Option<Proof>,
         mut under_way: impl UnderWay,
-    ) -> Result<(), ServerError> {
+    ) -> Result<Stored, ServerError> {
         let (state, key) = (Arc::clone(&self.0), key.clone());
         let stored = tokio::spawn(async move {
-            let stored = state.answer("set", |values| _ = values.insert(key, value)).await;
+            let set = |values: &mut HashMap<ServerKey, Bytes>| {
+                if let Some(Proof { lease, token }) = proof {
+                    if values.get(&lease) != Some(&token) {
+                        return Stored::Refused;
+                    }
+                    values.remove(&lease);
+                }
+                values.insert(key, value);
+                Stored::Kept
+            };
+            let stored = state.answer("set", set).await;
             if stored.is_ok() {
                 under_way.confirm();
             }
@@ -137,7 +158,9 @@ impl Server for Fake {
     fn replaced(&self, _: &ServerKey) {}
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        self.0.answer("remove", |values| values.remove(key).is_some()).await
+        let lease = lease_key(key, "p").expect("it has one");
+        let remove = |values: &mut HashMap<ServerKey, Bytes>| (values.remove(&lease), values.remove(key)).1.is_some();
+        self.0.answer("remove", remove).await
     }
 
     async fn run_script(&self, _: &'static Script, _: &[ServerKey], _: Vec<Bytes>) -> Result<ScriptReply, ServerError> {
@@ -230,6 +253,25 @@ async fn a_value_whose_key_is_removed_while_its_work_runs_is_stored_nowhere() {
     go_on.notify_one();
     assert_eq!(computing.await, 1);
     assert_eq!((server.count("set"), server.has(&engine.key()), engine.in_memory()), (0, None, false));
+}
+
+#[tokio::test]
+async fn a_fill_that_another_process_has_invalidated_is_stored_nowhere() {
+    let (engine, server) = engine();
+    let go_on = Notify::new();
+    let mut computing = pin!(engine.compute(async {
+        go_on.notified().await;
+        1
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    // Another process removes the key, and its lease with it.
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    go_on.notify_one();
+    assert_eq!(computing.await, 1);
+    assert_eq!((server.has(&engine.key()), engine.in_memory()), (None, false));
+    assert_eq!(engine.inner.tiers.stats().fenced, 1);
+    assert_eq!(engine.compute(async { 2 }).await, 2);
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.in_memory()), (Some("2"), true));
 }
 
 #[tokio::test]

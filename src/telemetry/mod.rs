@@ -41,6 +41,8 @@ pub(crate) struct Counters {
     pub(crate) uncached: Counter,
     pub(crate) circuit_openings: Counter,
     pub(crate) desyncs: Counter,
+    pub(crate) fenced: Counter,
+    pub(crate) invalidations: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
     pub(crate) too_large_warning: Once,
@@ -97,6 +99,11 @@ pub struct Stats {
     /// Connections that were ended because a reply answered another command than the one it came to. Always 0, unless the server, a
     /// proxy or the client library has a bug.
     pub desyncs: u64,
+    /// Values that the server's fence refused: their key was invalidated, by any process, after their work began, or another process
+    /// was faster.
+    pub fenced: u64,
+    /// Inserts, removals and clearings that were called for, in outages too.
+    pub invalidations: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
     /// Entries in memory, expired ones that no call has met included.
@@ -123,6 +130,8 @@ impl Counters {
             uncached: self.uncached.read(),
             circuit_openings: self.circuit_openings.read(),
             desyncs: self.desyncs.read(),
+            fenced: self.fenced.read(),
+            invalidations: self.invalidations.read(),
             ..Stats::default()
         }
     }

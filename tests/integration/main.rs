@@ -1,6 +1,7 @@
 //! Integration tests: the whole crate through its public API, against real servers.
 
 mod clusters;
+mod coherence;
 mod concurrency;
 mod configuration;
 mod conformance;

@@ -11,7 +11,7 @@ use super::super::slots::SlotSet;
 use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
-use super::removals::unlink;
+use super::removals::{drop_leases, unlink};
 use super::reply;
 use super::scan::{self, Walk};
 use crate::backend::invalidation::Invalidation;
@@ -35,10 +35,19 @@ pub(super) async fn clear_all(
 ) -> Result<(u64, Refusals), ServerError> {
     scan::settle_connections(node, pool).await?;
     let (mut removed, mut refusals) = (0, Refusals::default());
+    let mut leases = Walk::over_leases(node, pool, clearings);
+    while let Some(page) = leases.next_page(&refusals).await? {
+        match unlink(node, pool, &page).await {
+            Err(error @ ServerError::Unavailable(_)) => return Err(error),
+            // Where it isn't permitted, no fill has a lease.
+            _ => check_deadline(until)?,
+        }
+    }
     if let Some(exact) = scan::exact(clearings) {
+        drop_leases(node, pool, std::slice::from_ref(&exact)).await?;
         removed += unlink_allowed(node, pool, &[exact], clearings, &mut refusals).await?;
     }
-    let mut walk = Walk::new(node, pool, clearings);
+    let mut walk = Walk::over_keys(node, pool, clearings);
     // One after the other: at once, the two would need room for two in flight, and there may be room for one.
     while let Some(page) = walk.next_page(&refusals).await? {
         removed += unlink_allowed(node, pool, &page, clearings, &mut refusals).await?;
@@ -238,12 +247,23 @@ async fn walk(
     let pool = node.pool()?;
     scan::settle_connections(node, &pool).await?;
     let (mut removed, mut refusals) = (0, Refusals::default());
+    let mut leases = Walk::over_leases(node, &pool, clearings);
+    while let Some(page) = leases.next_page(&refusals).await? {
+        // Where it isn't permitted, no fill has a lease.
+        for dropped in inner.remove_on(node, &pool, page).await {
+            if let Err(error @ ServerError::Unavailable(_)) = dropped {
+                return Err(error);
+            }
+        }
+        check_deadline(until)?;
+    }
     if let Some(exact) =
         scan::exact(clearings).filter(|exact| inner.writer(exact).is_ok_and(|owner| owner.id == node.id))
     {
+        inner.drop_lease(&exact).await?;
         removed += remove_allowed(inner, node, &pool, vec![exact], clearings, &mut refusals).await?;
     }
-    let mut walk = Walk::new(node, &pool, clearings);
+    let mut walk = Walk::over_keys(node, &pool, clearings);
     while let Some(keys) = walk.next_page(&refusals).await? {
         removed += remove_allowed(inner, node, &pool, keys, clearings, &mut refusals).await?;
         check_deadline(until)?;

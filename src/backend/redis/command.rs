@@ -32,6 +32,10 @@ pub(super) enum Command {
     Hello,
     /// One section of INFO.
     Info(&'static str),
+    /// Sets a key that doesn't exist, or reads the one that does. Servers before 7.0 refuse the combination.
+    SetOrGet(Box<Set>),
+    /// Gives a key another TTL.
+    Pexpire(Bytes, Duration),
     MultiGet(Vec<Bytes>),
     /// What remains of a key's TTL, in milliseconds.
     Pttl(Bytes),
@@ -85,10 +89,11 @@ impl Command {
             Self::Hello => "hello",
             Self::Info(_) => "info",
             Self::MultiGet(_) => "mget",
+            Self::Pexpire(..) => "pexpire",
             Self::Pttl(_) => "pttl",
             Self::ReadOnly => "readonly",
             Self::Scan(_) => "scan",
-            Self::Set(_) | Self::TrySet(_) => "set",
+            Self::Set(_) | Self::SetOrGet(_) | Self::TrySet(_) => "set",
             Self::Strlen(_) => "strlen",
             Self::Unlink(_) => "unlink",
         }
@@ -141,6 +146,7 @@ impl Command {
             Self::Hello => ("HELLO", Vec::new()),
             Self::Info(section) => ("INFO", vec![section.into()]),
             Self::MultiGet(keys) => ("MGET", bytes(keys)),
+            Self::Pexpire(key, ttl) => ("PEXPIRE", vec![Value::Bytes(key), millis(ttl).into()]),
             Self::Pttl(key) => ("PTTL", vec![Value::Bytes(key)]),
             Self::ReadOnly => ("READONLY", Vec::new()),
             Self::Scan(scan) => {
@@ -150,6 +156,11 @@ impl Command {
             Self::Set(set) => {
                 let Set { key, value, ttl } = *set;
                 ("SET", vec![Value::Bytes(key), Value::Bytes(value), "PX".into(), millis(ttl).into()])
+            }
+            Self::SetOrGet(set) => {
+                let Set { key, value, ttl } = *set;
+                let (key, value) = (Value::Bytes(key), Value::Bytes(value));
+                ("SET", vec![key, value, "NX".into(), "GET".into(), "PX".into(), millis(ttl).into()])
             }
             Self::Strlen(key) => ("STRLEN", vec![Value::Bytes(key)]),
             Self::TrySet(key) => ("SET", vec![Value::Bytes(key), "".into(), "XX".into(), "PX".into(), 1.into()]),
@@ -167,7 +178,7 @@ fn eval(script: Value, call: ScriptCall) -> Vec<Value> {
 }
 
 /// Whole milliseconds, at least one, at most what a server can add to the time.
-fn millis(ttl: Duration) -> i64 {
+pub(super) fn millis(ttl: Duration) -> i64 {
     const LONGEST: u128 = 1_000_000_000_000_000;
     i64::try_from(ttl.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST)).unwrap_or(i64::MAX)
 }

@@ -23,12 +23,12 @@ use super::inner::Inner;
 use super::layout::{Layout, Shard, SlotMap};
 use super::node::Node;
 use super::node_health::Parts;
-use super::replay;
 use super::reply::{self, SlotRange};
 use super::role::{Mode, Role};
 use super::stage::Stage;
 use super::supervisor::{Backoff, Supervisor};
 use super::wire::SendError;
+use super::{leases, replay};
 use crate::config::{Address, Expected};
 use crate::health::{Reason, ReasonKind};
 
@@ -106,6 +106,7 @@ impl Discovery {
             () = nodes.discover() => {}
             () = inner.waiting.sweep(|_| ()) => {}
             () = replay::replay_journal(&inner) => {}
+            () = leases::renew(&inner) => {}
         }
         nodes.close().await;
         if inner.home.generation() == generation {

@@ -14,6 +14,7 @@ use super::discovery_requests::DiscoveryRequests;
 use super::home::Home;
 use super::in_flight::InFlight;
 use super::layout::Layout;
+use super::leases::Leases;
 use super::node::{Node, NodeContext};
 use super::node_health::NodeHealth;
 use super::recent_invalidations::RecentInvalidations;
@@ -30,6 +31,7 @@ pub(super) struct Inner {
     pub(super) recipe: Arc<Recipe>,
     /// A key that never exists, read by probes.
     pub(super) probe_key: String,
+    pub(super) leases: Leases,
     pub(super) seeds: Vec<Address>,
     pub(super) expected: Expected,
     pub(super) reconnect: Reconnect,
@@ -54,16 +56,19 @@ impl Inner {
         health: Arc<HealthReporter>,
     ) -> Result<Self, Error> {
         let node_health = Arc::new(NodeHealth::new(health));
+        let key_prefix: Arc<str> = scope.as_str().split(':').next().unwrap_or_default().into();
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
         Ok(Self {
             recipe: Arc::new(Recipe::new(settings)?),
             probe_key: probe_key(scope),
+            leases: Leases::new(Arc::clone(&key_prefix)),
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,
             context: NodeContext {
                 max_in_flight,
                 command_timeout,
+                key_prefix,
                 journal,
                 counters,
                 node_health: Arc::clone(&node_health),

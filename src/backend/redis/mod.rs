@@ -18,6 +18,7 @@ mod in_flight;
 mod inner;
 mod inspect;
 mod layout;
+mod leases;
 mod mask;
 mod names;
 mod node;
@@ -55,6 +56,7 @@ use self::role::Role;
 use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
+use super::lease::{Lease, Proof, Stored};
 use super::script::{Script, ScriptReply};
 use super::server::{Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
@@ -192,6 +194,11 @@ impl Server for Redis {
         Ok(Some((value, ttl)))
     }
 
+    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+        self.inner.leave_starved_runtime();
+        self.inner.take_lease(key).await
+    }
+
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
         Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0)
     }
@@ -202,16 +209,22 @@ impl Server for Redis {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
+        proof: Option<Proof>,
         mut under_way: impl UnderWay,
-    ) -> Result<(), ServerError> {
+    ) -> Result<Stored, ServerError> {
         let Some(permit) = self.inner.waiting.enter() else {
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
         let (answer, answered) = oneshot::channel();
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.inner.home.spawn(async move {
-            let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
-            let stored = inner.send(&key, set).await.map(|_| ());
+            let stored = match proof {
+                Some(proof) => inner.fill(&key, value, ttl, &proof).await,
+                None => {
+                    let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
+                    inner.send(&key, set).await.map(|_| Stored::Kept)
+                }
+            };
             if stored.is_ok() {
                 under_way.confirm();
             }
@@ -236,8 +249,9 @@ impl Server for Redis {
     }
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
-        // Refused with WRONGTYPE for anything that isn't a string.
-        self.send(key, Command::Strlen(key.clone())).await.map(|_| ())
+        // Sent back to back. Refused with WRONGTYPE for anything that isn't a string.
+        let (dropped, checked) = tokio::join!(self.inner.drop_lease(key), self.send(key, Command::Strlen(key.clone())));
+        checked.map(|_| ()).and(dropped)
     }
 
     fn replaced(&self, key: &ServerKey) {
@@ -245,7 +259,11 @@ impl Server for Redis {
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let removed = reply::number(&self.send(key, Command::Unlink(vec![key.clone()])).await?)?;
+        // Sent back to back. The lease first: a fill in between would be refused, and behind the other order stored.
+        let (dropped, removed) =
+            tokio::join!(self.inner.drop_lease(key), self.send(key, Command::Unlink(vec![key.clone()])));
+        let removed = reply::number(&removed?)?;
+        dropped?;
         self.inner.confirmed(Invalidation::Key(key.clone()));
         Ok(removed > 0)
     }

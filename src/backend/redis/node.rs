@@ -46,6 +46,8 @@ pub(crate) struct Node {
     trip_reason: Mutex<Option<Reason>>,
     /// Notifies the supervisor of a suspicion: a permission is missing, the server takes no writes, or replies are out of step.
     suspect: Notify,
+    /// The key prefix of the handle: leases of keys that give none begin with it.
+    pub(super) key_prefix: Arc<str>,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) node_health: Arc<NodeHealth>,
@@ -59,6 +61,7 @@ pub(crate) struct Node {
 pub(super) struct NodeContext {
     pub(super) max_in_flight: usize,
     pub(super) command_timeout: Duration,
+    pub(super) key_prefix: Arc<str>,
     pub(super) journal: Arc<Journal>,
     pub(super) counters: Arc<Counters>,
     pub(super) node_health: Arc<NodeHealth>,
@@ -106,6 +109,7 @@ impl Node {
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
             suspect: Notify::new(),
+            key_prefix: Arc::clone(&context.key_prefix),
             journal: Arc::clone(&context.journal),
             counters: Arc::clone(&context.counters),
             node_health: Arc::clone(&context.node_health),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::super::lease::lease_key;
 use super::super::server::{ServerError, Unavailable};
 use super::command::Command;
 use super::inner::Inner;
@@ -12,6 +13,16 @@ use super::node::Node;
 use super::pool::Pool;
 use super::{reply, wire};
 use crate::key::ServerKey;
+
+/// Takes the leases of keys away, so that no fill of them that has begun is stored. What isn't permitted isn't needed: then no fill has
+/// a lease.
+pub(super) async fn drop_leases(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<(), ServerError> {
+    let leases: Vec<_> = keys.iter().filter_map(|key| lease_key(key, &node.key_prefix)).collect();
+    match unlink(node, pool, &leases).await {
+        Err(error) if matches!(error, ServerError::Unavailable(_)) || error.is_read_only() => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// Removes keys in one command on each connection; how many there were. A key goes by its own connection, so that the removal can't
 /// overtake a write that waits there.
@@ -43,7 +54,7 @@ impl Inner {
         let parts = by_node.into_values().map(|(node, indices)| async move {
             let part = indices.iter().map(|&index| keys[index].clone()).collect();
             let removed = match node.pool() {
-                Ok(pool) => self.remove_on(&node, &pool, part).await,
+                Ok(pool) => self.remove_with_leases(&node, &pool, part).await,
                 Err(error) => vec![Err(error); indices.len()],
             };
             indices.into_iter().zip(removed)
@@ -52,6 +63,26 @@ impl Inner {
             results[index] = result;
         }
         results
+    }
+
+    /// Removes keys on `node`, and before them their leases; what came of each.
+    async fn remove_with_leases(
+        &self,
+        node: &Node,
+        pool: &Arc<Pool>,
+        keys: Vec<ServerKey>,
+    ) -> Vec<Result<u64, ServerError>> {
+        let names = || keys.iter().map(|key| self.leases.name(key));
+        let dropped = self.remove_on(node, pool, names().flatten().collect()).await;
+        let mut dropped = dropped.into_iter();
+        // Of keys without a lease there is nothing to drop.
+        let dropped: Vec<_> = names().map(|name| name.and_then(|_| dropped.next())).collect();
+        let removed = self.remove_on(node, pool, keys).await;
+        let both = removed.into_iter().zip(dropped).map(|(removed, dropped)| match dropped {
+            Some(Err(error @ ServerError::Unavailable(_))) => Err(error),
+            _ => removed,
+        });
+        both.collect()
     }
 
     /// Removes keys on `node`, and what it no longer has wherever that has gone; what came of each.

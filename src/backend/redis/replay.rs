@@ -13,7 +13,7 @@ use super::inner::Inner;
 use super::layout::Layout;
 use super::node::Node;
 use super::pool::Pool;
-use super::removals::unlink;
+use super::removals::{drop_leases, unlink};
 use crate::key::ServerKey;
 
 /// How often invalidations that wait are tried again while nothing says that a shard is back.
@@ -54,7 +54,10 @@ impl Invalidate for OverPool<'_> {
 
     async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
         let all = match check_deadline(self.until) {
-            Ok(()) => unlink(self.node, self.pool, keys).await.map(|_| ()),
+            Ok(()) => match drop_leases(self.node, self.pool, keys).await {
+                Ok(()) => unlink(self.node, self.pool, keys).await.map(|_| ()),
+                unavailable => unavailable,
+            },
             overdue => overdue,
         };
         match &all {

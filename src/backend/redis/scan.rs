@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::journal::{Clearings, Refusals};
+use super::super::lease::{fenced_by, lease_prefix};
 use super::command::{Command, Scan};
 use super::node::{Failed, Node};
 use super::pool::Pool;
@@ -23,15 +24,48 @@ pub(super) struct Walk<'a> {
     pattern: Bytes,
     /// `None` once all of them have been seen.
     cursor: Option<Bytes>,
+    finds: Finds,
+}
+
+/// What a walk finds.
+enum Finds {
+    Keys,
+    /// The leases of the keys.
+    Leases,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings) -> Self {
+    /// Over the leases of what is to be cleared. It has to end before that over the keys begins: otherwise a fill may store a value behind
+    /// the one, and take its lease away before the other finds it.
+    pub(super) fn over_leases(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings) -> Self {
+        let common = clearings.single().map_or(clearings.common_text(), |prefix| prefix.as_str());
+        let pattern = match clearings.single().is_some() || common.contains(':') {
+            true => format!("{}*", escaped(&lease_prefix(common, &node.key_prefix))),
+            false => "*::lease:*".to_owned(),
+        };
+        Self {
+            node,
+            pool,
+            clearings,
+            pattern: pattern.into(),
+            cursor: Some(Bytes::from_static(b"0")),
+            finds: Finds::Leases,
+        }
+    }
+
+    pub(super) fn over_keys(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings) -> Self {
         let pattern = match clearings.single() {
             Some(prefix) => format!("{}:*", escaped(prefix.as_str())),
             None => format!("{}*", escaped(clearings.common_text())),
         };
-        Self { node, pool, clearings, pattern: pattern.into(), cursor: Some(Bytes::from_static(b"0")) }
+        Self {
+            node,
+            pool,
+            clearings,
+            pattern: pattern.into(),
+            cursor: Some(Bytes::from_static(b"0")),
+            finds: Finds::Keys,
+        }
     }
 
     /// The next keys, perhaps none; `None` at the end.
@@ -39,7 +73,10 @@ impl<'a> Walk<'a> {
         let Some(cursor) = self.cursor.take().filter(|_| !refusals.are_all_of(self.clearings)) else { return Ok(None) };
         let scan = Command::Scan(Box::new(Scan { cursor, pattern: self.pattern.clone(), count: PAGE }));
         let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, scan).await?)?;
-        page.retain(|key| self.clearings.names(key, refusals));
+        page.retain(|key| match self.finds {
+            Finds::Keys => self.clearings.names(key, refusals),
+            Finds::Leases => fenced_by(key).any(|key| self.clearings.names(key, refusals)),
+        });
         self.cursor = (next.as_ref() != b"0").then_some(next);
         Ok(Some(page))
     }

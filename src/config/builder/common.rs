@@ -55,6 +55,17 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// Whether a fill is fenced against the invalidations of other processes: on. Needs a server, and no other option.
+    ///
+    /// With a fence, a value is not stored if its key was removed, inserted over or cleared after its work began, by any process. It costs a
+    /// miss one round trip more, and a hit nothing. For as long as the work runs, a lease stands beside the key on the server, under
+    /// `{prefix}::lease:`. A user who may not run `EVALSHA`, `EVAL` or `PEXPIRE` has no fence, which is logged once.
+    #[doc(alias("lease", "stale set", "race"))]
+    pub fn fence(mut self, on: bool) -> Self {
+        self.common.overrides.fence = Some(on);
+        self
+    }
+
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
     #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {

@@ -116,6 +116,9 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(codec) = settings.codec(&["codec"]) {
         builder = builder.shared_codec(codec);
     }
+    if let Some(on) = settings.flag("fence") {
+        builder = builder.fence(on);
+    }
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
@@ -137,8 +140,12 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 Some(Typed::Time(time)) => Some(*time),
                 _ => None,
             };
+            let fence = match settings.found.get(&at("fence")[..]).map(|found| &found.value) {
+                Some(Typed::Flag(on)) => Some(*on),
+                _ => None,
+            };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder = builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec }));
+            builder = builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec, fence }));
         }
     }
     builder

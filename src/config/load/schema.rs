@@ -50,11 +50,17 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 29] = [
+pub(super) static KEYS: [Key; 31] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
     key("codec", Kind::Codec, "\"json\"", "the format of values whose call doesn't say"),
+    key(
+        "fence",
+        Kind::Flag,
+        "true",
+        "whether a value is refused whose key another process invalidated while its work ran",
+    ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
     key(
         "max_value_bytes",
@@ -136,6 +142,12 @@ pub(super) static KEYS: [Key; 29] = [
         "how long values of this namespace live whose call doesn't say",
     ),
     key("namespaces.*.codec", Kind::Codec, "", "the format of values of this namespace whose call doesn't say"),
+    key(
+        "namespaces.*.fence",
+        Kind::Flag,
+        "",
+        "whether a value is refused whose key another process invalidated while its work ran, for calls of this namespace",
+    ),
 ];
 
 /// The key at this path.

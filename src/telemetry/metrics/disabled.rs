@@ -62,6 +62,8 @@ pub(crate) fn describe() {}
 #[inline]
 pub(crate) fn coalesced() {}
 
+pub(crate) fn fenced() {}
+
 pub(crate) fn decode_failed() {}
 
 pub(crate) fn set_circuit(_: &str, _: Circuit) {}

@@ -32,15 +32,17 @@ const REQUESTS: &str = "cachehouse_requests_total";
 const WORK: &str = "cachehouse_work_seconds";
 const SERVER: &str = "cachehouse_server_seconds";
 const COALESCED: &str = "cachehouse_coalesced_total";
+const FENCED: &str = "cachehouse_fenced_fills_total";
 const CIRCUIT: &str = "cachehouse_circuit_state";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
 
-const METRICS: [Metric; 7] = [
+const METRICS: [Metric; 8] = [
     Metric { name: REQUESTS, kind: Kind::Counter, unit: Unit::Count, help: "calls, each counted once" },
     Metric { name: WORK, kind: Kind::Histogram, unit: Unit::Seconds, help: "how long work ran to its end" },
     Metric { name: SERVER, kind: Kind::Histogram, unit: Unit::Seconds, help: "what the server cost a call" },
     Metric { name: COALESCED, kind: Kind::Counter, unit: Unit::Count, help: "calls that shared another's value" },
+    Metric { name: FENCED, kind: Kind::Counter, unit: Unit::Count, help: "values that the fence refused" },
     Metric { name: CIRCUIT, kind: Kind::Gauge, unit: Unit::Count, help: "0 closed, 1 open for some shards, 2 open" },
     Metric { name: JOURNAL, kind: Kind::Gauge, unit: Unit::Count, help: "invalidations that wait for the server" },
     Metric { name: DECODE_FAILURES, kind: Kind::Counter, unit: Unit::Count, help: "stored bytes that didn't decode" },
@@ -169,7 +171,7 @@ impl Timer {
 }
 
 /// In the order of [`Operation`].
-const OPERATIONS: [&str; 6] = ["get", "contains", "check_type", "set", "remove", "clear"];
+const OPERATIONS: [&str; 7] = ["get", "contains", "check_type", "lease", "set", "remove", "clear"];
 
 /// In the order of [`Outcome`].
 const OUTCOMES: [&str; 8] =
@@ -217,6 +219,12 @@ pub(crate) fn set_circuit(endpoint: &str, circuit: Circuit) {
 /// Counts a call that shared another's value.
 pub(crate) fn coalesced() {
     static KEY: Key = Key::from_static_name(COALESCED);
+    increment(&KEY);
+}
+
+/// Counts a value that the server's fence refused.
+pub(crate) fn fenced() {
+    static KEY: Key = Key::from_static_name(FENCED);
     increment(&KEY);
 }
 

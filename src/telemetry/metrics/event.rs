@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     Get,
     Contains,
     CheckType,
+    Lease,
     Set,
     Remove,
     Clear,

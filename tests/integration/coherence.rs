@@ -1,0 +1,140 @@
+//! Between processes: here, handles of their own on one server.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use cache_house::{CacheHandle, CacheOptions};
+
+use crate::support::cluster::{Borrowed, clustered};
+use crate::support::{
+    DEADLINE, Mode, Proxy, Server, connect, connected, standalone, until_connected, until_degraded, wait_until,
+};
+
+fn call(name: &str) -> CacheOptions {
+    CacheOptions::new(name)
+}
+
+/// Begins to compute `old` with `filling`, invalidates with `invalidate` while the work runs, and lets the work end.
+fn fill_overtaken_by(filling: &CacheHandle, invalidate: impl FnOnce()) {
+    let (running, runs) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let value = filling.cached(call("f"), || {
+                running.send(()).expect("the test waits");
+                ends.recv_timeout(DEADLINE).expect("the test ends it");
+                "old".to_owned()
+            });
+            assert_eq!(value, "old", "the caller gets its own value");
+        });
+        runs.recv_timeout(DEADLINE).expect("the work runs");
+        invalidate();
+        end.send(()).expect("the work waits");
+    });
+}
+
+type Invalidation = (&'static str, fn(&CacheHandle), Option<&'static str>);
+
+const INVALIDATIONS: [Invalidation; 4] = [
+    ("remove", |cache| assert!(!cache.remove(call("f")).expect("the server is there").journalled), None),
+    ("clear_namespace", |cache| assert!(!cache.clear_namespace("main").expect("the server is there").journalled), None),
+    ("clear_keys", |cache| assert!(!cache.clear_keys("cachehouse").expect("the server is there").journalled), None),
+    (
+        "insert",
+        |cache| assert!(!cache.insert(call("f"), &"new".to_owned()).expect("the server is there").journalled),
+        Some("new"),
+    ),
+];
+
+fn a_fill_is_refused_between(filling: &CacheHandle, invalidating: &CacheHandle) {
+    for (fenced, (what, invalidate, found)) in (1..).zip(INVALIDATIONS) {
+        fill_overtaken_by(filling, || invalidate(invalidating));
+        for cache in [filling, invalidating] {
+            assert_eq!(cache.get::<String>(call("f")).as_deref(), found, "{what}");
+        }
+        assert_eq!(filling.stats().fenced, fenced, "{what}");
+        assert_eq!(filling.stats().memory_entries, u64::from(found.is_some()), "{what}");
+        invalidating.remove(call("f")).expect("the server is there");
+        // What is computed from here on is stored.
+        assert_eq!(filling.cached(call("f"), || "newer".to_owned()), "newer", "{what}");
+        assert_eq!(invalidating.get::<String>(call("f")).as_deref(), Some("newer"), "{what}");
+        invalidating.remove(call("f")).expect("the server is there");
+    }
+}
+
+#[test]
+fn a_fill_that_another_process_has_invalidated_is_refused() {
+    let server = Server::start();
+    a_fill_is_refused_between(&connected(&server), &connected(&server));
+    assert_eq!(server.keys(), Vec::<String>::new(), "no lease is left");
+}
+
+#[test]
+fn a_fill_that_another_process_has_invalidated_is_refused_by_a_cluster() {
+    let cluster = Borrowed::get();
+    let cache = || {
+        let cache = clustered(cluster.endpoint()).build().expect("the builder is right");
+        until_connected(&cache);
+        cache
+    };
+    a_fill_is_refused_between(&cache(), &cache());
+}
+
+#[test]
+fn without_a_fence_the_late_fill_is_stored() {
+    let server = Server::start();
+    let cache = standalone(server.endpoint()).fence(false).build().expect("the builder is right");
+    until_connected(&cache);
+    fill_overtaken_by(&cache, || _ = connected(&server).remove(call("f")).expect("the server is there"));
+    assert_eq!(cache.get::<String>(call("f")).as_deref(), Some("old"));
+    assert_eq!(cache.stats().fenced, 0);
+    assert!(server.keys().iter().all(|key| !key.contains("::lease:")));
+}
+
+#[test]
+fn a_removal_made_in_an_outage_takes_leases_along_when_it_is_replayed() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let filling = connected(&server);
+    let cut_off = connect(standalone(proxy.endpoint()));
+    fill_overtaken_by(&filling, || {
+        proxy.set(Mode::Refuse);
+        until_degraded(&cut_off);
+        assert!(cut_off.remove(call("f")).expect("it's journalled").journalled);
+        proxy.set(Mode::Pass);
+        wait_until("the journal is empty", DEADLINE, || cut_off.stats().journal_length == 0);
+    });
+    assert_eq!(filling.get::<String>(call("f")), None);
+    assert_eq!(filling.stats().fenced, 1);
+}
+
+#[test]
+fn work_that_takes_longer_than_a_lease_is_renewed() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let lease = format!("cachehouse::lease:{{{}}}", cache.key(&call("slow")).expect("it has a key"));
+    let left = || server.command(&["PTTL", &lease]).integer();
+    let value = cache.cached(call("slow"), || {
+        assert!(left() > 0, "it's taken before the work begins");
+        // Nearly over, as if the work had run for most of its time.
+        server.command(&["PEXPIRE", &lease, "20000"]);
+        wait_until("it's renewed", DEADLINE, || left() > 20_000);
+        1
+    });
+    assert_eq!((value, cache.get(call("slow"))), (1, Some(1)));
+    assert_eq!(left(), -2, "the fill takes it away");
+}
+
+#[test]
+fn a_user_who_may_run_no_script_has_no_fence_and_all_else() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "plain", "on", ">pw", "~cachehouse:*", "+@all", "-eval", "-evalsha"]);
+    let builder = standalone(server.endpoint()).username("plain").password("pw");
+    let cache = builder.command_timeout(Duration::from_secs(5)).build().expect("the builder is right");
+    until_connected(&cache);
+    assert_eq!(cache.cached(call("f"), || 1), 1);
+    assert!(server.has(&cache.key(&call("f")).expect("it has a key")));
+    assert_eq!(cache.cached(call("g"), || 1), 1);
+    assert_eq!((cache.stats().fenced, cache.stats().circuit_openings), (0, 0));
+}
