@@ -90,7 +90,7 @@
 //!
 //! assert_eq!((get_user(7), get_user(7)), ("user 7".into(), "user 7".into()));
 //! assert_eq!(cache.stats().runs, 1);
-//! assert!(cache.remove(get_user_options(7))?);
+//! assert_eq!(cache.remove(get_user_options(7))?.entries, 1);
 //! # Ok::<(), cache_house::Error>(())
 //! ```
 //!
@@ -98,7 +98,9 @@
 #![cfg_attr(not(feature = "macros"), doc = "[attribute]: #features")]
 //! # Errors and invalidation
 //!
-//! Trouble with the cache never reaches a cached call: it's logged and counted, and the work runs. Direct use does return it.
+//! A cached call never returns an error of the cache: the crate logs and counts it, and the work runs.
+//! [`insert`](CacheHandle::insert), [`remove`](CacheHandle::remove) and the clearings return [`Applied`], or an [`Error`] that the
+//! caller has to act on. An outage is no error.
 //!
 //! ```
 //! use cache_house::{CacheHouse, opts};
@@ -108,8 +110,8 @@
 //!
 //! cache.insert(ada(), &"Ada".to_string())?;
 //! assert_eq!(cache.get::<String>(ada()).as_deref(), Some("Ada"));
-//! assert!(cache.remove(ada())?);
-//! assert_eq!(cache.clear_namespace("users")?, 0);
+//! assert_eq!(cache.remove(ada())?.entries, 1);
+//! assert_eq!(cache.clear_namespace("users")?.entries, 0);
 //! # Ok::<(), cache_house::Error>(())
 //! ```
 //!
@@ -118,8 +120,8 @@
 //!
 //! # In an outage
 //!
-//! The server may go away at any time, or be away from the beginning. Memory serves what it has, the work brings the rest, and what is
-//! invalidated meanwhile is journalled and done on the server before it's read from again.
+//! The server may go away at any time, or be away from the beginning. Memory serves what it has, and the work computes the rest.
+//! Invalidations are journalled, and replayed on the server before any call reads their keys from it again.
 //!
 //! ```
 //! use cache_house::{CacheHouse, opts};
@@ -129,8 +131,8 @@
 //! assert_eq!(cache.cached(opts!("answer"), || 42), 42);
 //! assert_eq!(cache.cached(opts!("answer"), || 43), 42); // from memory
 //!
-//! let error = cache.remove(opts!("answer")).unwrap_err();
-//! assert!(error.is_unavailable()); // done here and noted for the server: there is nothing to retry
+//! let removed = cache.remove(opts!("answer"))?;
+//! assert!(removed.journalled); // removed from memory, and from the server once it's back: there is nothing to retry
 //! assert_eq!(cache.cached(opts!("answer"), || 44), 44);
 //! # Ok::<(), cache_house::Error>(())
 //! ```

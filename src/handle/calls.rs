@@ -29,6 +29,7 @@ use crate::options::CacheOptions;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("read-through", "cache-aside", "two-tier"))]
 #[derive(Clone)]
 pub struct CacheHandle {
     pub(super) engine: Engine<Redis>,
@@ -52,6 +53,7 @@ impl CacheHandle {
     /// assert_eq!(cache.stats().runs, 1);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight"))]
     pub fn cached<T>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> T) -> T
     where
         T: Clone + Send + Sync + 'static,
@@ -79,6 +81,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight"))]
     pub async fn cached_async<T, Fut>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
     where
         T: Clone + Send + Sync + 'static,
@@ -105,6 +108,7 @@ impl CacheHandle {
     /// assert_eq!(parse("7"), Ok(7));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight", "negative caching"))]
     pub fn try_cached<T, E>(
         &self,
         options: CacheOptions<impl ValueCodec<T>>,
@@ -134,6 +138,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight", "negative caching"))]
     pub async fn try_cached_async<T, E, Fut>(
         &self,
         options: CacheOptions<impl ValueCodec<T>>,

@@ -26,6 +26,7 @@ impl CacheHandle {
     /// assert_eq!(cache.get::<u32>(opts!("answer")), Some(42));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("lookup", "fetch"))]
     pub async fn get_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
     where
         T: Clone + Send + Sync + 'static,
@@ -47,6 +48,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("exists"))]
     pub async fn contains_async<C>(&self, options: CacheOptions<C>) -> bool {
         self.engine.contains(&options).await
     }
@@ -73,6 +75,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("set", "put"))]
     pub async fn insert_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
@@ -102,6 +105,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("invalidate", "evict", "del", "delete"))]
     pub async fn remove_async<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
         self.engine.remove(&options).await
     }
@@ -123,6 +127,7 @@ impl CacheHandle {
     /// assert!(cache.contains(opts!("name", 1).namespace("users2")));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("flush", "purge", "invalidate"))]
     pub async fn clear_namespace_async(&self, namespace: impl AsRef<str>) -> Result<Applied, Error> {
         self.engine.clear_namespace(namespace.as_ref()).await
     }
@@ -150,6 +155,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("flush", "purge", "invalidate"))]
     pub async fn clear_keys_async(&self, prefix: impl AsRef<str>) -> Result<Applied, Error> {
         self.engine.clear(KeyPrefix::new(prefix.as_ref())?).await
     }
@@ -169,6 +175,7 @@ impl CacheHandle {
     /// assert_eq!(cache.get::<String>(opts!("question")), None);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("lookup", "fetch"))]
     pub fn get<T>(&self, options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
     where
         T: Clone + Send + Sync + 'static,
@@ -187,6 +194,7 @@ impl CacheHandle {
     /// assert!(cache.contains(opts!("answer")));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("exists"))]
     pub fn contains<C>(&self, options: CacheOptions<C>) -> bool {
         blocking::block_on(self.contains_async(options))
     }
@@ -206,6 +214,7 @@ impl CacheHandle {
     /// assert!(cache.insert(opts!("text"), &"x".repeat(200)).unwrap_err().is_too_large());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("set", "put"))]
     pub fn insert<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
@@ -231,6 +240,7 @@ impl CacheHandle {
     /// assert!(!cache.contains(opts!("get_user", 7)));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("invalidate", "evict", "del", "delete"))]
     pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
         blocking::block_on(self.remove_async(options))
     }
@@ -250,6 +260,7 @@ impl CacheHandle {
     /// assert_eq!(cache.clear_namespace("users")?.entries, 1);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("flush", "purge", "invalidate"))]
     pub fn clear_namespace(&self, namespace: impl AsRef<str>) -> Result<Applied, Error> {
         blocking::block_on(self.clear_namespace_async(namespace))
     }
@@ -270,6 +281,7 @@ impl CacheHandle {
     /// assert_eq!(cache.clear_keys("cachehouse:a%3Ab")?.entries, 1);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("flush", "purge", "invalidate"))]
     pub fn clear_keys(&self, prefix: impl AsRef<str>) -> Result<Applied, Error> {
         blocking::block_on(self.clear_keys_async(prefix))
     }

@@ -48,6 +48,7 @@ impl CacheHandle {
     /// assert_eq!(two.cached(opts!("plan"), || "paid".to_string()), "paid");
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("tenant"))]
     #[must_use]
     pub fn scoped(&self, namespace: impl AsRef<str>) -> Self {
         Self { engine: self.engine.scoped(namespace.as_ref()) }
@@ -82,6 +83,7 @@ impl CacheHandle {
     /// println!("the cache: {}", cache.health()); // the cache: memory only
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("status", "circuit breaker"))]
     #[must_use]
     pub fn health(&self) -> Health {
         self.engine.inner.health.read()
@@ -103,6 +105,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("status", "circuit breaker"))]
     #[must_use]
     pub fn watch_health(&self) -> watch::Receiver<Health> {
         self.engine.inner.health.watch()
@@ -121,6 +124,7 @@ impl CacheHandle {
     /// assert_eq!((stats.runs, stats.memory_hits, stats.memory_entries), (1, 1, 1));
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("metrics", "hit rate"))]
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.inner.tiers.stats()
@@ -143,6 +147,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("readiness"))]
     pub async fn ready(&self, timeout: Duration) -> Health {
         // What comes of the wait is read from the board, whichever way it ended.
         let _ = tokio::time::timeout(timeout, self.settled()).await;
@@ -159,6 +164,7 @@ impl CacheHandle {
     /// assert_eq!(cache.ready_blocking(Duration::from_secs(2)), Health::Memory);
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("readiness"))]
     pub fn ready_blocking(&self, timeout: Duration) -> Health {
         // A wait too long for the clock is one without an end.
         let _ = blocking::block_on_until(self.settled(), Instant::now().checked_add(timeout));
@@ -183,6 +189,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("diagnostics"))]
     pub async fn inspect_async(&self) -> Vec<ServerReport> {
         match &self.engine.inner.tiers.server {
             Some(server) if !self.engine.is_closed() => server.inner().inspect().await,
@@ -191,6 +198,7 @@ impl CacheHandle {
     }
 
     /// [`inspect_async`](Self::inspect_async) for sync code, wherever it runs.
+    #[doc(alias("diagnostics"))]
     pub fn inspect(&self) -> Vec<ServerReport> {
         blocking::block_on(self.inspect_async())
     }
@@ -211,6 +219,7 @@ impl CacheHandle {
     /// # }
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
+    #[doc(alias("shutdown"))]
     pub async fn close_async(&self) {
         self.engine.close();
         // Before the connections, whose end may take its time.
@@ -237,6 +246,7 @@ impl CacheHandle {
     /// assert!(cache.remove(opts!("answer")).unwrap_err().is_closed());
     /// # Ok::<(), cache_house::Error>(())
     /// ```
+    #[doc(alias("shutdown"))]
     pub fn close(&self) {
         blocking::block_on(self.close_async());
     }
