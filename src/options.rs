@@ -302,6 +302,23 @@ impl<C> CacheOptions<C> {
         self
     }
 
+    /// How long a miss waits for another process that is computing the value, in place of the handle's
+    /// [`lease`](crate::CacheHouseBuilder::lease): up to an hour; zero: not at all.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server is there, so no call waits
+    /// assert_eq!(cache.cached(opts!("report").lease(Duration::from_secs(5)), || "rows"), "rows");
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[inline]
+    pub fn lease(mut self, wait: Duration) -> Self {
+        self.overrides.lease = Some(wait);
+        self
+    }
+
     /// Makes this call's key, in place of the handle's key builder.
     ///
     /// ```

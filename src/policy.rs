@@ -12,6 +12,7 @@ pub(crate) struct Overrides {
     pub(crate) expire: Option<Duration>,
     pub(crate) codec: Option<SharedCodec>,
     pub(crate) fence: Option<bool>,
+    pub(crate) lease: Option<Duration>,
 }
 
 /// The options that are in effect for one call.
@@ -22,6 +23,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) codec: &'a SharedCodec,
     /// Whether a fill is fenced against the invalidations of other processes.
     pub(crate) fence: bool,
+    /// How long a miss waits for the process that computes the value; zero: not at all.
+    pub(crate) lease: Duration,
 }
 
 const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
@@ -30,7 +33,7 @@ static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
 impl Overrides {
     /// What a builder begins with.
     pub(crate) fn defaults() -> Self {
-        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()), fence: Some(true) }
+        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()), fence: Some(true), lease: None }
     }
 
     /// These, and `others` where these set nothing.
@@ -39,6 +42,7 @@ impl Overrides {
             expire: self.expire.or(others.expire),
             codec: self.codec.or(others.codec),
             fence: self.fence.or(others.fence),
+            lease: self.lease.or(others.lease),
         }
     }
 }
@@ -46,7 +50,7 @@ impl Overrides {
 impl<'a> Policy<'a> {
     /// The policy of calls that set nothing, in a namespace that sets nothing.
     pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
-        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None };
+        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None, lease: None };
         Self::merged(handle, None, &NOTHING)
     }
 
@@ -55,12 +59,13 @@ impl<'a> Policy<'a> {
     /// It's on the path of every hit: nothing is cloned here.
     #[inline]
     pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
-        let (expire, codec, fence) =
-            namespace.map_or((None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence));
+        let (expire, codec, fence, lease) =
+            namespace.map_or((None, None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence, own.lease));
         Self {
             expire: call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE),
             codec: call.codec.as_ref().or(codec).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC),
             fence: call.fence.or(fence).or(handle.fence).unwrap_or(true),
+            lease: call.lease.or(lease).or(handle.lease).unwrap_or(Duration::ZERO),
         }
     }
 }

@@ -17,12 +17,14 @@ const MARK: &str = "::lease:";
 /// The right to store one value.
 pub(crate) struct Lease {
     pub(crate) proof: Proof,
+    /// Another caller has taken it before, in this process or in another. The first to store its value does.
+    pub(crate) is_shared: bool,
     /// While it's kept, the lease is renewed.
     pub(crate) renewal: Box<dyn Any + Send + Sync>,
 }
 
 /// What a lease holds while nothing has invalidated its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proof {
     pub(crate) lease: ServerKey,
     pub(crate) token: Bytes,

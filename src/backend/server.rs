@@ -13,7 +13,7 @@ use crate::key::{CallKey, KeyPrefix, ServerKey};
 /// A server that keeps bytes under keys.
 ///
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
-/// means for a caller is for [`fallback`](super::fallback) to decide.
+/// means for a caller is for [`tiers`](super::tiers) to decide.
 pub(crate) trait Server: Send + Sync + 'static {
     /// Whether the node that has `key` is available; free of I/O. While it isn't, callers use memory.
     fn is_available(&self, key: &CallKey) -> bool;
@@ -32,6 +32,9 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// Takes the lease of `key`, under which the value of a miss is stored; `None` where there is none.
     fn take_lease(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Lease>, ServerError>> + Send;
+
+    /// Takes a lease away whose work has failed, if it still stands.
+    fn release_lease(&self, key: &ServerKey, proof: &Proof) -> impl Future<Output = Result<(), ServerError>> + Send;
 
     /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
     ///

@@ -49,6 +49,8 @@ pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) ttl: Duration,
     /// Whether a fill is fenced against the invalidations of other processes.
     pub(crate) fence: bool,
+    /// How long a miss waits for the process that computes the value.
+    pub(crate) lease: Duration,
 }
 
 /// What keeps a value that was invalidated meanwhile from being stored.
@@ -205,6 +207,14 @@ impl<S: Server> Tiers<S> {
         }
     }
 
+    /// The work under this lease has failed, or isn't run: callers that wait for its value needn't wait any longer.
+    pub(crate) async fn give_up_fill<C>(&self, call: &ResolvedCall<'_, C>, fill: Fill) {
+        if let (false, Some(server), Fill::Fenced(lease)) = (call.lease.is_zero(), &self.server, fill) {
+            // Without an answer they wait as long as they are willing to.
+            let _ = server.release_lease(&call.key.server_key(), &lease.proof).await;
+        }
+    }
+
     /// Keeps a value that was computed: in memory, and on the server as far as `fill` goes. What can't be kept is counted.
     ///
     /// Memory keeps a fenced value only once the server has taken it, so that one which another process has invalidated isn't kept.
@@ -231,7 +241,7 @@ impl<S: Server> Tiers<S> {
         let proof = match fill {
             Fill::Withheld => return Ok(keep()?),
             Fill::Unfenced => None,
-            Fill::Fenced(Lease { proof, renewal }) => {
+            Fill::Fenced(Lease { proof, renewal, .. }) => {
                 drop(renewal);
                 Some(proof)
             }

@@ -10,6 +10,8 @@ pub(super) const MIB: u64 = 1 << 20;
 
 /// Zero means "don't store", which is for single calls.
 pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::MAX;
+/// Longer waits are hangs.
+pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(3600);
 pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 pub(super) const COMMAND_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(60);
 /// Also how long a sync caller on a worker of a runtime waits for another's work, with a server or without.

@@ -43,6 +43,12 @@ impl NamespaceOptions {
         self
     }
 
+    /// How long a miss of the namespace waits for another process: see [`CacheHouseBuilder::lease`](crate::CacheHouseBuilder::lease).
+    pub fn lease(mut self, wait: Duration) -> Self {
+        self.0.lease = Some(wait);
+        self
+    }
+
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))

@@ -17,6 +17,9 @@ use crate::options::CacheOptions;
 use crate::policy::{Overrides, Policy};
 use crate::telemetry::metrics::{Requests, Series};
 
+/// How long a call waits for another process at most.
+const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
 /// What a handle calls. Cheap to clone.
 pub(crate) struct Engine<S> {
     pub(super) inner: Arc<Inner<S>>,
@@ -94,7 +97,14 @@ impl<S> Engine<S> {
             false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
         };
         let policy = Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides);
-        ResolvedCall { key, codec: &options.codec, inherited: policy.codec, ttl: policy.expire, fence: policy.fence }
+        ResolvedCall {
+            key,
+            codec: &options.codec,
+            inherited: policy.codec,
+            ttl: policy.expire,
+            fence: policy.fence,
+            lease: policy.lease.min(LONGEST_LEASE),
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::future::Future;
-use std::time::Instant;
+use std::future::{self, Future};
+use std::time::{Duration, Instant};
 
 use super::blocking;
 use super::caller::Caller;
 use super::coalescing::{Join, Leader, Phase, Storable};
 use super::engine::Engine;
-use crate::backend::lease::Fill;
+use crate::backend::lease::{Fill, Lease};
 use crate::backend::server::Server;
 use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
@@ -46,6 +46,17 @@ enum Start {
     /// With its work: the leader before has made the lookup, and its work failed.
     Run(Storable),
 }
+
+/// How a miss goes on that has waited for another process.
+enum Waited<T> {
+    Found(T),
+    /// It runs its work.
+    Run(Fill),
+}
+
+/// How long a miss that waits for another process pauses before it looks again: at first, and at most.
+const FIRST_LEASE_POLL: Duration = Duration::from_millis(5);
+const LONGEST_LEASE_POLL: Duration = Duration::from_millis(200);
 
 /// What a leader's lookup has found.
 enum Found<T> {
@@ -197,11 +208,26 @@ impl<S: Server> Engine<S> {
         let tiers = &self.inner.tiers;
         // Before the work begins: what is invalidated from here on is refused by the fence.
         let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        let fill = match fill {
+            Fill::Fenced(lease) if lease.is_shared && !call.lease.is_zero() => {
+                match self.wait_for_another(call, leader, lease).await {
+                    Waited::Found(value) => return Ok(value),
+                    Waited::Run(fill) => fill,
+                }
+            }
+            fill => fill,
+        };
         tiers.counters.runs.add_one();
         let timer = Timer::start();
         let result = work().await;
         timer.worked();
-        let value = result.map_err(|error| (error, storable))?;
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                tiers.give_up_fill(call, fill).await;
+                return Err((error, storable));
+            }
+        };
         let fill = if tiers.route(call.key) == Route::Server { fill } else { Fill::Withheld };
         let to_server = !matches!(fill, Fill::Withheld);
         leader.publish(&value, to_server.then_some(call.ttl));
@@ -209,6 +235,45 @@ impl<S: Server> Engine<S> {
             self.log_not_stored(options, &error.into());
         }
         Ok(value)
+    }
+
+    /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most.
+    async fn wait_for_another<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader, mut lease: Lease) -> Waited<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (tiers, timer) = (&self.inner.tiers, Timer::start());
+        tiers.counters.lease_waits.add_one();
+        let deadline = Instant::now() + call.lease;
+        let mut delay = FIRST_LEASE_POLL;
+        let waited = loop {
+            let now = Instant::now();
+            let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
+                break Waited::Run(Fill::Withheld);
+            };
+            if now >= deadline {
+                // With the same token: whoever is first stores its value.
+                break Waited::Run(Fill::Fenced(lease));
+            }
+            // On any executor, and on a sync caller's own thread.
+            let _ = watchdog::within(deadline.min(now + delay), future::pending::<()>()).await;
+            delay = (2 * delay).min(LONGEST_LEASE_POLL);
+            match tiers.read_server(server, call, leader).await {
+                // The call is counted already, as a miss.
+                Read::Hit(value) => break Waited::Found(value),
+                Read::Miss => {}
+                Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
+            }
+            match tiers.begin_fill(call).await {
+                // The holder has failed, or its value was invalidated: this call is the next.
+                Fill::Fenced(next) if !next.is_shared => break Waited::Run(Fill::Fenced(next)),
+                Fill::Fenced(next) => lease = next,
+                fill => break Waited::Run(fill),
+            }
+        };
+        timer.waited();
+        waited
     }
 
     /// Waits until it's this call's turn, or another has brought the value.

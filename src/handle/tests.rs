@@ -118,8 +118,13 @@ impl Server for Fake {
         let lease = lease_key(key, "p").expect("it has one");
         let own = Bytes::from(self.count("lease").to_string());
         let take = |values: &mut HashMap<ServerKey, Bytes>| values.entry(lease.clone()).or_insert(own).clone();
+        let before = self.0.values.lock().contains_key(&lease);
         let token = self.0.answer("lease", take).await?;
-        Ok(Some(Lease { proof: Proof { lease, token }, renewal: Box::new(()) }))
+        Ok(Some(Lease { proof: Proof { lease, token }, is_shared: before, renewal: Box::new(()) }))
+    }
+
+    async fn release_lease(&self, _: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
+        self.0.answer("release", |values| _ = values.remove(&proof.lease)).await
     }
 
     async fn set(

@@ -42,6 +42,7 @@ pub(crate) struct Counters {
     pub(crate) circuit_openings: Counter,
     pub(crate) desyncs: Counter,
     pub(crate) fenced: Counter,
+    pub(crate) lease_waits: Counter,
     pub(crate) invalidations: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
@@ -102,6 +103,8 @@ pub struct Stats {
     /// Values that the server's fence refused: their key was invalidated, by any process, after their work began, or another process
     /// was faster.
     pub fenced: u64,
+    /// Misses that waited for another process to compute their value.
+    pub lease_waits: u64,
     /// Inserts, removals and clearings that were called for, in outages too.
     pub invalidations: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
@@ -131,6 +134,7 @@ impl Counters {
             circuit_openings: self.circuit_openings.read(),
             desyncs: self.desyncs.read(),
             fenced: self.fenced.read(),
+            lease_waits: self.lease_waits.read(),
             invalidations: self.invalidations.read(),
             ..Stats::default()
         }

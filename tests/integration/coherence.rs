@@ -1,8 +1,9 @@
 //! Between processes: here, handles of their own on one server.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheOptions};
 
@@ -137,4 +138,91 @@ fn a_user_who_may_run_no_script_has_no_fence_and_all_else() {
     assert!(server.has(&cache.key(&call("f")).expect("it has a key")));
     assert_eq!(cache.cached(call("g"), || 1), 1);
     assert_eq!((cache.stats().fenced, cache.stats().circuit_openings), (0, 0));
+}
+
+/// Handles of as many processes.
+fn fleet(server: &Server, processes: usize) -> Vec<CacheHandle> {
+    (0..processes).map(|_| connected(server)).collect()
+}
+
+#[test]
+fn under_a_lease_one_process_computes_a_key() {
+    let server = Server::start();
+    let fleet = fleet(&server, 6);
+    let runs = AtomicU32::new(0);
+    let (running, runs_now) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    let ends = Mutex::new(ends);
+    thread::scope(|scope| {
+        for cache in &fleet {
+            for _ in 0..10 {
+                let (running, ends, runs) = (running.clone(), &ends, &runs);
+                scope.spawn(move || {
+                    let value = cache.cached(call("f").lease(DEADLINE), || {
+                        running.send(()).expect("the test waits");
+                        ends.lock().expect("nothing panics").recv_timeout(DEADLINE).expect("the test ends it");
+                        runs.fetch_add(1, Ordering::SeqCst)
+                    });
+                    assert_eq!(value, 0);
+                });
+            }
+        }
+        runs_now.recv_timeout(DEADLINE).expect("one runs");
+        let waits = || fleet.iter().map(|cache| cache.stats().lease_waits).sum::<u64>();
+        wait_until("the other processes wait", DEADLINE, || waits() == 5);
+        end.send(()).expect("it waits");
+    });
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    assert!(server.keys().iter().all(|key| !key.contains("::lease:")));
+}
+
+#[test]
+fn a_lease_whose_holder_is_gone_holds_others_up_for_no_longer_than_they_wait() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let key = cache.key(&call("f")).expect("it has a key");
+    // As a process leaves it that was killed while it computed.
+    server.set(&format!("cachehouse::lease:{{{key}}}"), "token".to_owned());
+    let begin = Instant::now();
+    let wait = Duration::from_millis(300);
+    assert_eq!(cache.cached(call("f").lease(wait), || 1), 1);
+    assert!(begin.elapsed() >= wait && begin.elapsed() < 20 * wait, "{:?}", begin.elapsed());
+    assert!(server.has(&key), "stored under the same token");
+    assert_eq!(cache.stats().lease_waits, 1);
+}
+
+#[test]
+fn work_that_fails_under_a_lease_hands_over_at_once() {
+    let server = Server::start();
+    let fleet = fleet(&server, 2);
+    let (running, runs) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    thread::scope(|scope| {
+        let failing = &fleet[0];
+        scope.spawn(move || {
+            let result = failing.try_cached(call("f").lease(DEADLINE), || {
+                running.send(()).expect("the test waits");
+                ends.recv_timeout(DEADLINE).expect("the test ends it");
+                Err::<u32, _>("no")
+            });
+            assert_eq!(result, Err("no"));
+        });
+        runs.recv_timeout(DEADLINE).expect("it runs");
+        let waiting = scope.spawn(|| {
+            let begin = Instant::now();
+            assert_eq!(fleet[1].cached(call("f").lease(10 * DEADLINE), || 2_u32), 2);
+            begin.elapsed()
+        });
+        wait_until("the other waits", DEADLINE, || fleet[1].stats().lease_waits == 1);
+        end.send(()).expect("it waits");
+        assert!(waiting.join().expect("it doesn't panic") < DEADLINE);
+    });
+}
+
+#[test]
+fn a_lease_that_no_call_could_wait_for_is_an_error_of_build() {
+    for lease in [Duration::ZERO, Duration::from_secs(3601)] {
+        let error = standalone("localhost").lease(lease).build().expect_err("it's out of bounds");
+        assert_eq!(error.to_string(), format!("lease: is {lease:?}; accepts 1ms to 3600s"));
+    }
 }

@@ -42,6 +42,12 @@ redis.call('UNLINK', KEYS[2])
 return 1",
 );
 
+/// Takes a lease away while it holds the token.
+static RELEASE: Script = Script::new(
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('UNLINK', KEYS[2]) end
+return 1",
+);
+
 /// The leases that this process holds.
 pub(super) struct Leases {
     /// Of keys that give no prefix themselves.
@@ -135,6 +141,7 @@ impl Inner {
             }
             found => found?,
         };
+        let is_shared = found.is_some();
         let proof = Proof { lease: name.clone(), token: found.unwrap_or(token) };
         let number = self.leases.next.fetch_add(1, Ordering::Relaxed);
         let held = Held { key: key.clone(), lease: name, since: Instant::now() };
@@ -144,7 +151,7 @@ impl Inner {
                 all.insert(number, held);
             }
         }
-        Ok(Some(Lease { proof, renewal: Box::new(Renewal { inner: Arc::clone(self), number }) }))
+        Ok(Some(Lease { proof, is_shared, renewal: Box::new(Renewal { inner: Arc::clone(self), number }) }))
     }
 
     /// The token that another holder has put there.
@@ -186,6 +193,12 @@ impl Inner {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes a lease away, if it's still this one.
+    pub(super) async fn release_lease(&self, key: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
+        let keys = [key.clone(), proof.lease.clone()];
+        self.run_script(&RELEASE, &keys, vec![proof.token.clone()]).await.map(|_| ())
     }
 
     /// Takes the lease of `key` away, so that no fill which has begun is stored. What isn't permitted isn't needed: then no fill has one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::CacheHouseBuilder;
 use crate::config::checked::Checked;
 use crate::config::connection::Topology;
-use crate::config::limits::EXPIRE;
+use crate::config::limits::{EXPIRE, LEASE, within};
 use crate::config::load::sources::Sources;
 use crate::config::memory::Tier;
 use crate::config::state::Buildable;
@@ -24,11 +24,13 @@ impl<S> CacheHouseBuilder<S> {
         }
         let common = self.common;
         check_expire("expire", common.overrides.expire)?;
+        check_lease("lease", common.overrides.lease)?;
         for (namespace, options) in &common.namespaces {
             if namespace.is_empty() {
                 return Err(Error::config("namespace_options", "names an empty namespace, which no call has"));
             }
             check_expire("namespace_options", options.0.expire)?;
+            check_lease("namespace_options", options.0.lease)?;
         }
         let mut problems = Vec::new();
         let topology = self.state.into_topology(&mut problems);
@@ -62,6 +64,10 @@ impl<S> CacheHouseBuilder<S> {
     {
         self.state.sources()
     }
+}
+
+fn check_lease(option: &str, lease: Option<Duration>) -> Result<(), Error> {
+    lease.map_or(Ok(()), |lease| within(option, lease, &LEASE).map(drop))
 }
 
 fn check_expire(option: &str, expire: Option<Duration>) -> Result<(), Error> {

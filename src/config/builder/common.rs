@@ -66,6 +66,17 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// Across processes, one computes a key: the others wait for its value for as long as this, a millisecond to an hour, and compute it
+    /// themselves afterwards. Off.
+    ///
+    /// Needs a server and the [fence](Self::fence); without them, calls don't wait. Choose what the work takes at its slowest: a holder
+    /// that dies holds the others up for no longer than this. A waiting call holds no connection and no thread of a runtime.
+    #[doc(alias("stampede", "dogpile", "single-flight", "lock"))]
+    pub fn lease(mut self, wait: Duration) -> Self {
+        self.common.overrides.lease = Some(wait);
+        self
+    }
+
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
     #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {

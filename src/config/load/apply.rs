@@ -119,6 +119,9 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(on) = settings.flag("fence") {
         builder = builder.fence(on);
     }
+    if let Some(lease) = settings.time("lease") {
+        builder = builder.lease(lease);
+    }
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
@@ -136,16 +139,18 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
         let [first, name] = &path[..] else { continue };
         if first == schema::NAMESPACES {
             let at = |key: &str| [first.clone(), name.clone(), key.to_owned()];
-            let expire = match settings.found.get(&at("expire")[..]).map(|found| &found.value) {
+            let time = |key: &str| match settings.found.get(&at(key)[..]).map(|found| &found.value) {
                 Some(Typed::Time(time)) => Some(*time),
                 _ => None,
             };
+            let (expire, lease) = (time("expire"), time("lease"));
             let fence = match settings.found.get(&at("fence")[..]).map(|found| &found.value) {
                 Some(Typed::Flag(on)) => Some(*on),
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder = builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec, fence }));
+            builder =
+                builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec, fence, lease }));
         }
     }
     builder

@@ -50,7 +50,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 31] = [
+pub(super) static KEYS: [Key; 33] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -60,6 +60,12 @@ pub(super) static KEYS: [Key; 31] = [
         Kind::Flag,
         "true",
         "whether a value is refused whose key another process invalidated while its work ran",
+    ),
+    key(
+        "lease",
+        Kind::Time(limits::LEASE),
+        "",
+        "how long a miss waits for the process that is computing its value, before it computes it too",
     ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
     key(
@@ -147,6 +153,12 @@ pub(super) static KEYS: [Key; 31] = [
         Kind::Flag,
         "",
         "whether a value is refused whose key another process invalidated while its work ran, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.lease",
+        Kind::Time(limits::LEASE),
+        "",
+        "how long a miss waits for the process that is computing its value, before it computes it too, for calls of this namespace",
     ),
 ];
 

@@ -110,7 +110,7 @@ impl Settings {
             if let [first, name, _] = path
                 && first == schema::NAMESPACES
             {
-                let known = ["expire", "codec", "fence"].map(|key| schema::variable(&[first, name, key]));
+                let known = ["expire", "codec", "fence", "lease"].map(|key| schema::variable(&[first, name, key]));
                 let near = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default();
                 let text = format!("is no variable of cache-house; the nearest known one is {near}");
                 return self.problems.push(Problem::new(variable, text, environment::SOURCE));
@@ -169,7 +169,7 @@ fn nearest_key(path: &[String], value: &Value) -> String {
         _ => (false, String::new()),
     };
     let candidates: Vec<String> = if inside {
-        ["expire", "codec", "fence"].map(|key| format!("{own}.{key}")).to_vec()
+        ["expire", "codec", "fence", "lease"].map(|key| format!("{own}.{key}")).to_vec()
     } else if value.as_dict().is_some() {
         schema::TOPOLOGIES.iter().chain(&tables).map(ToString::to_string).collect()
     } else {

@@ -35,6 +35,9 @@ impl Timer {
     }
 
     #[inline]
+    pub(crate) fn waited(self) {}
+
+    #[inline]
     pub(crate) fn worked(self) {}
 
     #[inline]

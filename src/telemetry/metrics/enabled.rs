@@ -33,16 +33,23 @@ const WORK: &str = "cachehouse_work_seconds";
 const SERVER: &str = "cachehouse_server_seconds";
 const COALESCED: &str = "cachehouse_coalesced_total";
 const FENCED: &str = "cachehouse_fenced_fills_total";
+const LEASE_WAIT: &str = "cachehouse_lease_wait_seconds";
 const CIRCUIT: &str = "cachehouse_circuit_state";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
 
-const METRICS: [Metric; 8] = [
+const METRICS: [Metric; 9] = [
     Metric { name: REQUESTS, kind: Kind::Counter, unit: Unit::Count, help: "calls, each counted once" },
     Metric { name: WORK, kind: Kind::Histogram, unit: Unit::Seconds, help: "how long work ran to its end" },
     Metric { name: SERVER, kind: Kind::Histogram, unit: Unit::Seconds, help: "what the server cost a call" },
     Metric { name: COALESCED, kind: Kind::Counter, unit: Unit::Count, help: "calls that shared another's value" },
     Metric { name: FENCED, kind: Kind::Counter, unit: Unit::Count, help: "values that the fence refused" },
+    Metric {
+        name: LEASE_WAIT,
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        help: "how long misses waited for another process",
+    },
     Metric { name: CIRCUIT, kind: Kind::Gauge, unit: Unit::Count, help: "0 closed, 1 open for some shards, 2 open" },
     Metric { name: JOURNAL, kind: Kind::Gauge, unit: Unit::Count, help: "invalidations that wait for the server" },
     Metric { name: DECODE_FAILURES, kind: Kind::Counter, unit: Unit::Count, help: "stored bytes that didn't decode" },
@@ -154,6 +161,12 @@ impl Timer {
     /// It was the work of a call.
     pub(crate) fn worked(self) {
         static KEY: Key = Key::from_static_name(WORK);
+        record(&KEY, self.0.elapsed());
+    }
+
+    /// It was the wait for another process.
+    pub(crate) fn waited(self) {
+        static KEY: Key = Key::from_static_name(LEASE_WAIT);
         record(&KEY, self.0.elapsed());
     }
 
