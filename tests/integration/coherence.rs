@@ -182,7 +182,7 @@ fn a_lease_whose_holder_is_gone_holds_others_up_for_no_longer_than_they_wait() {
     let cache = connected(&server);
     let key = cache.key(&call("f")).expect("it has a key");
     // As a process leaves it that was killed while it computed.
-    server.set(&format!("cachehouse::lease:{{{key}}}"), "token".to_owned());
+    server.set(&format!("cachehouse::lease:{{{key}}}"), "token");
     let begin = Instant::now();
     let wait = Duration::from_millis(300);
     assert_eq!(cache.cached(call("f").lease(wait), || 1), 1);

@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Sets a key that doesn't exist, or reads the one that does. Servers before 7.0 refuse the combination.
     SetOrGet(Box<Set>),
     /// Gives a key another TTL.
-    Pexpire(Bytes, Duration),
+    Pexpire(Box<(Bytes, Duration)>),
     MultiGet(Vec<Bytes>),
     /// What remains of a key's TTL, in milliseconds.
     Pttl(Bytes),
@@ -89,7 +89,7 @@ impl Command {
             Self::Hello => "hello",
             Self::Info(_) => "info",
             Self::MultiGet(_) => "mget",
-            Self::Pexpire(..) => "pexpire",
+            Self::Pexpire(_) => "pexpire",
             Self::Pttl(_) => "pttl",
             Self::ReadOnly => "readonly",
             Self::Scan(_) => "scan",
@@ -146,7 +146,10 @@ impl Command {
             Self::Hello => ("HELLO", Vec::new()),
             Self::Info(section) => ("INFO", vec![section.into()]),
             Self::MultiGet(keys) => ("MGET", bytes(keys)),
-            Self::Pexpire(key, ttl) => ("PEXPIRE", vec![Value::Bytes(key), millis(ttl).into()]),
+            Self::Pexpire(pexpire) => {
+                let (key, ttl) = *pexpire;
+                ("PEXPIRE", vec![Value::Bytes(key), millis(ttl).into()])
+            }
             Self::Pttl(key) => ("PTTL", vec![Value::Bytes(key)]),
             Self::ReadOnly => ("READONLY", Vec::new()),
             Self::Scan(scan) => {

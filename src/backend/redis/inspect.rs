@@ -1,13 +1,14 @@
 //! Diagnostics: each server's version, round trip and missing permissions.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 
+use super::super::script::Script;
 use super::super::server::{ServerError, ServerReport};
-use super::command::{Command, Scan};
+use super::command::{Command, Scan, ScriptCall};
 use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
@@ -61,6 +62,10 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         Command::Pttl(key.clone()),
         Command::Exists(key.clone()),
         Command::Strlen(key.clone()),
+        // What a fence takes.
+        Command::EvalSha(nothing(key)),
+        Command::Eval(nothing(key)),
+        Command::Pexpire(Box::new((key.clone(), Duration::from_millis(1)))),
         Command::ClientInfo,
         Command::Info("server"),
         // No connection ever has this number.
@@ -75,6 +80,12 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         commands.push(Command::ReadOnly);
     }
     commands
+}
+
+/// A script that does nothing.
+fn nothing(key: &Bytes) -> Box<ScriptCall> {
+    static NOTHING: Script = Script::new("return 1");
+    Box::new(ScriptCall { script: &NOTHING, keys: vec![key.clone()], args: Vec::new() })
 }
 
 /// Sent with a command behind it, because it changes what the next one means.

@@ -222,7 +222,7 @@ pub(super) async fn renew(inner: &Inner) {
         };
         for (key, lease) in due {
             // One that is gone isn't brought back by this.
-            let _ = inner.send(&key, Command::Pexpire(lease, TTL)).await;
+            let _ = inner.send(&key, Command::Pexpire(Box::new((lease, TTL)))).await;
         }
     }
 }

@@ -90,7 +90,10 @@ fn what_a_user_lacks_can_be_asked_for() {
     let [report] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!(report.endpoint, server.endpoint());
     assert_eq!(report.version, None, "it may not ask for it");
-    assert_eq!(report.missing, ["unlink", "pttl", "client|info", "info", "client|kill", "mget"]);
+    assert_eq!(
+        report.missing,
+        ["unlink", "pttl", "evalsha", "eval", "pexpire", "client|info", "info", "client|kill", "mget"]
+    );
     assert!(report.round_trip.is_some_and(|time| time < Duration::from_secs(5)));
     allow(&server, &["+@all"]);
     crate::support::until_connected(&cache);
@@ -108,6 +111,9 @@ fn what_a_user_lacks_can_be_asked_for() {
     crate::support::until_connected(&cache);
     let reports = cache.inspect();
     assert_eq!(reports.len(), 3);
-    assert!(reports.iter().all(|report| report.missing == ["cluster|nodes", "asking"]), "{reports:?}");
+    assert!(
+        reports.iter().all(|report| report.missing == ["evalsha", "eval", "pexpire", "cluster|nodes", "asking"]),
+        "{reports:?}"
+    );
     warm(&cache, &[1, 2, 3]);
 }
