@@ -20,10 +20,12 @@ pub(crate) struct Arguments {
     pub(crate) decoder: Option<Expr>,
     pub(crate) encoder: Option<Expr>,
     pub(crate) expire: Option<Expr>,
+    pub(crate) fence: Option<Expr>,
     pub(crate) handle: Option<Expr>,
     pub(crate) key: Option<Vec<Expr>>,
     pub(crate) key_builder: Option<Expr>,
     pub(crate) key_prefix: Option<Expr>,
+    pub(crate) lease: Option<Expr>,
     pub(crate) module: Option<Expr>,
     pub(crate) name: Option<LitStr>,
     pub(crate) namespace: Option<Expr>,
@@ -31,16 +33,18 @@ pub(crate) struct Arguments {
     pub(crate) skip: Vec<Ident>,
 }
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 16] = [
     "associated",
     "codec",
     "decoder",
     "encoder",
     "expire",
+    "fence",
     "handle",
     "key",
     "key_builder",
     "key_prefix",
+    "lease",
     "module",
     "name",
     "namespace",
@@ -77,10 +81,12 @@ impl Arguments {
             "decoder" => self.decoder = Some(value(argument, input)?),
             "encoder" => self.encoder = Some(value(argument, input)?),
             "expire" => self.expire = Some(ttl(value(argument, input)?)?),
+            "fence" => self.fence = Some(value(argument, input)?),
             "handle" => self.handle = Some(value(argument, input)?),
             "key" => self.key = Some(list(argument, "expressions", input, Expr::parse)?),
             "key_builder" => self.key_builder = Some(value(argument, input)?),
             "key_prefix" => self.key_prefix = Some(value(argument, input)?),
+            "lease" => self.lease = Some(ttl(value(argument, input)?)?),
             "module" => self.module = Some(value(argument, input)?),
             "name" => self.name = Some(value(argument, input)?),
             "namespace" => self.namespace = Some(value(argument, input)?),
@@ -104,8 +110,9 @@ impl Arguments {
 
     /// The expressions that the options of a call are made of, but for the functions' pair and the arguments themselves.
     pub(crate) fn of_options(&self) -> impl Iterator<Item = &Expr> {
-        let single = [&self.codec, &self.expire, &self.key_builder, &self.key_prefix, &self.module, &self.namespace];
-        single.into_iter().flatten().chain(self.key.iter().flatten())
+        let plain = [&self.codec, &self.expire, &self.fence, &self.key_builder, &self.key_prefix];
+        let single = plain.into_iter().chain([&self.lease, &self.module, &self.namespace]);
+        single.flatten().chain(self.key.iter().flatten())
     }
 }
 

@@ -126,7 +126,8 @@ impl Cached {
     }
 
     fn made_options(&self) -> TokenStream {
-        let Arguments { codec, expire, key, key_builder, key_prefix, module, namespace, .. } = &self.arguments;
+        let Arguments { codec, expire, fence, key, key_builder, key_prefix, lease, module, namespace, .. } =
+            &self.arguments;
         let name = match &self.arguments.name {
             Some(name) => name.to_token_stream(),
             None => self.function.signature.ident.unraw().to_string().to_token_stream(),
@@ -144,6 +145,7 @@ impl Cached {
         let namespace = namespace.iter().map(reference_to);
         let key_prefix = key_prefix.iter().map(reference_to);
         let (expire, codec, key_builder) = (expire.iter(), codec.iter(), key_builder.iter());
+        let (fence, lease) = (fence.iter(), lease.iter());
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
                 #(.arg(#keyed))*
@@ -151,6 +153,8 @@ impl Cached {
                 #(.namespace(#namespace))*
                 #(.key_prefix(#key_prefix))*
                 #(.expire(#expire))*
+                #(.fence(#fence))*
+                #(.lease(#lease))*
                 #(.codec(#codec))*
                 #(.key_builder(#key_builder))*
         }

@@ -42,6 +42,13 @@ fn an_async_function_with_every_kind_of_argument() {
 }
 
 #[test]
+fn options_between_processes_are_handed_on() {
+    let written = written("fence = false, lease = \"5s\"", "fn sum(n: u64) -> u64 { n }");
+    let options: String = written.split_whitespace().collect();
+    assert!(options.contains(".fence(false).lease(::core::time::Duration::from_secs(5))"), "{written}");
+}
+
+#[test]
 fn a_method_is_keyed_by_its_type() {
     insta::assert_snapshot!(written_in_impl(
         "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.life",
