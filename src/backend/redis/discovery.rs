@@ -28,7 +28,7 @@ use super::role::{Mode, Role};
 use super::stage::Stage;
 use super::supervisor::{Backoff, Supervisor};
 use super::wire::SendError;
-use super::{leases, replay};
+use super::{fills, replay};
 use crate::config::{Address, Expected};
 use crate::health::{Reason, ReasonKind};
 
@@ -106,7 +106,7 @@ impl Discovery {
             () = nodes.discover() => {}
             () = inner.waiting.sweep(|_| ()) => {}
             () = replay::replay_journal(&inner) => {}
-            () = leases::renew(&inner) => {}
+            () = fills::renew(&inner) => {}
         }
         nodes.close().await;
         if inner.home.generation() == generation {

@@ -31,7 +31,7 @@ pub(super) struct Inner {
     pub(super) recipe: Arc<Recipe>,
     /// A key that never exists, read by probes.
     pub(super) probe_key: String,
-    pub(super) leases: Leases,
+    pub(super) leases: Arc<Leases>,
     pub(super) seeds: Vec<Address>,
     pub(super) expected: Expected,
     pub(super) reconnect: Reconnect,
@@ -61,7 +61,7 @@ impl Inner {
         Ok(Self {
             recipe: Arc::new(Recipe::new(settings)?),
             probe_key: probe_key(scope),
-            leases: Leases::new(Arc::clone(&key_prefix)),
+            leases: Arc::new(Leases::new(Arc::clone(&key_prefix))),
             seeds: settings.seeds.iter().map(|seed| seed.address.clone()).collect(),
             expected: settings.expected,
             reconnect: settings.reconnect,

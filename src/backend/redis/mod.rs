@@ -13,6 +13,7 @@ mod connection;
 mod connector;
 mod discovery;
 mod discovery_requests;
+mod fills;
 mod home;
 mod in_flight;
 mod inner;
