@@ -35,7 +35,7 @@ pub(crate) enum Kind {
         problems: Vec<String>,
         more: usize,
     },
-    /// The server can't be reached now.
+    /// The server can't be reached now. `insert`, `remove` and the clearings don't return it: they're `Ok` and journalled then.
     Unavailable {
         reason: String,
     },
@@ -128,8 +128,8 @@ impl Error {
         matches!(self.kind, Kind::Config { .. } | Kind::Load { .. })
     }
 
-    /// The server couldn't be reached. What was to be done is done in memory, and the invalidation
-    /// that it implies is journalled and done on the server when that is back.
+    /// The server couldn't be reached. `insert`, `remove`, `clear_namespace` and `clear_keys` never return this: in an outage they
+    /// return `Ok`, and [`Applied::journalled`](crate::Applied::journalled) is true.
     #[doc(alias("outage", "timeout", "circuit breaker"))]
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
