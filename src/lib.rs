@@ -245,5 +245,9 @@ struct Readme;
 struct Cookbook;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/coherence.md")]
+struct Coherence;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/from-python.md")]
 struct FromPython;

@@ -49,8 +49,8 @@ impl<S: Server> Server for Measured<S> {
         measure(Operation::Lease, self.0.take_lease(key)).await
     }
 
-    async fn release_lease(&self, key: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
-        measure(Operation::Lease, self.0.release_lease(key, proof)).await
+    async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {
+        measure(Operation::Lease, self.0.release_lease(proof)).await
     }
 
     async fn set(

@@ -34,7 +34,7 @@ pub(crate) trait Server: Send + Sync + 'static {
     fn take_lease(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Lease>, ServerError>> + Send;
 
     /// Takes a lease away whose work has failed, if it still stands.
-    fn release_lease(&self, key: &ServerKey, proof: &Proof) -> impl Future<Output = Result<(), ServerError>> + Send;
+    fn release_lease(&self, proof: &Proof) -> impl Future<Output = Result<(), ServerError>> + Send;
 
     /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
     ///

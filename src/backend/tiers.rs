@@ -203,7 +203,12 @@ impl<S: Server> Tiers<S> {
         match server.take_lease(&call.key.server_key()).await {
             Ok(Some(lease)) => Fill::Fenced(lease),
             Ok(None) => Fill::Unfenced,
-            Err(_) => Fill::Withheld,
+            // Out of memory, say, which would refuse the value too.
+            Err(ServerError::Refused { .. }) => {
+                self.counters.failed_writes.add_one();
+                Fill::Withheld
+            }
+            Err(ServerError::Unavailable(_) | ServerError::WrongType) => Fill::Withheld,
         }
     }
 
@@ -211,7 +216,7 @@ impl<S: Server> Tiers<S> {
     pub(crate) async fn give_up_fill<C>(&self, call: &ResolvedCall<'_, C>, fill: Fill) {
         if let (false, Some(server), Fill::Fenced(lease)) = (call.lease.is_zero(), &self.server, fill) {
             // Without an answer they wait as long as they are willing to.
-            let _ = server.release_lease(&call.key.server_key(), &lease.proof).await;
+            let _ = server.release_lease(&lease.proof).await;
         }
     }
 
@@ -232,7 +237,13 @@ impl<S: Server> Tiers<S> {
         if call.ttl.is_zero() {
             return Ok(());
         }
-        let encoded = Bytes::from(self.encode(call, value)?);
+        let encoded = match self.encode(call, value) {
+            Ok(encoded) => Bytes::from(encoded),
+            Err(error) => {
+                self.give_up_fill(call, fill).await;
+                return Err(error.into());
+            }
+        };
         let server_key = self.server.as_ref().map(|_| call.key.server_key());
         let keep = || match &self.memory {
             Some(memory) => self.keep(memory, call, fence, value, &encoded, server_key.as_ref()),

@@ -209,8 +209,12 @@ impl<S: Server> Engine<S> {
         // Before the work begins: what is invalidated from here on is refused by the fence.
         let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
         let fill = match fill {
-            Fill::Fenced(lease) if lease.is_shared && !call.lease.is_zero() => {
-                match self.wait_for_another(call, leader, lease).await {
+            Fill::Fenced(lease) if !call.lease.is_zero() => {
+                let waited = match lease.is_shared {
+                    true => self.wait_for_another(call, leader, lease).await,
+                    false => self.look_again(call, leader, lease).await,
+                };
+                match waited {
                     Waited::Found(value) => return Ok(value),
                     Waited::Run(fill) => fill,
                 }
@@ -267,13 +271,32 @@ impl<S: Server> Engine<S> {
             }
             match tiers.begin_fill(call).await {
                 // The holder has failed, or its value was invalidated: this call is the next.
-                Fill::Fenced(next) if !next.is_shared => break Waited::Run(Fill::Fenced(next)),
+                Fill::Fenced(next) if !next.is_shared => break self.look_again(call, leader, next).await,
                 Fill::Fenced(next) => lease = next,
                 fill => break Waited::Run(fill),
             }
         };
         timer.waited();
         waited
+    }
+
+    /// Looks once more, now that this call holds the lease: between its lookup and the lease, the holder before may have stored a value.
+    async fn look_again<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader, lease: Lease) -> Waited<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (tiers, fill) = (&self.inner.tiers, Fill::Fenced(lease));
+        let Some(server) = &tiers.server else { return Waited::Run(fill) };
+        match tiers.read_server(server, call, leader).await {
+            // The call is counted already, as a miss.
+            Read::Hit(value) => {
+                tiers.give_up_fill(call, fill).await;
+                Waited::Found(value)
+            }
+            Read::Miss => Waited::Run(fill),
+            Read::Foreign | Read::Unavailable => Waited::Run(Fill::Withheld),
+        }
     }
 
     /// Waits until it's this call's turn, or another has brought the value.

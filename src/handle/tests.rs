@@ -123,7 +123,7 @@ impl Server for Fake {
         Ok(Some(Lease { proof: Proof { lease, token }, is_shared: before, renewal: Box::new(()) }))
     }
 
-    async fn release_lease(&self, _: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
+    async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {
         self.0.answer("release", |values| _ = values.remove(&proof.lease)).await
     }
 

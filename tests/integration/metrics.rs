@@ -17,6 +17,8 @@ const REQUESTS: &str = "cachehouse_requests_total";
 const WORK: &str = "cachehouse_work_seconds";
 const SERVER: &str = "cachehouse_server_seconds";
 const COALESCED: &str = "cachehouse_coalesced_total";
+const FENCED: &str = "cachehouse_fenced_fills_total";
+const LEASE_WAIT: &str = "cachehouse_lease_wait_seconds";
 const CIRCUIT: &str = "cachehouse_circuit_state";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
@@ -145,7 +147,17 @@ fn all_operations(server: &Server, recorder: &Recorder) {
 
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(square(&cache, 11), 121);
-    assert_eq!(served(recorder, "set", "refused"), 1.0);
+    assert_eq!(served(recorder, "lease", "refused"), 1.0);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+
+    // Another process removes the key while its value is computed.
+    let remove = || assert!(!connected(server).remove(call(12)).expect("the server is there").journalled);
+    assert_eq!(cache.cached(call(12), || (remove(), 144_u64).1), 144);
+    assert_eq!(recorder.sum(FENCED, &[]), 1.0);
+    // Another process has begun to compute it.
+    server.set(&format!("cachehouse::lease:{{{}}}", key(13)), "token");
+    assert_eq!(cache.cached(call(13).lease(Duration::from_millis(1)), || 169_u64), 169);
+    assert_eq!(recorder.sum(LEASE_WAIT, &[]), 1.0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::lease::{Lease, Proof, Stored};
 use super::super::script::{Script, ScriptReply};
-use super::super::server::ServerError;
+use super::super::server::{ServerError, Unavailable};
 use super::command::{Command, Set};
 use super::inner::Inner;
 use super::leases::RENEWED_AFTER;
@@ -34,9 +34,18 @@ redis.call('UNLINK', KEYS[2])
 return 1",
 );
 
+/// The same in a cluster, where the lease alone is named: while a slot moves, a node refuses (`TRYAGAIN`) to run a script over two keys of
+/// which it has one. Both are in one slot.
+static FILL_IN_CLUSTER: Script = Script::new(
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', ARGV[4], ARGV[2], 'PX', ARGV[3])
+redis.call('UNLINK', KEYS[1])
+return 1",
+);
+
 /// Takes a lease away while it holds the token.
 static RELEASE: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('UNLINK', KEYS[2]) end
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('UNLINK', KEYS[1]) end
 return 1",
 );
 
@@ -90,10 +99,20 @@ impl Inner {
         proof: &Proof,
     ) -> Result<Stored, ServerError> {
         let millis = super::command::millis(ttl).to_string();
-        let keys = [key.clone(), proof.lease.clone()];
-        match self.run_script(&FILL, &keys, vec![proof.token.clone(), value.clone(), millis.into()]).await {
+        let mut args = vec![proof.token.clone(), value.clone(), millis.into()];
+        let filled = if self.layout.load().map().is_some() {
+            args.push(key.clone());
+            self.run_script(&FILL_IN_CLUSTER, std::slice::from_ref(&proof.lease), args).await
+        } else {
+            self.run_script(&FILL, &[key.clone(), proof.lease.clone()], args).await
+        };
+        match filled {
             Ok(ScriptReply::Integer(1)) => Ok(Stored::Kept),
             Ok(_) => Ok(Stored::Refused),
+            // The slot is moving: the lease is still here, and the key's place is there already.
+            Err(ServerError::Refused { message, .. }) if message.contains("non local key") => {
+                Err(ServerError::Unavailable(Unavailable::NotReady))
+            }
             Err(error) if is_not_permitted(&error) => {
                 self.leases.note_refusal(&error);
                 let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
@@ -104,9 +123,8 @@ impl Inner {
     }
 
     /// Takes a lease away, if it's still this one.
-    pub(super) async fn release_lease(&self, key: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
-        let keys = [key.clone(), proof.lease.clone()];
-        self.run_script(&RELEASE, &keys, vec![proof.token.clone()]).await.map(|_| ())
+    pub(super) async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {
+        self.run_script(&RELEASE, std::slice::from_ref(&proof.lease), vec![proof.token.clone()]).await.map(|_| ())
     }
 
     /// Takes the lease of `key` away, so that no fill which has begun is stored. What isn't permitted isn't needed: then no fill has one.

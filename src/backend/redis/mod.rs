@@ -200,8 +200,8 @@ impl Server for Redis {
         self.inner.take_lease(key).await
     }
 
-    async fn release_lease(&self, key: &ServerKey, proof: &Proof) -> Result<(), ServerError> {
-        self.inner.release_lease(key, proof).await
+    async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {
+        self.inner.release_lease(proof).await
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {

@@ -59,7 +59,8 @@ impl<S> CacheHouseBuilder<S> {
     ///
     /// With a fence, a value is not stored if its key was removed, inserted over or cleared after its work began, by any process. It costs a
     /// miss one round trip more, and a hit nothing. For as long as the work runs, a lease stands beside the key on the server, under
-    /// `{prefix}::lease:`. A user who may not run `EVALSHA`, `EVAL` or `PEXPIRE` has no fence, which is logged once.
+    /// `{prefix}::lease:`. A user who may not run `EVALSHA` or `EVAL` has no fence, which is logged once; without
+    /// `PEXPIRE`, what takes longer than a minute isn't stored.
     #[doc(alias("lease", "stale set", "race"))]
     pub fn fence(mut self, on: bool) -> Self {
         self.common.overrides.fence = Some(on);
