@@ -57,6 +57,8 @@ pub(crate) struct ResolvedCall<'a, C> {
 pub(crate) trait Fence {
     /// Says that a store is under way, for as long as it's kept.
     type Storing: UnderWay;
+    /// Has invalidations find this caller, for as long as it's kept.
+    type Watch: Send;
 
     /// Runs `keep` unless the key has been invalidated since this caller got its turn. An invalidation waits for
     /// `keep` to end, so it's short and never waits itself.
@@ -65,6 +67,9 @@ pub(crate) trait Fence {
     /// While this is held, an invalidation of the key waits before it goes to the server; `None` if the key has been invalidated
     /// already.
     fn begin_store(&self) -> Option<Self::Storing>;
+
+    /// Has invalidations find this caller after its store has ended, too, so that it may [`commit`](Self::commit) then.
+    fn watch(&self) -> Self::Watch;
 }
 
 /// What the server said to a read.
@@ -245,23 +250,42 @@ impl<S: Server> Tiers<S> {
             }
         };
         let server_key = self.server.as_ref().map(|_| call.key.server_key());
-        let keep = || match &self.memory {
-            Some(memory) => self.keep(memory, call, fence, value, &encoded, server_key.as_ref()),
-            None => Ok(()),
+        // Before the store, after which the flight is over: weighing and cloning are the user's code, which may call for this very key.
+        let content = self.content(call, value, &encoded, server_key.as_ref());
+        let fits = content.is_some() || self.memory.is_none() || self.server.is_some();
+        let keep = || {
+            if let Some(memory) = &self.memory {
+                fence.commit(|| match content {
+                    Some(content) => memory.insert(call.key, content, memory.now(), call.ttl),
+                    // What it was to replace goes all the same.
+                    None => memory.take(call.key),
+                });
+            }
         };
         let proof = match fill {
-            Fill::Withheld => return Ok(keep()?),
+            Fill::Withheld => {
+                keep();
+                if fits {
+                    return Ok(());
+                }
+                self.counters.uncached.add_one();
+                return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }).into());
+            }
             Fill::Unfenced => None,
             Fill::Fenced(Lease { proof, renewal, .. }) => {
                 drop(renewal);
                 Some(proof)
             }
         };
-        let is_fenced = proof.is_some();
-        if !is_fenced {
-            keep()?;
+        let mut keep = Some(keep);
+        if proof.is_none()
+            && let Some(keep) = keep.take()
+        {
+            keep();
         }
         let (Some(server), Some(server_key)) = (&self.server, &server_key) else { return Ok(()) };
+        // Until memory has its copy, or is known to get none.
+        let _watch = fence.watch();
         let Some(storing) = fence.begin_store() else { return Ok(()) };
         let stored = server.set(server_key, encoded.clone(), call.ttl, proof, storing).await;
         match &stored {
@@ -274,8 +298,8 @@ impl<S: Server> Tiers<S> {
             Err(ServerError::Refused { .. } | ServerError::WrongType) => self.counters.failed_writes.add_one(),
             Ok(Stored::Kept) | Err(ServerError::Unavailable(_)) => {}
         }
-        if is_fenced {
-            keep()?;
+        if let Some(keep) = keep.take() {
+            keep();
         }
         stored.map(|_| ()).map_err(|error| match error {
             ServerError::Unavailable(why) => NotStored::Unavailable(why),
@@ -285,31 +309,22 @@ impl<S: Server> Tiers<S> {
         })
     }
 
-    /// Keeps a value in memory; an error where that is all there is, and it's too large for it.
-    fn keep<T, C>(
+    /// What memory is to keep of a value; `None` where it's too large, or there is no memory.
+    fn content<T, C>(
         &self,
-        memory: &Memory,
         call: &ResolvedCall<'_, C>,
-        fence: &impl Fence,
         value: &T,
         encoded: &Bytes,
         server_key: Option<&ServerKey>,
-    ) -> Result<(), Error>
+    ) -> Option<Content>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        let memory = self.memory.as_ref()?;
         let decoded = self.weigh(call, value, encoded.len());
-        let Some(form) = memory.form(call.key, encoded.len(), decoded, server_key) else {
-            // What it was to replace goes all the same.
-            fence.commit(|| memory.take(call.key));
-            if self.server.is_some() {
-                return Ok(());
-            }
-            self.counters.uncached.add_one();
-            return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }));
-        };
-        let content = Content {
+        let form = memory.form(call.key, encoded.len(), decoded, server_key)?;
+        Some(Content {
             form,
             value: form.decoded.then(|| Box::new(value.clone()) as Box<dyn Any + Send + Sync>),
             codec: call.codec.serde_codec(call.inherited).cloned(),
@@ -318,9 +333,7 @@ impl<S: Server> Tiers<S> {
                 None => Bytes::copy_from_slice(encoded),
             }),
             server_key: server_key.cloned(),
-        };
-        fence.commit(|| memory.insert(call.key, content, memory.now(), call.ttl));
-        Ok(())
+        })
     }
 
     /// Bytes that a decoded value takes up.
@@ -518,6 +531,7 @@ mod tests {
 
     impl Fence for Open {
         type Storing = Unfenced;
+        type Watch = ();
 
         fn commit(&self, keep: impl FnOnce() -> Evicted) {
             drop(keep());
@@ -526,6 +540,8 @@ mod tests {
         fn begin_store(&self) -> Option<Unfenced> {
             Some(Unfenced)
         }
+
+        fn watch(&self) {}
     }
 
     impl UnderWay for Unfenced {

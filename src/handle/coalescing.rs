@@ -119,7 +119,8 @@ pub(crate) struct Leader {
     left: bool,
 }
 
-/// A read that callers don't wait for. What it finds is kept unless the key is invalidated meanwhile.
+/// A read that callers don't wait for, or a leader whose store may have ended. What it brings is kept unless the key is invalidated
+/// meanwhile.
 pub(crate) struct Observer {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
@@ -498,6 +499,7 @@ impl Leader {
 
 impl Fence for Leader {
     type Storing = Storing;
+    type Watch = Observer;
 
     fn commit(&self, keep: impl FnOnce() -> Evicted) {
         self.flight.commit(keep);
@@ -517,6 +519,12 @@ impl Fence for Leader {
         let replaces = self.replaces.clone();
         Some(Storing { flights: Arc::clone(&self.flights), flight: Arc::clone(&self.flight), replaces })
     }
+
+    fn watch(&self) -> Observer {
+        let key = &self.flight.key;
+        self.flights.shard(key).lock().apart.insert_unique(key.hash(), Arc::clone(&self.flight), hash);
+        Observer { flights: Arc::clone(&self.flights), flight: Arc::clone(&self.flight) }
+    }
 }
 
 impl Drop for Leader {
@@ -530,6 +538,7 @@ impl Drop for Leader {
 
 impl Fence for Observer {
     type Storing = Storing;
+    type Watch = ();
 
     fn commit(&self, keep: impl FnOnce() -> Evicted) {
         self.flight.commit(keep);
@@ -539,6 +548,9 @@ impl Fence for Observer {
     fn begin_store(&self) -> Option<Storing> {
         None
     }
+
+    /// It's found anyway, until it's dropped.
+    fn watch(&self) {}
 }
 
 impl Drop for Observer {

@@ -314,6 +314,21 @@ async fn a_removal_goes_to_the_server_behind_a_store_that_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_removal_between_the_servers_answer_and_the_copy_in_memory_leaves_no_copy() {
+    let (engine, server) = engine();
+    server.hold("set");
+    let mut computing = pin!(engine.compute(async { 1 }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    others_run().await;
+    server.release();
+    others_run().await;
+    // The server has answered, and the leader hasn't gone on yet.
+    assert_eq!(engine.remove(&call()).await.expect("the server is there").entries, 1);
+    assert_eq!(computing.await, 1);
+    assert_eq!((server.has(&engine.key()), engine.in_memory()), (None, false));
+}
+
+#[tokio::test]
 async fn a_removal_that_the_server_does_not_confirm_keeps_calls_from_reading_the_key_there() {
     let (engine, server) = engine();
     engine.put(1).await.expect("the server is there");

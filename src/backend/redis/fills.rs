@@ -58,7 +58,7 @@ impl Inner {
     /// Takes the lease of `key`, or shares the one that is there; `None` where the key or the server has none.
     pub(super) async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
         let Some(name) = self.leases.name(key).filter(|_| !self.leases.are_refused()) else { return Ok(None) };
-        let token = Bytes::from(format!("{:032x}", rand::random::<u128>()));
+        let token = self.leases.token();
         let found = match self.try_lease(key, &name, &token).await {
             Err(error) if is_not_permitted(&error) => {
                 self.leases.note_refusal(&error);

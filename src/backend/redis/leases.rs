@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::super::lease::lease_key;
@@ -25,6 +26,8 @@ pub(super) struct Leases {
     default_prefix: Arc<str>,
     held: Mutex<HashMap<u64, Held>>,
     next: AtomicU64,
+    /// What tokens of this handle begin with: no other handle has it.
+    seed: u128,
     /// The server has no `SET` with `NX` and `GET`.
     pub(super) by_script: AtomicBool,
     /// The server has refused what a lease takes.
@@ -57,11 +60,17 @@ impl Leases {
             default_prefix,
             held: Mutex::default(),
             next: AtomicU64::new(0),
+            seed: rand::random(),
             by_script: AtomicBool::new(false),
             refused: Mutex::new(None),
             is_refused: AtomicBool::new(false),
             warned: AtomicBool::new(false),
         }
+    }
+
+    /// A token that no other lease has had. Made without random numbers, whose generator a thread that ends may not have any more.
+    pub(super) fn token(&self) -> Bytes {
+        format!("{:032x}-{}", self.seed, self.next.fetch_add(1, Ordering::Relaxed)).into()
     }
 
     /// The name of the lease of `key`, if it can have one.
