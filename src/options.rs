@@ -310,7 +310,7 @@ impl<C> CacheOptions<C> {
     /// use std::time::Duration;
     ///
     /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server is there, so no call waits
-    /// assert_eq!(cache.cached(opts!("report").lease(Duration::from_secs(5)), || "rows"), "rows");
+    /// assert_eq!(cache.cached(opts!("report").lease(Duration::from_secs(5)), || "rows".to_string()), "rows");
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[inline]
