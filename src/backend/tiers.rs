@@ -219,7 +219,10 @@ impl<S: Server> Tiers<S> {
 
     /// The work under this lease has failed, or isn't run: callers that wait for its value needn't wait any longer.
     pub(crate) async fn give_up_fill<C>(&self, call: &ResolvedCall<'_, C>, fill: Fill) {
-        if let (false, Some(server), Fill::Fenced(lease)) = (call.lease.is_zero(), &self.server, fill) {
+        // One that is shared is another caller's, unless calls wait for it.
+        if let (Some(server), Fill::Fenced(lease)) = (&self.server, fill)
+            && (!lease.is_shared || !call.lease.is_zero())
+        {
             // Without an answer they wait as long as they are willing to.
             let _ = server.release_lease(&lease.proof).await;
         }
@@ -245,7 +248,7 @@ impl<S: Server> Tiers<S> {
         let encoded = match self.encode(call, value) {
             Ok(encoded) => Bytes::from(encoded),
             Err(error) => {
-                self.give_up_fill(call, fill).await;
+                Box::pin(self.give_up_fill(call, fill)).await;
                 return Err(error.into());
             }
         };

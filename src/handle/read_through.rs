@@ -196,7 +196,7 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<T, E>>,
     {
         let storable = match start {
-            Start::Lookup => match self.lookup(call, options, leader).await {
+            Start::Lookup => match Box::pin(self.lookup(call, options, leader)).await {
                 Found::Value(value) => return Ok(value),
                 Found::Nothing(storable) => storable,
             },
@@ -207,12 +207,13 @@ impl<S: Server> Engine<S> {
         };
         let tiers = &self.inner.tiers;
         // Before the work begins: what is invalidated from here on is refused by the fence.
-        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        // Boxed, like what follows: the futures of all callers would contain it, and a hit doesn't come here.
+        let fill = if storable == Storable::Yes { Box::pin(tiers.begin_fill(call)).await } else { Fill::Withheld };
         let fill = match fill {
             Fill::Fenced(lease) if !call.lease.is_zero() => {
                 let waited = match lease.is_shared {
-                    true => self.wait_for_another(call, leader, lease).await,
-                    false => self.look_again(call, leader, lease).await,
+                    true => Box::pin(self.wait_for_another(call, leader, lease)).await,
+                    false => Box::pin(self.look_again(call, leader, lease)).await,
                 };
                 match waited {
                     Waited::Found(value) => return Ok(value),
@@ -228,14 +229,14 @@ impl<S: Server> Engine<S> {
         let value = match result {
             Ok(value) => value,
             Err(error) => {
-                tiers.give_up_fill(call, fill).await;
+                Box::pin(tiers.give_up_fill(call, fill)).await;
                 return Err((error, storable));
             }
         };
         let fill = if tiers.route(call.key) == Route::Server { fill } else { Fill::Withheld };
         let to_server = !matches!(fill, Fill::Withheld);
         leader.publish(&value, to_server.then_some(call.ttl));
-        if let Err(error) = tiers.store(call, leader, &value, fill).await {
+        if let Err(error) = Box::pin(tiers.store(call, leader, &value, fill)).await {
             self.log_not_stored(options, &error.into());
         }
         Ok(value)

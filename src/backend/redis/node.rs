@@ -228,7 +228,8 @@ impl Node {
             self.answered();
             return Failed::Redirected(redirect);
         }
-        if reply.is_no_script() {
+        // Nor where the user may run none: then there is no fence, which is logged.
+        if reply.is_no_script() || reply.is_script_refused() {
             // Not an error: the script's source is sent next.
             self.answered();
             return Failed::Server(reply.into());

@@ -110,6 +110,11 @@ impl ErrorReply {
     }
 
     /// The server doesn't know a script by its SHA-1.
+    /// The user may run no scripts.
+    pub(super) fn is_script_refused(&self) -> bool {
+        self.code == "NOPERM" && self.message.to_ascii_lowercase().contains("'eval")
+    }
+
     pub(super) fn is_no_script(&self) -> bool {
         self.code == NO_SCRIPT
     }
