@@ -111,8 +111,8 @@ async fn round_trip(cache: &CacheHandle) -> Duration {
 /// Stores a value in the configured namespace, reads it and removes it.
 async fn trial(cache: &CacheHandle) -> Result<(), String> {
     let value = format!("{:?}", Instant::now());
-    let told = |step: &str, error: Error| format!("{step}: {error}");
-    let inserted = cache.insert_async(call(), &value).await.map_err(|error| told("insert", error))?;
+    let at = |step: &str, error: Error| format!("{step}: {error}");
+    let inserted = cache.insert_async(call(), &value).await.map_err(|error| at("insert", error))?;
     if inserted.journalled {
         return Err(format!("insert: the server is gone ({})", cache.health()));
     }
@@ -121,7 +121,7 @@ async fn trial(cache: &CacheHandle) -> Result<(), String> {
     if read.as_ref() != Some(&value) || cache.stats().server_hits == before {
         return Err(format!("get: what was just inserted isn't read from the server ({})", cache.health()));
     }
-    if cache.remove_async(call()).await.map_err(|error| told("remove", error))?.entries == 0 {
+    if cache.remove_async(call()).await.map_err(|error| at("remove", error))?.entries == 0 {
         return Err("remove: what was just inserted isn't there".into());
     }
     Ok(())

@@ -76,8 +76,9 @@ pub(crate) fn lease_prefix(prefix: &str, default_prefix: &str) -> String {
 
 /// The keys that a lease of this name may be of; none if it's no lease. A wrapped key and one with the same hash tag look alike.
 pub(crate) fn fenced_by(lease: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mark = lease.windows(MARK.len()).position(|window| window == MARK.as_bytes());
-    let key = mark.map(|at| &lease[at + MARK.len()..]);
+    // The mark stands behind the first part: further on it's a part of some call's key.
+    let first = lease.iter().position(|byte| *byte == b':');
+    let key = first.and_then(|at| lease[at..].strip_prefix(MARK.as_bytes()));
     let inner = key.and_then(|key| key.strip_prefix(b"{")?.strip_suffix(b"}"));
     key.into_iter().chain(inner)
 }
@@ -106,7 +107,9 @@ mod tests {
             assert_eq!(slot_of(lease.as_bytes()), slot_of(key.as_bytes()), "{key}");
             assert!(fenced_by(lease.as_bytes()).any(|fenced| fenced == key.as_bytes()), "{key}");
         }
-        assert_eq!(fenced_by(b"p:n:1").count(), 0);
+        for key in ["p:n:1", "p:n::lease:{p:n:1}", "lone"] {
+            assert_eq!(fenced_by(key.as_bytes()).count(), 0, "{key}");
+        }
     }
 
     #[test]

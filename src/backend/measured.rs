@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
-use super::script::{Script, ScriptReply};
 use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
@@ -78,16 +77,6 @@ impl<S: Server> Server for Measured<S> {
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
         measure(Operation::Clear, self.0.clear(prefix)).await
-    }
-
-    /// Isn't measured: whoever runs a script knows what operation of a call it is.
-    async fn run_script(
-        &self,
-        script: &'static Script,
-        keys: &[ServerKey],
-        args: Vec<Bytes>,
-    ) -> Result<ScriptReply, ServerError> {
-        self.0.run_script(script, keys, args).await
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
-use super::script::{Script, ScriptReply};
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 
@@ -39,7 +38,7 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
-    /// the server has answered, or nothing more of it is sent; before that it hears if the server has taken the value.
+    /// the server has answered, or nothing more of it is sent; before that it hears what came of it.
     fn set(
         &self,
         key: &ServerKey,
@@ -60,23 +59,12 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// Removes every key that `prefix` names; how many there were.
     fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
-
-    /// Runs `script` with these keys, at least one and all of one slot, and arguments.
-    ///
-    /// Ordered with other operations on the first key only. If the future is dropped, the script may or may not have run.
-    #[allow(dead_code, reason = "no call runs a script yet; an `expect` counts as unfulfilled on a trait's method")]
-    fn run_script(
-        &self,
-        script: &'static Script,
-        keys: &[ServerKey],
-        args: Vec<Bytes>,
-    ) -> impl Future<Output = Result<ScriptReply, ServerError>> + Send;
 }
 
 /// A store that is on its way to the server.
 pub(crate) trait UnderWay: Send + 'static {
-    /// The server has taken the value.
-    fn confirm(&mut self);
+    /// What came of it. Called before it's dropped, unless the I/O ends first.
+    fn end(&mut self, stored: &Result<Stored, ServerError>);
 }
 
 /// The remaining TTL of a key on a server.

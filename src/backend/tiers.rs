@@ -217,13 +217,13 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    /// The work under this lease has failed, or isn't run: callers that wait for its value needn't wait any longer.
-    pub(crate) async fn give_up_fill<C>(&self, call: &ResolvedCall<'_, C>, fill: Fill) {
-        // One that is shared is another caller's, unless calls wait for it.
+    /// Takes the lease away of work that has failed, or whose value can't be stored, so that the next caller begins anew. It's awaited before
+    /// another caller of this process takes over: that one would share the lease, and lose it.
+    pub(crate) async fn give_up_fill(&self, fill: Fill) {
         if let (Some(server), Fill::Fenced(lease)) = (&self.server, fill)
-            && (!lease.is_shared || !call.lease.is_zero())
+            && !lease.is_shared
         {
-            // Without an answer they wait as long as they are willing to.
+            // Without an answer, the lease ends by its TTL.
             let _ = server.release_lease(&lease.proof).await;
         }
     }
@@ -248,7 +248,7 @@ impl<S: Server> Tiers<S> {
         let encoded = match self.encode(call, value) {
             Ok(encoded) => Bytes::from(encoded),
             Err(error) => {
-                Box::pin(self.give_up_fill(call, fill)).await;
+                self.give_up_fill(fill).await;
                 return Err(error.into());
             }
         };
@@ -265,7 +265,7 @@ impl<S: Server> Tiers<S> {
                 });
             }
         };
-        let proof = match fill {
+        let lease = match fill {
             Fill::Withheld => {
                 keep();
                 if fits {
@@ -275,13 +275,10 @@ impl<S: Server> Tiers<S> {
                 return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }).into());
             }
             Fill::Unfenced => None,
-            Fill::Fenced(Lease { proof, renewal, .. }) => {
-                drop(renewal);
-                Some(proof)
-            }
+            Fill::Fenced(lease) => Some(lease),
         };
         let mut keep = Some(keep);
-        if proof.is_none()
+        if lease.is_none()
             && let Some(keep) = keep.take()
         {
             keep();
@@ -290,6 +287,11 @@ impl<S: Server> Tiers<S> {
         // Until memory has its copy, or is known to get none.
         let _watch = fence.watch();
         let Some(storing) = fence.begin_store() else { return Ok(()) };
+        // From here on its store is bounded by the commands' own deadlines.
+        let proof = lease.map(|Lease { proof, renewal, .. }| {
+            drop(renewal);
+            proof
+        });
         let stored = server.set(server_key, encoded.clone(), call.ttl, proof, storing).await;
         match &stored {
             Ok(Stored::Refused) => {
@@ -548,7 +550,7 @@ mod tests {
     }
 
     impl UnderWay for Unfenced {
-        fn confirm(&mut self) {}
+        fn end(&mut self, _: &Result<Stored, ServerError>) {}
     }
 
     #[test]

@@ -3,24 +3,28 @@
 //! A flight is also the fence of its key. An invalidation takes the flight out of the table first, so that no caller joins it any more,
 //! and nothing that it found is stored.
 
+mod flight;
+
 use std::any::Any;
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use super::caller::{Caller, Led, Pulse};
+use self::flight::Flight;
+pub(crate) use self::flight::{Phase, Storable, Stores};
+use super::caller::{Caller, Led};
 use crate::backend::invalidation::Invalidation;
-use crate::backend::journal::{Hold, Journal};
+use crate::backend::journal::Journal;
+use crate::backend::lease::Stored;
 use crate::backend::memory::Evicted;
-use crate::backend::server::UnderWay;
+use crate::backend::server::{ServerError, UnderWay};
 use crate::backend::tiers::Fence;
 use crate::key::{CallKey, Kind, Kinds};
-use crate::watchdog::{self, Attention, Watched};
+use crate::watchdog::{Attention, Watched};
 
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
@@ -53,56 +57,6 @@ const HANDED_ON: Duration = Duration::from_secs(1);
 /// A power of two, so that the top bits of a hash choose one.
 const SHARDS: usize = 64;
 
-pub(crate) struct Flight {
-    key: CallKey,
-    leader: Caller,
-    pulse: Pulse,
-    /// How often the watchdog has looked at it.
-    looks: AtomicU32,
-    state: Mutex<State>,
-    /// Notified when the flight ends and when its store ends.
-    changed: Notify,
-}
-
-struct State {
-    phase: Phase,
-    /// Callers that have joined.
-    waiters: usize,
-    /// It takes too long: its waiters run their own work.
-    overdue: bool,
-    /// From when on the value that it has landed with isn't handed on any more.
-    handed_on_until: Option<Instant>,
-    /// The key was invalidated after the flight began.
-    invalidated: bool,
-    /// The leader has ended: the next caller leads another flight.
-    left: bool,
-    /// The value is on its way to the server.
-    storing: bool,
-    /// An invalidation has ended before the store did: until that ends, the journal blocks the key.
-    overtaken: Option<Hold>,
-}
-
-/// How far a flight has come.
-#[derive(Clone)]
-pub(crate) enum Phase {
-    Running,
-    Landed(Arc<dyn Any + Send + Sync>),
-    /// The leader's work returned an error.
-    Failed(Storable),
-    /// The leader was dropped, panicked, or found nothing: a waiter takes over.
-    Abandoned,
-}
-
-/// Whether the server may be given a value that is computed now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Storable {
-    Yes,
-    /// The server is unavailable.
-    Unavailable,
-    /// The key holds another type: it's somebody else's.
-    Foreign,
-}
-
 /// What a caller is to its key's flight.
 pub(crate) enum Join {
     Lead(Leader),
@@ -125,10 +79,6 @@ pub(crate) struct Observer {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
 }
-
-/// Stores that an invalidation waits for.
-#[derive(Default)]
-pub(crate) struct Stores(Vec<Arc<Flight>>);
 
 impl Flights {
     pub(crate) fn new() -> Arc<Self> {
@@ -322,128 +272,6 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
     }
 }
 
-impl Flight {
-    fn new(key: &CallKey, leader: Caller) -> Arc<Self> {
-        let state = State {
-            phase: Phase::Running,
-            waiters: 0,
-            overdue: false,
-            handed_on_until: None,
-            invalidated: false,
-            left: false,
-            storing: false,
-            overtaken: None,
-        };
-        let pulse = Pulse::new(leader);
-        Arc::new(Self {
-            key: key.clone(),
-            leader,
-            pulse,
-            looks: AtomicU32::new(0),
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        })
-    }
-
-    fn is_of(&self, key: &CallKey) -> bool {
-        self.key.as_bytes() == key.as_bytes()
-    }
-
-    /// Whether the code that asks runs inside this flight's leader, and so would wait for itself.
-    pub(crate) fn is_led_here(&self) -> bool {
-        self.pulse.is_here()
-    }
-
-    /// How long a sync caller may wait for it, see [`Caller::patience_for`].
-    pub(crate) fn patience_of(&self, caller: &Caller, on_worker: Duration) -> Option<Duration> {
-        caller.patience_for(&self.leader, &self.pulse, on_worker)
-    }
-
-    /// The phase in which the flight ends; [`Phase::Running`] where that takes too long.
-    pub(crate) async fn ended(&self) -> Phase {
-        loop {
-            let changed = self.changed.notified();
-            let (phase, overdue) = {
-                let state = self.state.lock();
-                (state.phase.clone(), state.overdue)
-            };
-            if overdue || !matches!(phase, Phase::Running) {
-                return phase;
-            }
-            changed.await;
-        }
-    }
-
-    /// Waits until nothing is on its way to the server.
-    async fn stored(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if !self.state.lock().storing {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Waits until the leader has ended, its store included, but not past `deadline`. Whether it has.
-    pub(crate) async fn left(&self, deadline: Instant) -> bool {
-        let left = async {
-            loop {
-                let changed = self.changed.notified();
-                if self.state.lock().left {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        watchdog::within(deadline, left).await.is_some()
-    }
-
-    fn end(&self, phase: Phase) {
-        self.state.lock().phase = phase;
-        self.changed.notify_waiters();
-    }
-
-    /// Runs `keep` unless the key has been invalidated since the flight began.
-    fn commit(&self, keep: impl FnOnce() -> Evicted) {
-        let state = self.state.lock();
-        let evicted = if state.invalidated { Evicted::default() } else { keep() };
-        drop(state);
-        drop(evicted);
-    }
-}
-
-impl Stores {
-    /// Of flights that were invalidated, those that have a store under way.
-    fn of(mut flights: Vec<Arc<Flight>>) -> Self {
-        flights.retain(|flight| flight.state.lock().storing);
-        Self(flights)
-    }
-
-    /// Waits until all have ended, which the I/O side sees to, but not past `deadline`. Whether all have.
-    pub(crate) async fn ended(&self, deadline: Instant) -> bool {
-        if self.0.is_empty() {
-            return true;
-        }
-        let all = async {
-            for flight in &self.0 {
-                flight.stored().await;
-            }
-        };
-        watchdog::within(deadline, all).await.is_some()
-    }
-
-    /// The invalidation ends before those that are still under way: their keys are blocked until they end, and have to go then.
-    pub(crate) fn overtake(&self, journal: &Arc<Journal>) {
-        for flight in &self.0 {
-            let mut state = flight.state.lock();
-            if state.storing && state.overtaken.is_none() {
-                state.overtaken = Some(journal.hold(&flight.key));
-            }
-        }
-    }
-}
-
 impl Leader {
     /// Gives the waiters the value before it's stored; they needn't wait for that. With the value's `ttl`, later callers get it too.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
@@ -459,6 +287,13 @@ impl Leader {
         } else if self.flight.state.lock().waiters > 0 {
             self.flight.end(Phase::Landed(Arc::new(value.clone())));
         }
+    }
+
+    /// Gives the waiters the value once the server has taken it, or is unavailable. One that its fence refuses they don't get: some may
+    /// have come after the invalidation, by another process, that refuses it. Then they take turns again.
+    pub(crate) fn offer<T: Clone + Any + Send + Sync>(&self, value: &T) {
+        let value = Arc::new(value.clone());
+        self.flight.state.lock().offered = Some(value);
     }
 
     /// The flight has its value.
@@ -568,8 +403,20 @@ pub(crate) struct Storing {
 }
 
 impl UnderWay for Storing {
-    fn confirm(&mut self) {
-        self.replaces = None;
+    fn end(&mut self, stored: &Result<Stored, ServerError>) {
+        match stored {
+            Ok(Stored::Kept) => self.replaces = None,
+            Ok(Stored::Refused) => {
+                let mut state = self.flight.state.lock();
+                let offered = state.offered.take();
+                if offered.is_some() && matches!(state.phase, Phase::Running) {
+                    state.phase = Phase::Abandoned;
+                }
+                drop(state);
+                drop(offered);
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -586,12 +433,18 @@ impl Drop for Storing {
             // Later callers find the value where it's stored, also if the leader isn't polled any more.
             remove(&mut shard.current, &self.flight);
         }
-        let overtaken = {
+        let (overtaken, surplus) = {
             let mut state = self.flight.state.lock();
             state.storing = false;
-            state.overtaken.take()
+            let mut offered = state.offered.take();
+            if matches!(state.phase, Phase::Running)
+                && let Some(value) = offered.take()
+            {
+                state.phase = Phase::Landed(value);
+            }
+            (state.overtaken.take(), offered)
         };
-        drop(overtaken);
+        drop((overtaken, surplus));
         self.flight.changed.notify_waiters();
     }
 }

@@ -196,7 +196,7 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<T, E>>,
     {
         let storable = match start {
-            Start::Lookup => match Box::pin(self.lookup(call, options, leader)).await {
+            Start::Lookup => match self.lookup(call, options, leader).await {
                 Found::Value(value) => return Ok(value),
                 Found::Nothing(storable) => storable,
             },
@@ -205,22 +205,36 @@ impl<S: Server> Engine<S> {
                 storable
             }
         };
+        // Boxed: the futures of all callers would contain it, and a hit doesn't come here.
+        Box::pin(self.run_and_store(call, options, leader, storable, work)).await
+    }
+
+    /// The work of a miss, with what the fence asks for before it and what is kept of it after.
+    async fn run_and_store<T, E, C, Fut>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        leader: &Leader,
+        storable: Storable,
+        work: impl FnOnce() -> Fut,
+    ) -> Result<T, (E, Storable)>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<T, E>>,
+    {
         let tiers = &self.inner.tiers;
         // Before the work begins: what is invalidated from here on is refused by the fence.
-        // Boxed, like what follows: the futures of all callers would contain it, and a hit doesn't come here.
-        let fill = if storable == Storable::Yes { Box::pin(tiers.begin_fill(call)).await } else { Fill::Withheld };
-        let fill = match fill {
-            Fill::Fenced(lease) if !call.lease.is_zero() => {
-                let waited = match lease.is_shared {
-                    true => Box::pin(self.wait_for_another(call, leader, lease)).await,
-                    false => Box::pin(self.look_again(call, leader, lease)).await,
-                };
-                match waited {
-                    Waited::Found(value) => return Ok(value),
-                    Waited::Run(fill) => fill,
-                }
-            }
-            fill => fill,
+        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        let waited = match fill {
+            Fill::Fenced(lease) if call.lease.is_zero() => Waited::Run(Fill::Fenced(lease)),
+            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, leader, lease).await,
+            Fill::Fenced(lease) => self.look_again(call, leader, lease).await,
+            fill => Waited::Run(fill),
+        };
+        let mut fill = match waited {
+            Waited::Found(value) => return Ok(value),
+            Waited::Run(fill) => fill,
         };
         tiers.counters.runs.add_one();
         let timer = Timer::start();
@@ -229,14 +243,19 @@ impl<S: Server> Engine<S> {
         let value = match result {
             Ok(value) => value,
             Err(error) => {
-                Box::pin(tiers.give_up_fill(call, fill)).await;
+                tiers.give_up_fill(fill).await;
                 return Err((error, storable));
             }
         };
-        let fill = if tiers.route(call.key) == Route::Server { fill } else { Fill::Withheld };
-        let to_server = !matches!(fill, Fill::Withheld);
-        leader.publish(&value, to_server.then_some(call.ttl));
-        if let Err(error) = Box::pin(tiers.store(call, leader, &value, fill)).await {
+        if tiers.route(call.key) != Route::Server {
+            fill = Fill::Withheld;
+        }
+        match &fill {
+            Fill::Withheld => leader.publish(&value, None),
+            Fill::Unfenced => leader.publish(&value, Some(call.ttl)),
+            Fill::Fenced(_) => leader.offer(&value),
+        }
+        if let Err(error) = tiers.store(call, leader, &value, fill).await {
             self.log_not_stored(options, &error.into());
         }
         Ok(value)
@@ -258,7 +277,7 @@ impl<S: Server> Engine<S> {
                 break Waited::Run(Fill::Withheld);
             };
             if now >= deadline {
-                // With the same token: whoever is first stores its value.
+                // With the same token: the first to end stores its value.
                 break Waited::Run(Fill::Fenced(lease));
             }
             // On any executor, and on a sync caller's own thread.
@@ -292,7 +311,7 @@ impl<S: Server> Engine<S> {
         match tiers.read_server(server, call, leader).await {
             // The call is counted already, as a miss.
             Read::Hit(value) => {
-                tiers.give_up_fill(call, fill).await;
+                tiers.give_up_fill(fill).await;
                 Waited::Found(value)
             }
             Read::Miss => Waited::Run(fill),

@@ -17,7 +17,6 @@ use super::*;
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
-use crate::backend::script::{Script, ScriptReply};
 use crate::backend::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::backend::tiers::Tiers;
 use crate::clock::Clock;
@@ -148,9 +147,7 @@ impl Server for Fake {
                 Stored::Kept
             };
             let stored = state.answer("set", set).await;
-            if stored.is_ok() {
-                under_way.confirm();
-            }
+            under_way.end(&stored);
             stored
         });
         stored.await.unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost)))
@@ -166,10 +163,6 @@ impl Server for Fake {
         let lease = lease_key(key, "p").expect("it has one");
         let remove = |values: &mut HashMap<ServerKey, Bytes>| (values.remove(&lease), values.remove(key)).1.is_some();
         self.0.answer("remove", remove).await
-    }
-
-    async fn run_script(&self, _: &'static Script, _: &[ServerKey], _: Vec<Bytes>) -> Result<ScriptReply, ServerError> {
-        Err(ServerError::Unavailable(Unavailable::NotReady))
     }
 
     async fn clear(&self, prefix: &KeyPrefix) -> Result<u64, ServerError> {
@@ -277,6 +270,44 @@ async fn a_fill_that_another_process_has_invalidated_is_stored_nowhere() {
     assert_eq!(engine.inner.tiers.stats().fenced, 1);
     assert_eq!(engine.compute(async { 2 }).await, 2);
     assert_eq!((server.has(&engine.key()).as_deref(), engine.in_memory()), (Some("2"), true));
+}
+
+#[tokio::test]
+async fn who_comes_after_an_invalidation_by_another_process_does_not_get_the_value_of_before() {
+    let (engine, server) = engine();
+    let go_on = Notify::new();
+    let mut computing = pin!(engine.compute(async {
+        go_on.notified().await;
+        1
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    let mut waiting = pin!(engine.compute(async { 2 }));
+    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
+    go_on.notify_one();
+    assert_eq!(computing.await, 1);
+    assert_eq!(waiting.await, 2);
+}
+
+#[tokio::test]
+async fn waiters_get_a_fenced_value_with_the_servers_answer_also_if_the_leader_is_not_polled_again() {
+    let (engine, server) = engine();
+    for dies in [false, true] {
+        server.hold("set");
+        let mut computing = pin!(engine.compute(async { 1 }));
+        assert!(poll!(computing.as_mut()).is_pending());
+        others_run().await;
+        let mut waiting = pin!(engine.compute(async { 2 }));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        if dies {
+            server.fail("set", ServerError::Unavailable(Unavailable::TimedOut));
+        }
+        server.release();
+        assert_eq!(waiting.await, 1);
+        assert_eq!(computing.await, 1);
+        server.mend();
+        engine.remove(&call()).await.expect("the server is there");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use cache_house::{CacheHandle, CacheOptions};
 
 use crate::support::cluster::{Borrowed, clustered};
 use crate::support::{
-    DEADLINE, Mode, Proxy, Server, connect, connected, standalone, until_connected, until_degraded, wait_until,
+    DEADLINE, Mode, Proxy, Server, connect, connect_in, connected, multi_thread, standalone, until_connected,
+    until_degraded, wait_until,
 };
 
 fn call(name: &str) -> CacheOptions {
@@ -173,7 +174,7 @@ fn under_a_lease_one_process_computes_a_key() {
         end.send(()).expect("it waits");
     });
     assert_eq!(runs.load(Ordering::SeqCst), 1);
-    assert!(server.keys().iter().all(|key| !key.contains("::lease:")));
+    wait_until("no lease is left", DEADLINE, || server.keys().len() == 1);
 }
 
 #[test]
@@ -225,4 +226,48 @@ fn a_lease_that_no_call_could_wait_for_is_an_error_of_build() {
         let error = standalone("localhost").lease(lease).build().expect_err("it's out of bounds");
         assert_eq!(error.to_string(), format!("lease: is {lease:?}; accepts 1ms to 3600s"));
     }
+}
+
+#[test]
+fn clearing_counts_entries_and_no_leases() {
+    let server = Server::start();
+    let cache = connected(&server);
+    (0..3).for_each(|n| _ = cache.insert(call("g").arg(n), &n).expect("the server is there"));
+    fill_overtaken_by(&cache, || {
+        assert_eq!(cache.clear_keys("cachehouse").expect("the server is there").entries, 3);
+    });
+    assert_eq!(server.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn a_removal_needs_room_for_one_operation_only() {
+    let server = Server::start();
+    let cache = connect(standalone(server.endpoint()).max_in_flight(1));
+    wait_until("there is room", DEADLINE, || {
+        cache.insert(call("f"), &1).expect("nothing is refused");
+        !cache.remove(call("f")).expect("nothing is refused").journalled
+    });
+}
+
+#[test]
+fn work_that_is_dropped_hands_its_lease_over() {
+    let server = Server::start();
+    let runtime = multi_thread(2);
+    let cache = connect_in(&runtime, standalone(server.endpoint()));
+    let (running, runs) = mpsc::channel();
+    let task = runtime.spawn({
+        let cache = cache.clone();
+        async move {
+            let work = async || {
+                running.send(()).expect("the test waits");
+                std::future::pending::<u32>().await
+            };
+            cache.cached_async(call("f"), work).await
+        }
+    });
+    runs.recv_timeout(DEADLINE).expect("it runs");
+    assert_eq!(server.keys().len(), 1, "its lease");
+    task.abort();
+    assert_eq!(cache.cached(call("f"), || 2), 2);
+    assert_eq!(server.keys(), [cache.key(&call("f")).expect("it has a key")], "stored, and the lease is spent");
 }

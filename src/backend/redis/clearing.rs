@@ -249,18 +249,13 @@ async fn walk(
     let (mut removed, mut refusals) = (0, Refusals::default());
     let mut leases = Walk::over_leases(node, &pool, clearings);
     while let Some(page) = leases.next_page(&refusals).await? {
-        // Where it isn't permitted, no fill has a lease.
-        for dropped in inner.remove_on(node, &pool, page).await {
-            if let Err(error @ ServerError::Unavailable(_)) = dropped {
-                return Err(error);
-            }
-        }
+        drop_found(inner, node, &pool, page).await?;
         check_deadline(until)?;
     }
     if let Some(exact) =
         scan::exact(clearings).filter(|exact| inner.writer(exact).is_ok_and(|owner| owner.id == node.id))
     {
-        inner.drop_lease(&exact).await?;
+        drop_found(inner, node, &pool, inner.leases.name(&exact).into_iter().collect()).await?;
         removed += remove_allowed(inner, node, &pool, vec![exact], clearings, &mut refusals).await?;
     }
     let mut walk = Walk::over_keys(node, &pool, clearings);
@@ -269,6 +264,15 @@ async fn walk(
         check_deadline(until)?;
     }
     Ok((removed, refusals))
+}
+
+/// Takes leases away. Where that isn't permitted, no fill has one.
+async fn drop_found(inner: &Inner, node: &Node, pool: &Arc<Pool>, leases: Vec<ServerKey>) -> Result<(), ServerError> {
+    let dropped = inner.remove_on(node, pool, leases).await.into_iter();
+    dropped
+        .into_iter()
+        .find(|dropped| matches!(dropped, Err(ServerError::Unavailable(_))))
+        .map_or(Ok(()), |dropped| dropped.map(drop))
 }
 
 /// Removes keys that `clearings` name; how many there were, but for what is refused.

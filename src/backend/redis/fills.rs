@@ -1,17 +1,20 @@
 //! Leases and fills: taking a lease, storing under it, and renewing it while its work runs.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fred::types::Resp3Frame as Frame;
 use tokio::time::sleep;
 
 use super::super::lease::{Lease, Proof, Stored};
 use super::super::script::{Script, ScriptReply};
 use super::super::server::{ServerError, Unavailable};
-use super::command::{Command, Set};
+use super::command::{Command, Set, millis};
 use super::inner::Inner;
-use super::leases::RENEWED_AFTER;
+use super::leases::{Leases, RENEWED_AFTER};
+use super::node::Failed;
 use super::reply;
 use crate::key::ServerKey;
 
@@ -49,9 +52,29 @@ static RELEASE: Script = Script::new(
 return 1",
 );
 
-/// Whether a refusal is about the commands of a fence, rather than about the server's state.
+/// Whether a refusal is about the commands of a fence, rather than about the server's state. A script that fails has the code `ERR`, too,
+/// on servers before 7.0 also where the server is out of memory or read-only.
 fn is_not_permitted(error: &ServerError) -> bool {
-    matches!(error, ServerError::Refused { code, .. } if code == "NOPERM" || code == "ERR")
+    match error {
+        ServerError::Refused { code, message } => code == "NOPERM" || code == "ERR" && says(message, "unknown command"),
+        ServerError::WrongType | ServerError::Unavailable(_) => false,
+    }
+}
+
+fn says(message: &str, words: &str) -> bool {
+    message.to_ascii_lowercase().contains(words)
+}
+
+/// Has a lease renewed while it's kept.
+struct Renewal {
+    leases: Arc<Leases>,
+    number: u64,
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.leases.let_go(self.number);
+    }
 }
 
 impl Inner {
@@ -68,7 +91,9 @@ impl Inner {
         };
         let is_shared = found.is_some();
         let proof = Proof { lease: name.clone(), token: found.unwrap_or(token) };
-        Ok(Some(Lease { proof, is_shared, renewal: self.leases.hold(key.clone(), name) }))
+        let number = self.leases.hold(key.clone(), name);
+        let renewal = Box::new(Renewal { leases: Arc::clone(&self.leases), number });
+        Ok(Some(Lease { proof, is_shared, renewal }))
     }
 
     /// The token that another holder has put there.
@@ -77,7 +102,7 @@ impl Inner {
             let set = Command::SetOrGet(Box::new(Set { key: name.clone(), value: token.clone(), ttl: TTL }));
             match self.send(key, set).await {
                 // A syntax error, of a server before 7.0.
-                Err(ServerError::Refused { code, .. }) if code == "ERR" => {
+                Err(ServerError::Refused { code, message }) if code == "ERR" && says(&message, "syntax") => {
                     self.leases.by_script.store(true, Ordering::Relaxed);
                 }
                 reply => return reply::bytes(reply?),
@@ -98,7 +123,7 @@ impl Inner {
         ttl: Duration,
         proof: &Proof,
     ) -> Result<Stored, ServerError> {
-        let millis = super::command::millis(ttl).to_string();
+        let millis = millis(ttl).to_string();
         let mut args = vec![proof.token.clone(), value.clone(), millis.into()];
         let filled = if self.layout.load().map().is_some() {
             args.push(key.clone());
@@ -127,12 +152,29 @@ impl Inner {
         self.run_script(&RELEASE, std::slice::from_ref(&proof.lease), vec![proof.token.clone()]).await.map(|_| ())
     }
 
-    /// Takes the lease of `key` away, so that no fill which has begun is stored. What isn't permitted isn't needed: then no fill has one.
-    pub(super) async fn drop_lease(&self, key: &ServerKey) -> Result<(), ServerError> {
-        let Some(name) = self.leases.name(key) else { return Ok(()) };
-        match self.send(key, Command::Unlink(vec![name])).await {
-            Err(error @ ServerError::Unavailable(_)) => Err(error),
-            _ => Ok(()),
+    /// Takes the lease of `key` away and then sends `command` about it, back to back and as one operation. In this order, a fill in between
+    /// is refused; in the other it would be stored behind a removal.
+    ///
+    /// What isn't permitted of a lease isn't needed: then no fill has one.
+    pub(super) async fn send_after_lease(&self, key: &ServerKey, command: Command) -> Result<Frame, ServerError> {
+        let Some(lease) = self.leases.name(key) else { return self.send(key, command).await };
+        let (node, is_essential) = (self.writer(key)?, command.is_essential());
+        let pool = node.pool()?;
+        let drop_lease = Command::Unlink(vec![lease]);
+        let both = pool.send_together(key, vec![drop_lease.clone(), command.clone()]);
+        let mut replies = node.watched(&pool, both).await?.into_iter();
+        let mut next = || replies.next().unwrap_or(Ok(Frame::Null));
+        let (dropped, sent) = (next(), next());
+        let dropped = match node.judged(&pool, dropped) {
+            Err(Failed::Redirected(redirect)) => self.follow(redirect, key, drop_lease).await,
+            dropped => dropped.map_err(ServerError::from),
+        };
+        if let Err(error @ ServerError::Unavailable(_)) = dropped {
+            return Err(error);
+        }
+        match node.noting_permission(is_essential, node.judged(&pool, sent)) {
+            Err(Failed::Redirected(redirect)) => self.follow(redirect, key, command).await,
+            sent => Ok(sent?),
         }
     }
 }
@@ -144,6 +186,27 @@ pub(super) async fn renew(inner: &Inner) {
         for (key, lease) in inner.leases.due() {
             // One that is gone isn't brought back by this.
             let _ = inner.send(&key, Command::Pexpire(Box::new((lease, TTL)))).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_is_not_there_or_not_permitted_ends_the_fence() {
+        let refused = |code: &str, message: &str| ServerError::Refused { code: code.into(), message: message.into() };
+        let running = "Error running script (call to f_1): @user_script:2: ";
+        for (code, message, ends) in [
+            ("NOPERM", "this user has no permissions to run the 'evalsha' command".to_owned(), true),
+            ("ERR", "unknown command 'EVALSHA', with args beginning with: ".to_owned(), true),
+            ("ERR", format!("{running}-OOM command not allowed when used memory > 'maxmemory'."), false),
+            ("ERR", format!("{running}-READONLY You can't write against a read only replica."), false),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.".to_owned(), false),
+            ("READONLY", "You can't write against a read only replica.".to_owned(), false),
+        ] {
+            assert_eq!(is_not_permitted(&refused(code, &message)), ends, "{code} {message}");
         }
     }
 }

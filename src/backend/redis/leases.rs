@@ -1,6 +1,5 @@
 //! The leases that this process holds on the server.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +16,8 @@ use crate::key::ServerKey;
 pub(super) const RENEWED_AFTER: Duration = Duration::from_secs(5);
 /// Leases that are renewed; works beyond that, all of which take longer than a lease's TTL, aren't stored.
 const MOST_RENEWED: usize = 100_000;
+/// How long work may take for its value to be stored. A leader that isn't polled again keeps its lease no longer than this.
+const RENEWED_FOR: Duration = Duration::from_secs(3600);
 /// How long no lease is taken where the server has refused one.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
@@ -40,18 +41,6 @@ struct Held {
     key: ServerKey,
     lease: ServerKey,
     since: Instant,
-}
-
-/// Has a lease renewed for as long as it's kept.
-struct Renewal {
-    leases: Arc<Leases>,
-    number: u64,
-}
-
-impl Drop for Renewal {
-    fn drop(&mut self) {
-        self.leases.held.lock().remove(&self.number);
-    }
 }
 
 impl Leases {
@@ -78,22 +67,24 @@ impl Leases {
         lease_key(key, &self.default_prefix)
     }
 
-    /// Has the lease of `key` renewed for as long as what is returned is kept.
-    pub(super) fn hold(self: &Arc<Self>, key: ServerKey, lease: ServerKey) -> Box<dyn Any + Send + Sync> {
+    /// Has the lease of `key` renewed until it's [let go](Self::let_go) by the number that is returned.
+    pub(super) fn hold(&self, key: ServerKey, lease: ServerKey) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let held = Held { key, lease, since: Instant::now() };
-        {
-            let mut all = self.held.lock();
-            if all.len() < MOST_RENEWED {
-                all.insert(number, held);
-            }
+        let mut held = self.held.lock();
+        if held.len() < MOST_RENEWED {
+            held.insert(number, Held { key, lease, since: Instant::now() });
         }
-        Box::new(Renewal { leases: Arc::clone(self), number })
+        number
+    }
+
+    pub(super) fn let_go(&self, number: u64) {
+        self.held.lock().remove(&number);
     }
 
     /// The leases of works that take long, with their keys.
     pub(super) fn due(&self) -> Vec<(ServerKey, ServerKey)> {
-        let held = self.held.lock();
+        let mut held = self.held.lock();
+        held.retain(|_, held| held.since.elapsed() < RENEWED_FOR);
         let old = held.values().filter(|held| held.since.elapsed() >= RENEWED_AFTER);
         old.map(|held| (held.key.clone(), held.lease.clone())).collect()
     }

@@ -58,7 +58,6 @@ use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
 use super::lease::{Lease, Proof, Stored};
-use super::script::{Script, ScriptReply};
 use super::server::{Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
 use crate::backend::invalidation::Invalidation;
@@ -230,9 +229,7 @@ impl Server for Redis {
                     inner.send(&key, set).await.map(|_| Stored::Kept)
                 }
             };
-            if stored.is_ok() {
-                under_way.confirm();
-            }
+            under_way.end(&stored);
             drop((under_way, inner));
             // A caller that was dropped doesn't listen.
             let _ = answer.send(stored);
@@ -254,9 +251,9 @@ impl Server for Redis {
     }
 
     async fn check_type(&self, key: &ServerKey) -> Result<(), ServerError> {
-        // Sent back to back. Refused with WRONGTYPE for anything that isn't a string.
-        let (dropped, checked) = tokio::join!(self.inner.drop_lease(key), self.send(key, Command::Strlen(key.clone())));
-        checked.map(|_| ()).and(dropped)
+        self.inner.leave_starved_runtime();
+        // Refused with WRONGTYPE for anything that isn't a string.
+        self.inner.send_after_lease(key, Command::Strlen(key.clone())).await.map(|_| ())
     }
 
     fn replaced(&self, key: &ServerKey) {
@@ -264,11 +261,8 @@ impl Server for Redis {
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        // Sent back to back. The lease first: a fill in between would be refused, and behind the other order stored.
-        let (dropped, removed) =
-            tokio::join!(self.inner.drop_lease(key), self.send(key, Command::Unlink(vec![key.clone()])));
-        let removed = reply::number(&removed?)?;
-        dropped?;
+        self.inner.leave_starved_runtime();
+        let removed = reply::number(&self.inner.send_after_lease(key, Command::Unlink(vec![key.clone()])).await?)?;
         self.inner.confirmed(Invalidation::Key(key.clone()));
         Ok(removed > 0)
     }
@@ -280,16 +274,6 @@ impl Server for Redis {
             Layout::Single(node) => clearing::clear_node(node, &node.pool()?, prefix).await,
             Layout::Cluster(_) => clearing::clear_cluster(&self.inner, prefix).await,
         }
-    }
-
-    async fn run_script(
-        &self,
-        script: &'static Script,
-        keys: &[ServerKey],
-        args: Vec<Bytes>,
-    ) -> Result<ScriptReply, ServerError> {
-        self.inner.leave_starved_runtime();
-        self.inner.run_script(script, keys, args).await
     }
 }
 

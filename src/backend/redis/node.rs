@@ -186,6 +186,11 @@ impl Node {
         Ok(permit)
     }
 
+    /// What one of several replies means.
+    pub(super) fn judged(&self, pool: &Arc<Pool>, reply: Result<Frame, ErrorReply>) -> Result<Frame, Failed> {
+        reply.map_err(|reply| self.refused(pool, reply))
+    }
+
     /// What came of an operation, and what that means for the circuit.
     fn understood<T>(&self, pool: &Arc<Pool>, outcome: Result<Result<T, SendError>, Unanswered>) -> Result<T, Failed> {
         let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
@@ -228,9 +233,8 @@ impl Node {
             self.answered();
             return Failed::Redirected(redirect);
         }
-        // Nor where the user may run none: then there is no fence, which is logged.
         if reply.is_no_script() || reply.is_script_refused() {
-            // Not an error: the script's source is sent next.
+            // No error: the script's source is sent next, or there is no fence, which is logged.
             self.answered();
             return Failed::Server(reply.into());
         }

@@ -43,14 +43,7 @@ impl<'a> Walk<'a> {
             true => format!("{}*", escaped(&lease_prefix(common, &node.key_prefix))),
             false => "*::lease:*".to_owned(),
         };
-        Self {
-            node,
-            pool,
-            clearings,
-            pattern: pattern.into(),
-            cursor: Some(Bytes::from_static(b"0")),
-            finds: Finds::Leases,
-        }
+        Self::new(node, pool, clearings, pattern, Finds::Leases)
     }
 
     pub(super) fn over_keys(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings) -> Self {
@@ -58,14 +51,11 @@ impl<'a> Walk<'a> {
             Some(prefix) => format!("{}:*", escaped(prefix.as_str())),
             None => format!("{}*", escaped(clearings.common_text())),
         };
-        Self {
-            node,
-            pool,
-            clearings,
-            pattern: pattern.into(),
-            cursor: Some(Bytes::from_static(b"0")),
-            finds: Finds::Keys,
-        }
+        Self::new(node, pool, clearings, pattern, Finds::Keys)
+    }
+
+    fn new(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings, pattern: String, finds: Finds) -> Self {
+        Self { node, pool, clearings, pattern: pattern.into(), cursor: Some(Bytes::from_static(b"0")), finds }
     }
 
     /// The next keys, perhaps none; `None` at the end.
@@ -74,7 +64,8 @@ impl<'a> Walk<'a> {
         let scan = Command::Scan(Box::new(Scan { cursor, pattern: self.pattern.clone(), count: PAGE }));
         let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, scan).await?)?;
         page.retain(|key| match self.finds {
-            Finds::Keys => self.clearings.names(key, refusals),
+            // A lease that is there now was taken after the walk over them: its work began later.
+            Finds::Keys => self.clearings.names(key, refusals) && fenced_by(key).next().is_none(),
             Finds::Leases => fenced_by(key).any(|key| self.clearings.names(key, refusals)),
         });
         self.cursor = (next.as_ref() != b"0").then_some(next);

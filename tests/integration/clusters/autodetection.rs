@@ -88,8 +88,8 @@ fn a_server_may_be_replaced_by_a_cluster_at_its_address_and_back() {
         cluster.nodes.iter().for_each(Server::kill);
         wait_until("it's noticed", DEADLINE, || !cache.health().is_connected());
         // Invalidated while neither is there: the journal outlives what it was written for.
-        assert!(cache.remove(call(2)).expect("it's journalled").journalled, "nobody is there");
-        assert!(cache.clear_namespace("other").expect("it's journalled").journalled, "nobody is there");
+        assert!(cache.remove(call(2)).expect("it's journalled").journalled, "no server is there");
+        assert!(cache.clear_namespace("other").expect("it's journalled").journalled, "no server is there");
         server.restart();
         wait_until("the standalone server is used", DEADLINE, || is_standalone(&cache));
         wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);

@@ -7,7 +7,7 @@ use super::server::{Server as RealServer, free_port};
 use super::{DEADLINE, connect, connect_to, quick, wait_until};
 use crate::backend::invalidations::Unheard;
 use crate::backend::script::{Script, ScriptReply};
-use crate::backend::server::{Server, ServerError};
+use crate::backend::server::ServerError;
 use crate::backend::slots::slot_of;
 use crate::config::CacheHouseBuilder;
 use crate::key::ServerKey;
@@ -33,11 +33,11 @@ async fn a_script_is_sent_once_and_is_known_by_its_sha1_from_then_on() {
     let redis = connect_to(&server, Arc::new(Unheard)).await;
     let keys = keys(["{s}a", "{s}b", "{s}c"]);
     for (times, value) in [(1, "x"), (2, "xx"), (3, "xxx")] {
-        assert_eq!(redis.run_script(&APPEND, &keys, vec!["x".into()]).await, appended(value, times));
+        assert_eq!(redis.inner.run_script(&APPEND, &keys, vec!["x".into()]).await, appended(value, times));
     }
     assert_eq!((server.calls("evalsha"), server.calls("eval")), (3, 1));
     server.command(&["SCRIPT", "FLUSH"]);
-    assert_eq!(redis.run_script(&APPEND, &keys, vec!["y".into()]).await, appended("xxxy", 4));
+    assert_eq!(redis.inner.run_script(&APPEND, &keys, vec!["y".into()]).await, appended("xxxy", 4));
     assert_eq!(redis.inner.context.counters.snapshot().server_errors, 0, "a script that isn't known is no trouble");
     redis.close().await;
 }
@@ -48,10 +48,10 @@ async fn a_script_that_is_refused_has_the_servers_error() {
     let server = RealServer::start();
     server.command(&["HSET", "a", "field", "1"]);
     let redis = connect_to(&server, Arc::new(Unheard)).await;
-    let refused = redis.run_script(&WRONG, &["a".into()], Vec::new()).await;
+    let refused = redis.inner.run_script(&WRONG, &["a".into()], Vec::new()).await;
     assert_eq!(refused, Err(ServerError::WrongType));
     for keys in [&[][..], &["a".into(), "b".into()]] {
-        let refused = redis.run_script(&WRONG, keys, Vec::new()).await;
+        let refused = redis.inner.run_script(&WRONG, keys, Vec::new()).await;
         assert!(matches!(refused, Err(ServerError::Refused { code, .. }) if code == "CROSSSLOT"));
     }
     redis.close().await;
@@ -85,8 +85,8 @@ async fn a_script_goes_to_the_node_of_its_keys_and_follows_them() {
     // "{a}" is of slot 15495, "{b}" of 3300.
     let (of_one, of_other) = (keys(["{b}1", "{b}2", "{b}3"]), keys(["{a}1", "{a}2", "{a}3"]));
     assert_eq!((slot_of(b"{b}1"), slot_of(b"{a}1")), (3300, 15_495));
-    assert_eq!(redis.run_script(&APPEND, &of_one, vec!["x".into()]).await, appended("x", 1));
-    assert_eq!(redis.run_script(&APPEND, &of_other, vec!["y".into()]).await, appended("y", 1));
+    assert_eq!(redis.inner.run_script(&APPEND, &of_one, vec!["x".into()]).await, appended("x", 1));
+    assert_eq!(redis.inner.run_script(&APPEND, &of_other, vec!["y".into()]).await, appended("y", 1));
     assert!(one.has("{b}1") && other.has("{a}1"));
 
     // A slot on its way: the keys have arrived, and the new node knows no script.
@@ -99,12 +99,12 @@ async fn a_script_goes_to_the_node_of_its_keys_and_follows_them() {
     let moving = [ServerKey::from("{b}1"), "{b}1".into(), "{b}3".into()];
     let bytes = || ScriptReply::Bytes("xx".into());
     let both = Ok(ScriptReply::Array(vec![bytes(), bytes(), ScriptReply::Integer(2)]));
-    assert_eq!(redis.run_script(&APPEND, &moving, vec!["x".into()]).await, both);
+    assert_eq!(redis.inner.run_script(&APPEND, &moving, vec!["x".into()]).await, both);
 
     // A slot that has moved behind the map's back.
     for node in [&other, &one] {
         node.command(&["CLUSTER", "SETSLOT", "3300", "NODE", &id(&other)]);
     }
-    assert_eq!(redis.run_script(&APPEND, &of_one, vec!["x".into()]).await, appended("xxx", 3));
+    assert_eq!(redis.inner.run_script(&APPEND, &of_one, vec!["x".into()]).await, appended("xxx", 3));
     redis.close().await;
 }

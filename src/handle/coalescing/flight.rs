@@ -1,0 +1,194 @@
+//! One flight: the lookup or run of a key, as its leader, its waiters and invalidations of the key see it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::super::caller::{Caller, Pulse};
+use crate::backend::journal::{Hold, Journal};
+use crate::backend::memory::Evicted;
+use crate::key::CallKey;
+use crate::watchdog;
+
+pub(crate) struct Flight {
+    pub(super) key: CallKey,
+    pub(super) leader: Caller,
+    pub(super) pulse: Pulse,
+    /// How often the watchdog has looked at it.
+    pub(super) looks: AtomicU32,
+    pub(super) state: Mutex<State>,
+    /// Notified when the flight ends and when its store ends.
+    pub(super) changed: Notify,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Callers that have joined.
+    pub(super) waiters: usize,
+    /// It takes too long: its waiters run their own work.
+    pub(super) overdue: bool,
+    /// From when on the value that it has landed with isn't handed on any more.
+    pub(super) handed_on_until: Option<Instant>,
+    /// The key was invalidated after the flight began.
+    pub(super) invalidated: bool,
+    /// The leader has ended: the next caller leads another flight.
+    pub(super) left: bool,
+    /// The value is on its way to the server.
+    pub(super) storing: bool,
+    /// An invalidation has ended before the store did: until that ends, the journal blocks the key.
+    pub(super) overtaken: Option<Hold>,
+    /// What the waiters get once the server has taken it.
+    pub(super) offered: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How far a flight has come.
+#[derive(Clone)]
+pub(crate) enum Phase {
+    Running,
+    Landed(Arc<dyn Any + Send + Sync>),
+    /// The leader's work returned an error.
+    Failed(Storable),
+    /// The leader was dropped, panicked, or found nothing: a waiter takes over.
+    Abandoned,
+}
+
+/// Whether the server may be given a value that is computed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storable {
+    Yes,
+    /// The server is unavailable.
+    Unavailable,
+    /// The key holds another type: it's somebody else's.
+    Foreign,
+}
+
+/// Stores that an invalidation waits for.
+#[derive(Default)]
+pub(crate) struct Stores(pub(super) Vec<Arc<Flight>>);
+
+impl Flight {
+    pub(super) fn new(key: &CallKey, leader: Caller) -> Arc<Self> {
+        let state = State {
+            phase: Phase::Running,
+            waiters: 0,
+            overdue: false,
+            handed_on_until: None,
+            invalidated: false,
+            left: false,
+            storing: false,
+            overtaken: None,
+            offered: None,
+        };
+        let pulse = Pulse::new(leader);
+        Arc::new(Self {
+            key: key.clone(),
+            leader,
+            pulse,
+            looks: AtomicU32::new(0),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(super) fn is_of(&self, key: &CallKey) -> bool {
+        self.key.as_bytes() == key.as_bytes()
+    }
+
+    /// Whether the code that asks runs inside this flight's leader, and so would wait for itself.
+    pub(crate) fn is_led_here(&self) -> bool {
+        self.pulse.is_here()
+    }
+
+    /// How long a sync caller may wait for it, see [`Caller::patience_for`].
+    pub(crate) fn patience_of(&self, caller: &Caller, on_worker: Duration) -> Option<Duration> {
+        caller.patience_for(&self.leader, &self.pulse, on_worker)
+    }
+
+    /// The phase in which the flight ends; [`Phase::Running`] where that takes too long.
+    pub(crate) async fn ended(&self) -> Phase {
+        loop {
+            let changed = self.changed.notified();
+            let (phase, overdue) = {
+                let state = self.state.lock();
+                (state.phase.clone(), state.overdue)
+            };
+            if overdue || !matches!(phase, Phase::Running) {
+                return phase;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until nothing is on its way to the server.
+    pub(super) async fn stored(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.state.lock().storing {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the leader has ended, its store included, but not past `deadline`. Whether it has.
+    pub(crate) async fn left(&self, deadline: Instant) -> bool {
+        let left = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.state.lock().left {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        watchdog::within(deadline, left).await.is_some()
+    }
+
+    pub(super) fn end(&self, phase: Phase) {
+        self.state.lock().phase = phase;
+        self.changed.notify_waiters();
+    }
+
+    /// Runs `keep` unless the key has been invalidated since the flight began.
+    pub(super) fn commit(&self, keep: impl FnOnce() -> Evicted) {
+        let state = self.state.lock();
+        let evicted = if state.invalidated { Evicted::default() } else { keep() };
+        drop(state);
+        drop(evicted);
+    }
+}
+
+impl Stores {
+    /// Of flights that were invalidated, those that have a store under way.
+    pub(super) fn of(mut flights: Vec<Arc<Flight>>) -> Self {
+        flights.retain(|flight| flight.state.lock().storing);
+        Self(flights)
+    }
+
+    /// Waits until all have ended, which the I/O side sees to, but not past `deadline`. Whether all have.
+    pub(crate) async fn ended(&self, deadline: Instant) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let all = async {
+            for flight in &self.0 {
+                flight.stored().await;
+            }
+        };
+        watchdog::within(deadline, all).await.is_some()
+    }
+
+    /// The invalidation ends before those that are still under way: their keys are blocked until they end, and have to go then.
+    pub(crate) fn overtake(&self, journal: &Arc<Journal>) {
+        for flight in &self.0 {
+            let mut state = flight.state.lock();
+            if state.storing && state.overtaken.is_none() {
+                state.overtaken = Some(journal.hold(&flight.key));
+            }
+        }
+    }
+}
