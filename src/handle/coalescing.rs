@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 use self::flight::Flight;
-pub(crate) use self::flight::{Phase, Storable, Stores};
+pub(crate) use self::flight::{Joined, Landed, Phase, Storable, Stores};
 use super::caller::{Caller, Led};
 use crate::backend::invalidation::Invalidation;
 use crate::backend::journal::Journal;
@@ -60,7 +60,7 @@ const SHARDS: usize = 64;
 /// What a caller is to its key's flight.
 pub(crate) enum Join {
     Lead(Leader),
-    Wait(Arc<Flight>),
+    Wait(Arc<Flight>, Joined),
 }
 
 /// The leader's hold on a flight; dropped before it ended, it hands over to a waiter.
@@ -98,7 +98,8 @@ impl Flights {
                 state.waiters += 1;
                 drop((state, shard));
                 self.attention.ask(|| Weak::clone(&self.me) as _);
-                return Join::Wait(flight);
+                let joined = Joined(flight.sent.load(Ordering::SeqCst));
+                return Join::Wait(flight, joined);
             }
             drop(state);
             // Its leader isn't polled any more; a store of it is known of in the other table.
@@ -275,17 +276,19 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
 impl Leader {
     /// Gives the waiters the value before it's stored; they needn't wait for that. With the value's `ttl`, later callers get it too.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
+        let landed = |command| Phase::Landed(Landed { value: Arc::new(value.clone()), command });
         if let Some(ttl) = ttl {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
             let until = Instant::now() + ttl.min(HANDED_ON);
-            let value = Arc::new(value.clone());
+            // As old as the store that follows.
+            let phase = landed(Some(self.flight.sent.load(Ordering::SeqCst) + 1));
             let mut state = self.flight.state.lock();
             state.handed_on_until = Some(until);
-            state.phase = Phase::Landed(value);
+            state.phase = phase;
             drop(state);
             self.flight.changed.notify_waiters();
         } else if self.flight.state.lock().waiters > 0 {
-            self.flight.end(Phase::Landed(Arc::new(value.clone())));
+            self.flight.end(landed(None));
         }
     }
 
@@ -296,10 +299,16 @@ impl Leader {
         self.flight.state.lock().offered = Some(value);
     }
 
-    /// The flight has its value.
-    pub(crate) fn finish<T: Clone + Any + Send + Sync>(mut self, value: &T) {
+    /// The flight is about to ask the server for the value: the answer may be older than callers that join from here on.
+    pub(crate) fn asks(&self) {
+        self.flight.sent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The flight has its value; `is_answer`: from the server, which it asked last.
+    pub(crate) fn finish<T: Clone + Any + Send + Sync>(mut self, value: &T, is_answer: bool) {
         if self.leave() {
-            self.flight.end(Phase::Landed(Arc::new(value.clone())));
+            let command = is_answer.then(|| self.flight.sent.load(Ordering::SeqCst));
+            self.flight.end(Phase::Landed(Landed { value: Arc::new(value.clone()), command }));
         }
     }
 
@@ -348,6 +357,7 @@ impl Fence for Leader {
             return None;
         }
         state.storing = true;
+        self.asks();
         // The leader may leave, or be dropped, before its store ends.
         shard.apart.insert_unique(key.hash(), Arc::clone(&self.flight), hash);
         drop((state, shard));
@@ -436,11 +446,14 @@ impl Drop for Storing {
         let (overtaken, surplus) = {
             let mut state = self.flight.state.lock();
             state.storing = false;
+            // It's out of the table.
+            state.left = true;
             let mut offered = state.offered.take();
             if matches!(state.phase, Phase::Running)
                 && let Some(value) = offered.take()
             {
-                state.phase = Phase::Landed(value);
+                let command = Some(self.flight.sent.load(Ordering::SeqCst));
+                state.phase = Phase::Landed(Landed { value, command });
             }
             (state.overtaken.take(), offered)
         };

@@ -100,7 +100,7 @@ impl<S: Server> Engine<S> {
                 Err(error)
             }
         };
-        leader.finish(value);
+        leader.finish(value, false);
         result
     }
 

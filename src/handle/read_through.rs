@@ -60,8 +60,16 @@ const LONGEST_LEASE_POLL: Duration = Duration::from_millis(200);
 
 /// What a leader's lookup has found.
 enum Found<T> {
-    Value(T),
+    Value(T, Source),
     Nothing(Storable),
+}
+
+/// Where a leader's value is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Memory,
+    Server,
+    Work,
 }
 
 impl<S: Server> Engine<S> {
@@ -170,8 +178,8 @@ impl<S: Server> Engine<S> {
         };
         let call = self.resolve(key, options);
         match leader.run(self.lookup_or_run(&call, options, &leader, start, work)).await {
-            Ok(value) => {
-                leader.finish(&value);
+            Ok((value, source)) => {
+                leader.finish(&value, source == Source::Server);
                 Ok(value)
             }
             Err((error, storable)) => {
@@ -189,7 +197,7 @@ impl<S: Server> Engine<S> {
         leader: &Leader,
         start: Start,
         work: impl FnOnce() -> Fut,
-    ) -> Result<T, (E, Storable)>
+    ) -> Result<(T, Source), (E, Storable)>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -197,7 +205,7 @@ impl<S: Server> Engine<S> {
     {
         let storable = match start {
             Start::Lookup => match self.lookup(call, options, leader).await {
-                Found::Value(value) => return Ok(value),
+                Found::Value(value, source) => return Ok((value, source)),
                 Found::Nothing(storable) => storable,
             },
             Start::Run(storable) => {
@@ -217,7 +225,7 @@ impl<S: Server> Engine<S> {
         leader: &Leader,
         storable: Storable,
         work: impl FnOnce() -> Fut,
-    ) -> Result<T, (E, Storable)>
+    ) -> Result<(T, Source), (E, Storable)>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -233,7 +241,7 @@ impl<S: Server> Engine<S> {
             fill => Waited::Run(fill),
         };
         let mut fill = match waited {
-            Waited::Found(value) => return Ok(value),
+            Waited::Found(value) => return Ok((value, Source::Server)),
             Waited::Run(fill) => fill,
         };
         tiers.counters.runs.add_one();
@@ -258,7 +266,7 @@ impl<S: Server> Engine<S> {
         if let Err(error) = tiers.store(call, leader, &value, fill).await {
             self.log_not_stored(options, &error.into());
         }
-        Ok(value)
+        Ok((value, Source::Work))
     }
 
     /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most.
@@ -283,6 +291,7 @@ impl<S: Server> Engine<S> {
             // On any executor, and on a sync caller's own thread.
             let _ = watchdog::within(deadline.min(now + delay), future::pending::<()>()).await;
             delay = (2 * delay).min(LONGEST_LEASE_POLL);
+            leader.asks();
             match tiers.read_server(server, call, leader).await {
                 // The call is counted already, as a miss.
                 Read::Hit(value) => break Waited::Found(value),
@@ -308,7 +317,8 @@ impl<S: Server> Engine<S> {
     {
         let (tiers, fill) = (&self.inner.tiers, Fill::Fenced(lease));
         let Some(server) = &tiers.server else { return Waited::Run(fill) };
-        match tiers.read_server(server, call, leader).await {
+        leader.asks();
+            match tiers.read_server(server, call, leader).await {
             // The call is counted already, as a miss.
             Read::Hit(value) => {
                 tiers.give_up_fill(fill).await;
@@ -321,10 +331,12 @@ impl<S: Server> Engine<S> {
 
     /// Waits until it's this call's turn, or another has brought the value.
     async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
+        // A second flight that this call joins has begun after the call: all that it brings is young enough.
+        let mut has_waited = false;
         loop {
-            let flight = match self.inner.flights.join(key, caller) {
+            let (flight, joined) = match self.inner.flights.join(key, caller) {
                 Join::Lead(leader) => return Turn::Lead(leader, Start::Lookup),
-                Join::Wait(flight) => flight,
+                Join::Wait(flight, joined) => (flight, joined),
             };
             if flight.is_led_here() {
                 return Turn::Alone;
@@ -338,11 +350,13 @@ impl<S: Server> Engine<S> {
                 phase
             };
             match phase {
-                Phase::Landed(value) => {
-                    if let Some(value) = value.downcast_ref::<T>() {
+                Phase::Landed(landed) => {
+                    if (has_waited || !landed.may_precede(joined))
+                        && let Some(value) = landed.value.downcast_ref::<T>()
+                    {
                         return Turn::Have(value.clone());
                     }
-                    // Of another type. Its stored bytes may decode as this type too; one waiter tries, for all.
+                    // Too old, or of another type, as which its stored bytes may decode too: one waiter reads them, for all.
                     if !flight.left(Instant::now() + self.inner.patience).await {
                         return Turn::Alone;
                     }
@@ -351,13 +365,14 @@ impl<S: Server> Engine<S> {
                 Phase::Failed(storable) => {
                     return match self.inner.flights.join(key, caller) {
                         Join::Lead(leader) => Turn::Lead(leader, Start::Run(storable)),
-                        Join::Wait(_) => Turn::Alone,
+                        Join::Wait(..) => Turn::Alone,
                     };
                 }
                 Phase::Abandoned => {}
                 // It takes too long.
                 Phase::Running => return Turn::Alone,
             }
+            has_waited = true;
         }
     }
 
@@ -369,11 +384,12 @@ impl<S: Server> Engine<S> {
     {
         let tiers = &self.inner.tiers;
         if let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) {
+            leader.asks();
             match tiers.read_server(server, call, leader).await {
                 Read::Hit(value) => {
                     self.answered(options, Answer::ServerHit);
                     tracing::debug!(target: "cache_house", key = ?call.key, "hit on the server");
-                    return Found::Value(value);
+                    return Found::Value(value, Source::Server);
                 }
                 Read::Miss => {
                     self.answered(options, Answer::ServerMiss);
@@ -386,7 +402,10 @@ impl<S: Server> Engine<S> {
                 Read::Unavailable => {}
             }
         }
-        self.memory_or_miss(call, options).map_or(Found::Nothing(Storable::Unavailable), Found::Value)
+        match self.memory_or_miss(call, options) {
+            Some(value) => Found::Value(value, Source::Memory),
+            None => Found::Nothing(Storable::Unavailable),
+        }
     }
 
     /// Reads from memory, the last resort before the work.

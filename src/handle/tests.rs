@@ -294,11 +294,17 @@ async fn waiters_get_a_fenced_value_with_the_servers_answer_also_if_the_leader_i
     let (engine, server) = engine();
     for dies in [false, true] {
         server.hold("set");
-        let mut computing = pin!(engine.compute(async { 1 }));
+        let go_on = Notify::new();
+        let mut computing = pin!(engine.compute(async {
+            go_on.notified().await;
+            1
+        }));
         assert!(poll!(computing.as_mut()).is_pending());
-        others_run().await;
         let mut waiting = pin!(engine.compute(async { 2 }));
         assert!(poll!(waiting.as_mut()).is_pending());
+        go_on.notify_one();
+        assert!(poll!(computing.as_mut()).is_pending());
+        others_run().await;
         if dies {
             server.fail("set", ServerError::Unavailable(Unavailable::TimedOut));
         }
@@ -423,4 +429,48 @@ async fn those_who_wait_for_an_insert_do_not_wait_for_the_server() {
     assert_eq!(poll!(waiting.as_mut()), Poll::Ready(2));
     server.release();
     inserting.await.expect("the server is there");
+}
+
+#[tokio::test]
+async fn a_call_does_not_get_an_answer_that_is_older_than_the_call() {
+    let (engine, server) = engine();
+    let key = engine.key().server_key();
+    server.0.values.lock().insert(key.clone(), Bytes::from_static(b"1"));
+    server.hold("get");
+    let mut reading = pin!(engine.compute(async { 2 }));
+    assert!(poll!(reading.as_mut()).is_pending());
+    // Another process removes the key while the answer is on its way.
+    server.0.values.lock().remove(&key);
+    let mut late: Vec<_> = (3..6).map(|own| Box::pin(engine.compute(async move { own }))).collect();
+    for late in &mut late {
+        assert!(poll!(late.as_mut()).is_pending());
+    }
+    server.release();
+    assert_eq!(reading.await, 1);
+    let late = futures::future::join_all(late).await;
+    assert_eq!((late, server.count("get"), server.count("set")), (vec![3; 3], 2, 1), "one of them asks again, for all");
+}
+
+#[tokio::test]
+async fn a_call_does_not_get_a_value_whose_store_is_older_than_the_call() {
+    for inserts in [false, true] {
+        let (engine, server) = engine();
+        server.hold("set");
+        let mut storing = pin!(async {
+            match inserts {
+                false => _ = engine.compute(async { 1 }).await,
+                true => _ = engine.put(1).await.expect("the server is there"),
+            }
+        });
+        assert!(poll!(storing.as_mut()).is_pending());
+        others_run().await;
+        assert_eq!(server.has(&engine.key()).as_deref(), Some("1"));
+        // Another process removes the key while the answer to the store is on its way.
+        server.0.values.lock().remove(&engine.key().server_key());
+        let mut late = pin!(engine.compute(async { 2 }));
+        assert!(poll!(late.as_mut()).is_pending());
+        server.release();
+        storing.await;
+        assert_eq!(late.await, 2, "{inserts}");
+    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Flight {
     pub(super) pulse: Pulse,
     /// How often the watchdog has looked at it.
     pub(super) looks: AtomicU32,
+    /// How many commands on the key's value it has sent: reads and its store.
+    pub(super) sent: AtomicU32,
     pub(super) state: Mutex<State>,
     /// Notified when the flight ends and when its store ends.
     pub(super) changed: Notify,
@@ -49,12 +51,24 @@ pub(super) struct State {
 #[derive(Clone)]
 pub(crate) enum Phase {
     Running,
-    Landed(Arc<dyn Any + Send + Sync>),
+    Landed(Landed),
     /// The leader's work returned an error.
     Failed(Storable),
     /// The leader was dropped, panicked, or found nothing: a waiter takes over.
     Abandoned,
 }
+
+/// The value of a flight.
+#[derive(Clone)]
+pub(crate) struct Landed {
+    pub(crate) value: Arc<dyn Any + Send + Sync>,
+    /// Which of the flight's commands the value is as old as. `None`: the server has no newer word.
+    pub(super) command: Option<u32>,
+}
+
+/// How many commands a flight had sent when a caller joined it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined(pub(super) u32);
 
 /// Whether the server may be given a value that is computed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +103,7 @@ impl Flight {
             leader,
             pulse,
             looks: AtomicU32::new(0),
+            sent: AtomicU32::new(0),
             state: Mutex::new(state),
             changed: Notify::new(),
         })
@@ -159,6 +174,14 @@ impl Flight {
         let evicted = if state.invalidated { Evicted::default() } else { keep() };
         drop(state);
         drop(evicted);
+    }
+}
+
+impl Landed {
+    /// Whether the value may be older than the call that joined then: another process may have invalidated it between the command
+    /// and the call, while the answer was on its way.
+    pub(crate) fn may_precede(&self, joined: Joined) -> bool {
+        self.command.is_some_and(|command| command <= joined.0)
     }
 }
 

@@ -20,14 +20,14 @@ fn flights() -> Arc<Flights> {
 fn lead(flights: &Arc<Flights>, key: &CallKey) -> Leader {
     match flights.join(key, Caller::asynchronous()) {
         Join::Lead(lead) => lead,
-        Join::Wait(_) => panic!("another leads"),
+        Join::Wait(..) => panic!("another leads"),
     }
 }
 
 fn wait(flights: &Arc<Flights>, key: &CallKey) -> Arc<Flight> {
     match flights.join(key, Caller::asynchronous()) {
         Join::Lead(_) => panic!("nobody leads"),
-        Join::Wait(flight) => flight,
+        Join::Wait(flight, _) => flight,
     }
 }
 
@@ -42,7 +42,7 @@ fn keeps(lead: &Leader) -> bool {
 
 fn landed(phase: Phase) -> Option<u32> {
     match phase {
-        Phase::Landed(value) => value.downcast_ref().copied(),
+        Phase::Landed(landed) => landed.value.downcast_ref().copied(),
         Phase::Running | Phase::Failed(_) | Phase::Abandoned => None,
     }
 }
@@ -54,7 +54,7 @@ async fn those_who_wait_get_the_leaders_value() {
     let flight = wait(&flights, &key("n", "a"));
     let mut early = pin!(flight.ended());
     assert!(futures::poll!(early.as_mut()).is_pending());
-    leader.finish(&7_u32);
+    leader.finish(&7_u32, false);
     assert_eq!(landed(early.await), Some(7));
     assert_eq!(landed(flight.ended().await), Some(7), "also who asks late");
     drop(lead(&flights, &key("n", "a")));
@@ -81,7 +81,7 @@ fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
     assert!(flights.invalidate(&Invalidation::Key(key("n", "a"))).0.is_empty());
     assert!(!keeps(&one) && one.begin_store().is_none());
     let fresh = lead(&flights, &key("n", "a"));
-    one.finish(&1_u32);
+    one.finish(&1_u32, false);
     assert!(keeps(&fresh), "the flight that came after is none of the old one's business");
     assert!(keeps(&other));
     flights.invalidate(&Invalidation::Matching(KeyPrefix::of_scope("p:m:")));
@@ -208,7 +208,7 @@ fn a_value_from_outside_takes_the_key_over() {
     assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);
-    inserting.finish(&5_u32);
+    inserting.finish(&5_u32, false);
     assert_eq!(landed(futures::executor::block_on(flight.ended())), Some(5));
 }
 
