@@ -72,6 +72,8 @@ pub enum Topology {
 pub struct Reason {
     kind: ReasonKind,
     detail: String,
+    /// What bounds the copies that memory serves meanwhile.
+    fallback_max_age: Option<Duration>,
 }
 
 /// The kinds of trouble with a server.
@@ -129,7 +131,7 @@ impl Topology {
 impl Reason {
     /// `detail` may be a server's text: it's made fit for a log.
     pub(crate) fn new(kind: ReasonKind, detail: impl AsRef<str>) -> Self {
-        Self { kind, detail: one_line(detail.as_ref()) }
+        Self { kind, detail: one_line(detail.as_ref()), fallback_max_age: None }
     }
 
     /// The kind of trouble.
@@ -165,7 +167,14 @@ impl fmt::Display for ReasonKind {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.detail.is_empty() { self.kind.fmt(f) } else { write!(f, "{}: {}", self.kind, self.detail) }
+        self.kind.fmt(f)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        match self.fallback_max_age {
+            Some(age) => write!(f, "; memory serves copies for {age:?} after the server's last word"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -187,6 +196,7 @@ pub(crate) struct HealthReporter {
     posted: watch::Sender<Health>,
     /// Named in log lines; carries no credentials.
     endpoint: String,
+    fallback_max_age: Option<Duration>,
     lines: Mutex<Lines>,
 }
 
@@ -244,9 +254,16 @@ impl Lines {
 impl HealthReporter {
     pub(crate) fn new(first: Health, endpoint: impl Into<String>) -> Self {
         let lines = Mutex::new(Lines::new(Instant::now()));
-        let reporter = Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), lines };
+        let reporter =
+            Self { posted: watch::Sender::new(first), endpoint: endpoint.into(), fallback_max_age: None, lines };
         reporter.tell_circuit(reporter.read().circuit());
         reporter
+    }
+
+    /// Says in each outage for how long copies are served.
+    pub(crate) fn with_fallback_max_age(mut self, age: Option<Duration>) -> Self {
+        self.fallback_max_age = age;
+        self
     }
 
     pub(crate) fn read(&self) -> Health {
@@ -275,7 +292,8 @@ impl HealthReporter {
     }
 
     /// The server is given up on for now; an outage that goes on keeps its beginning.
-    pub(crate) fn degraded(&self, reason: Reason) {
+    pub(crate) fn degraded(&self, mut reason: Reason) {
+        reason.fallback_max_age = self.fallback_max_age;
         let since = match self.read() {
             Health::Degraded { since, .. } => since,
             _ => Instant::now(),

@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     expires: AtomicU64,
     /// The [`Moment`] at which that was known.
     learned: AtomicU64,
+    /// The [`Moment`] of the server's last word about the value; of its computation, where the server has none.
+    confirmed: AtomicU64,
     /// The decoded value; empty until the first hit on what came as bytes.
     decoded: OnceLock<Decoded>,
     /// Whether there is room for the decoded value, too.
@@ -114,9 +116,13 @@ impl Memory {
         if entry.expires() > now {
             return Some(entry);
         }
-        // Only if it's still this very entry: a fresh one may have come in between.
-        drop(self.table.remove_if(key, |current| Arc::ptr_eq(current, &entry)));
+        self.drop_entry(key, &entry);
         None
+    }
+
+    /// Drops this entry of `key`, but not a fresh one that may have come in between.
+    pub(crate) fn drop_entry(&self, key: &CallKey, entry: &Arc<Entry>) {
+        drop(self.table.remove_if(key, |current| Arc::ptr_eq(current, entry)));
     }
 
     /// How a value of so many bytes, encoded and decoded, can be kept, if it can: decoded, so that a hit decodes nothing; beside a server
@@ -150,6 +156,7 @@ impl Memory {
         let entry = Entry {
             expires: AtomicU64::new(since.after(ttl).as_nanos()),
             learned: AtomicU64::new(since.as_nanos()),
+            confirmed: AtomicU64::new(since.as_nanos()),
             decoded,
             may_be_decoded: form.decoded,
             bytes,
@@ -220,6 +227,16 @@ impl Entry {
     pub(crate) fn learn_ttl(&self, since: Moment, ttl: Duration) {
         self.expires.store(since.after(ttl).as_nanos(), Ordering::Relaxed);
         self.learned.store(since.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The server has this very value.
+    pub(crate) fn confirm(&self, at: Moment) {
+        self.confirmed.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether the server's last word about the value is older than `age`.
+    pub(crate) fn was_confirmed_before(&self, now: Moment, age: Duration) -> bool {
+        Moment::from_nanos(self.confirmed.load(Ordering::Relaxed)).after(age) < now
     }
 
     /// The value as a `T`; `None` where it's of another type, or hasn't been decoded yet.

@@ -26,6 +26,8 @@ pub(crate) struct Tiers<S> {
     pub(crate) journal: Arc<Journal>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_value_bytes: u64,
+    /// How old the server's last word about a copy may be that is served in an outage.
+    pub(crate) fallback_max_age: Option<Duration>,
     /// What the user knows better of what values take up.
     pub(crate) weighers: Weighers,
 }
@@ -128,13 +130,28 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let entry = self.memory.as_ref()?.find(call.key)?;
+        let entry = self.find_in_memory(call.key)?;
         if let Some(value) = entry.value::<T>() {
             return Some(value.clone());
         }
         // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
         let bytes = entry.bytes()?;
         self.decode_into(&entry, bytes, call)
+    }
+
+    /// What memory holds of `key`, and may serve.
+    #[inline]
+    fn find_in_memory(&self, key: &CallKey) -> Option<Arc<Entry>> {
+        let memory = self.memory.as_ref()?;
+        let Some(age) = self.fallback_max_age else { return memory.find(key) };
+        let now = memory.now();
+        let entry = memory.find_at(key, now)?;
+        if entry.was_confirmed_before(now, age) {
+            memory.drop_entry(key, &entry);
+            self.counters.outdated.add_one();
+            return None;
+        }
+        Some(entry)
     }
 
     /// The server's value. What comes is kept in memory too, for as long as it lives there.
@@ -170,6 +187,9 @@ impl<S: Server> Tiers<S> {
                     Some(entry) => {
                         if let (Some((_, now)), Some(ttl)) = (begun, ttl) {
                             entry.learn_ttl(now, ttl);
+                        }
+                        if let (Some((_, now)), Some(_)) = (begun, self.fallback_max_age) {
+                            entry.confirm(now);
                         }
                         self.decode_same(&entry, &bytes, call)
                     }
@@ -382,7 +402,7 @@ impl<S: Server> Tiers<S> {
                 return contained;
             }
         }
-        self.memory.as_ref().is_some_and(|memory| memory.find(key).is_some())
+        self.find_in_memory(key).is_some()
     }
 
     /// Removes from the server what `invalidation` names; how many keys there were, `None` without a server.

@@ -26,6 +26,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) pool_size: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) reconnect: Reconnect,
+    /// How old the server's last word about a copy may be that memory serves in an outage; `None`: the copy's expiry decides.
+    pub(crate) fallback_max_age: Option<Duration>,
 }
 
 /// What is to be found at the endpoints.

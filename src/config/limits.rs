@@ -6,12 +6,16 @@ use std::time::Duration;
 use crate::error::Error;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// As humantime counts it.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 pub(super) const MIB: u64 = 1 << 20;
 
 /// Zero means "don't store", which is for single calls.
 pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::MAX;
 /// Longer waits are hangs.
 pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(3600);
+/// Zero would be no fallback at all, which has a switch of its own.
+pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=YEAR;
 pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 pub(super) const COMMAND_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(60);
 /// Also how long a sync caller on a worker of a runtime waits for another's work, with a server or without.

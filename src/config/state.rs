@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::connection::{ConnectionSettings, Expected, Login, Topology};
 use super::endpoint::{Address, Endpoint};
 use super::limits::{
-    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, MAX_IN_FLIGHT, POOL_SIZE, in_range, within,
+    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, FALLBACK_MAX_AGE, MAX_IN_FLIGHT, POOL_SIZE, in_range,
+    within,
 };
 use super::load::sources::Sources;
 use super::reconnect::Reconnect;
@@ -147,6 +148,7 @@ pub struct ConnectionOptions {
     pub(super) pool_size: Option<usize>,
     pub(super) max_in_flight: Option<usize>,
     pub(super) reconnect: Option<Reconnect>,
+    pub(super) fallback_max_age: Option<Duration>,
 }
 
 impl Standalone {
@@ -310,6 +312,8 @@ impl ConnectionOptions {
         let max_in_flight = self.max_in_flight.unwrap_or(4096) as u64;
         let max_in_flight = in_range("max_in_flight", max_in_flight, &MAX_IN_FLIGHT).map_err(&mut keep);
         let reconnect = self.reconnect.unwrap_or_default().check().map_err(&mut keep);
+        let fallback_max_age = self.fallback_max_age.map(|age| within("fallback_max_age", age, &FALLBACK_MAX_AGE));
+        let fallback_max_age = fallback_max_age.transpose().map_err(&mut keep);
         if problems.len() > before {
             return None;
         }
@@ -323,6 +327,7 @@ impl ConnectionOptions {
             pool_size: pool_size.ok()? as usize,
             max_in_flight: max_in_flight.ok()? as usize,
             reconnect: reconnect.ok()?,
+            fallback_max_age: fallback_max_age.ok()?,
         }))))
     }
 }

@@ -318,7 +318,7 @@ impl<S: Server> Engine<S> {
         let (tiers, fill) = (&self.inner.tiers, Fill::Fenced(lease));
         let Some(server) = &tiers.server else { return Waited::Run(fill) };
         leader.asks();
-            match tiers.read_server(server, call, leader).await {
+        match tiers.read_server(server, call, leader).await {
             // The call is counted already, as a miss.
             Read::Hit(value) => {
                 tiers.give_up_fill(fill).await;

@@ -180,6 +180,7 @@ fn engine() -> (Engine<Fake>, Fake) {
         journal: Arc::default(),
         counters: Arc::default(),
         max_value_bytes: 1 << 20,
+        fallback_max_age: None,
         weighers: crate::codec::Weighers::default(),
     };
     let defaults = Defaults { overrides: Overrides::defaults(), namespaces: Namespaces::default() };

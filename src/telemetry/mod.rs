@@ -44,6 +44,7 @@ pub(crate) struct Counters {
     pub(crate) fenced: Counter,
     pub(crate) lease_waits: Counter,
     pub(crate) invalidations: Counter,
+    pub(crate) outdated: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
     pub(crate) too_large_warning: Once,
@@ -107,6 +108,9 @@ pub struct Stats {
     pub lease_waits: u64,
     /// Inserts, removals and clearings that were called for, in outages too.
     pub invalidations: u64,
+    /// Copies in memory that were dropped in an outage, because the server's last word about them was older than
+    /// [`fallback_max_age`](crate::CacheHouseBuilder::fallback_max_age).
+    pub outdated: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
     /// Entries in memory, expired ones that no call has met included.
@@ -136,6 +140,7 @@ impl Counters {
             fenced: self.fenced.read(),
             lease_waits: self.lease_waits.read(),
             invalidations: self.invalidations.read(),
+            outdated: self.outdated.read(),
             ..Stats::default()
         }
     }

@@ -38,6 +38,14 @@ impl<S> CacheHouseBuilder<S> {
             return Err(first);
         }
         let topology = topology.ok_or_else(|| Error::config("build", "has no topology"))?.0;
+        if let Topology::Server(connection) = &topology
+            && connection.fallback_max_age.is_some()
+            && !common.fallback_to_memory
+        {
+            let problem =
+                "is set, but `.fallback_to_memory(…)` is off, so nothing is served from memory; remove one of the two";
+            return Err(Error::config("fallback_max_age", problem));
+        }
         let memory =
             common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;
         Ok(Checked {

@@ -123,6 +123,26 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// In an outage, a copy in memory is served only for this long after the server's last word about it: its last hit there, or its
+    /// store. From 1 ms to a year; unset, for as long as it lives. So it bounds for how long a process that is cut off serves what others have
+    /// invalidated. Needs [`fallback_to_memory`](Self::fallback_to_memory).
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost").fallback_max_age(Duration::from_secs(60)).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("outage", "max_stale", "grace"))]
+    pub fn fallback_max_age(mut self, age: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().fallback_max_age = Some(age);
+        self
+    }
+
     /// The delays between attempts to reconnect.
     #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self

@@ -192,6 +192,16 @@ fn a_bad_common_option_names_itself_and_what_it_accepts() {
 }
 
 #[test]
+fn the_age_of_copies_needs_copies() {
+    let minute = Duration::from_secs(60);
+    assert_eq!(connection(standalone().fallback_max_age(minute)).fallback_max_age, Some(minute));
+    let none = refused(standalone().fallback_max_age(Duration::ZERO));
+    assert!(none.starts_with("fallback_max_age: is 0ns; accepts 1ms to "), "{none}");
+    let off = refused(standalone().fallback_max_age(minute).fallback_to_memory(false));
+    assert!(off.starts_with("fallback_max_age: is set, but `.fallback_to_memory(…)` is off"), "{off}");
+}
+
+#[test]
 fn a_value_that_memory_has_no_room_for_is_not_accepted_as_the_largest() {
     let room = refused(memory().max_value_bytes(64 * MIB));
     let expected = "max_value_bytes: is 67108864, but 67108864 bytes of memory have room for values of 67108096; accepts up to that, \

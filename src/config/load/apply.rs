@@ -37,6 +37,12 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
                 let problem = Problem::new("connection", text, place).and(memory);
                 settings.problems.push(problem);
             }
+            if settings.is_given("fallback_max_age") {
+                let text = "is set, but [memory] has no server that could be away; remove one of the two";
+                let (place, memory) =
+                    (settings.source("fallback_max_age"), settings.table("memory").unwrap_or_default());
+                settings.problems.push(Problem::new("fallback_max_age", text, place).and(memory));
+            }
             Decided::Memory(builder.memory().into_state())
         }
         ["standalone"] => {
@@ -188,6 +194,15 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
     }
     if let Some(operations) = settings.count("connection.max_in_flight") {
         builder = builder.max_in_flight(usize::try_from(operations).unwrap_or(usize::MAX));
+    }
+    if let Some(age) = settings.time("fallback_max_age") {
+        if settings.flag("fallback_to_memory") == Some(false) {
+            let text =
+                "is set, but `fallback_to_memory` is off, so nothing is served from memory; remove one of the two";
+            let (one, two) = (settings.source("fallback_max_age"), settings.source("fallback_to_memory"));
+            settings.problems.push(Problem::new("fallback_max_age", text, one).and(two));
+        }
+        builder = builder.fallback_max_age(age);
     }
     let (min, max) = ("connection.reconnect.min_delay", "connection.reconnect.max_delay");
     if let (Some(min), Some(max)) = (settings.time(min), settings.time(max)) {

@@ -50,7 +50,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 33] = [
+pub(super) static KEYS: [Key; 34] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -68,6 +68,12 @@ pub(super) static KEYS: [Key; 33] = [
         "how long a miss waits for the process that is computing its value, before it computes it too",
     ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
+    key(
+        "fallback_max_age",
+        Kind::Time(limits::FALLBACK_MAX_AGE),
+        "",
+        "how old the server's last word about a copy may be that memory serves while the server is away",
+    ),
     key(
         "max_value_bytes",
         Kind::Size(limits::MAX_VALUE_BYTES),

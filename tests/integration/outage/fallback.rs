@@ -139,6 +139,39 @@ fn a_copy_in_memory_follows_a_life_that_was_shortened_on_the_server() {
 }
 
 #[test]
+fn copies_are_served_no_longer_than_fallback_max_age_after_the_servers_last_word() {
+    let server = Server::start();
+    let clock = ManualClock::new();
+    let minute = Duration::from_secs(60);
+    let cache = connect(standalone(server.endpoint()).clock(clock.clone()).fallback_max_age(minute));
+    for name in ["read again", "stored only"] {
+        cache.insert(call(name).expire(minute * 60), &1).expect("it's stored");
+    }
+    clock.advance(minute / 2);
+    assert_eq!(cache.get::<i32>(call("read again")), Some(1));
+    clock.advance(minute / 2);
+    // While the server is there, it has the say, whatever the age of the copy.
+    assert_eq!(cache.stats().outdated, 0);
+    server.kill();
+    until_degraded(&cache);
+    let health = cache.health().to_string();
+    assert!(health.ends_with("; memory serves copies for 60s after the server's last word"), "{health}");
+    assert!(cache.contains(call("stored only")) && cache.contains(call("read again")));
+    clock.advance(Duration::from_secs(1));
+    assert!(!cache.contains(call("stored only")) && cache.contains(call("read again")));
+    assert_eq!(cache.get::<i32>(call("stored only")), None);
+    assert_eq!(cache.cached(call("stored only"), || 2), 2);
+    assert_eq!(cache.cached(call("read again"), || 2), 1);
+    assert_eq!(cache.stats().outdated, 1);
+    // What is computed meanwhile is as old as its computation.
+    clock.advance(minute);
+    assert_eq!(cache.cached(call("stored only"), || 3), 2);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(cache.cached(call("stored only"), || 3), 3);
+    assert_eq!(cache.stats().outdated, 2);
+}
+
+#[test]
 fn a_copy_in_memory_doesnt_live_longer_because_the_answer_came_late() {
     let server = Server::start();
     let proxy = Proxy::of(&server);

@@ -97,6 +97,21 @@ told!(
     @"max_value_bytes: is 41943040, but 67108864 bytes of memory have room for values of 33554048, encoded and decoded; accepts up to that, a larger `memory_tier.max_bytes`, or `fallback_to_memory` off (cachehouse.toml:1)"
 );
 told!(
+    an_age_of_copies_without_fallback,
+    file("fallback_max_age = \"1m\"\nfallback_to_memory = false"),
+    @"fallback_max_age: is set, but `fallback_to_memory` is off, so nothing is served from memory; remove one of the two (cachehouse.toml:1, cachehouse.toml:2)"
+);
+told!(
+    an_age_of_copies_without_a_server,
+    file("fallback_max_age = \"1m\"\n[memory]"),
+    @"fallback_max_age: is set, but [memory] has no server that could be away; remove one of the two (cachehouse.toml:1, cachehouse.toml:2)"
+);
+told!(
+    an_age_of_copies_of_nothing,
+    file("fallback_max_age = 0"),
+    @r#"fallback_max_age: is 0; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 1ms to 1year (cachehouse.toml:1)"#
+);
+told!(
     a_time_that_overflows,
     file("expire = \"99999999999999999999y\""),
     @r#"expire: is "99999999999999999999y"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:1)"#

@@ -364,6 +364,13 @@ fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
 }
 
 #[test]
+fn the_age_of_copies_in_an_outage_arrives() {
+    let text = "fallback_max_age = \"10m\"\n[standalone]\nendpoint = \"h\"";
+    assert_eq!(connection(load(text, &[])).fallback_max_age, Some(Duration::from_secs(600)));
+    assert_eq!(connection(load("[standalone]\nendpoint = \"h\"", &[])).fallback_max_age, None);
+}
+
+#[test]
 fn what_is_in_effect_can_be_shown_with_its_sources_and_without_secrets() {
     let text = "expire = \"5m\"\n[standalone]\nendpoint = \"redis://app@h\"\n[connection]\npassword = \"hunter2\"\ncommand_timeout = \"100ms\"";
     let place = Place::new().with(DEFAULT_FILE, text);
