@@ -91,7 +91,7 @@ pub(crate) async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, star
 }
 
 /// Calls a second by so many tasks.
-async fn throughput<Fut>(tasks: u64, calls: impl Fn(u64, Instant) -> Fut) -> f64
+pub(crate) async fn throughput<Fut>(tasks: u64, calls: impl Fn(u64, Instant) -> Fut) -> f64
 where
     Fut: Future<Output = u64> + Send + 'static,
 {
