@@ -1,8 +1,11 @@
 //! The options that a call, its namespace and its handle may each set, and which of them are in effect for a call.
 
+mod freshness;
+
 use std::time::Duration;
 
 use crate::codec::{BuiltIn, SharedCodec};
+pub(crate) use freshness::{Freshness, FreshnessOverrides, LONGEST};
 
 /// What a call sets, or a namespace, or a handle. `None` leaves the option to the next of them.
 ///
@@ -13,6 +16,8 @@ pub(crate) struct Overrides {
     pub(crate) codec: Option<SharedCodec>,
     pub(crate) fence: Option<bool>,
     pub(crate) lease: Option<Duration>,
+    /// In a box: the options of a call are moved on every hit, and few calls set these.
+    pub(crate) freshness: Option<Box<FreshnessOverrides>>,
 }
 
 /// The options that are in effect for one call.
@@ -25,6 +30,7 @@ pub(crate) struct Policy<'a> {
     pub(crate) fence: bool,
     /// How long a miss waits for the process that computes the value; zero: not at all.
     pub(crate) lease: Duration,
+    pub(crate) freshness: Freshness,
 }
 
 const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
@@ -33,7 +39,18 @@ static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
 impl Overrides {
     /// What a builder begins with.
     pub(crate) fn defaults() -> Self {
-        Self { expire: Some(DEFAULT_EXPIRE), codec: Some(DEFAULT_CODEC.clone()), fence: Some(true), lease: None }
+        Self {
+            expire: Some(DEFAULT_EXPIRE),
+            codec: Some(DEFAULT_CODEC.clone()),
+            fence: Some(true),
+            lease: None,
+            freshness: None,
+        }
+    }
+
+    /// The options of freshness, to set one.
+    pub(crate) fn freshness_mut(&mut self) -> &mut FreshnessOverrides {
+        self.freshness.get_or_insert_default()
     }
 
     /// These, and `others` where these set nothing.
@@ -43,6 +60,10 @@ impl Overrides {
             codec: self.codec.or(others.codec),
             fence: self.fence.or(others.fence),
             lease: self.lease.or(others.lease),
+            freshness: match (self.freshness, others.freshness) {
+                (Some(own), Some(others)) => Some(Box::new(own.or(&others))),
+                (own, others) => own.or(others),
+            },
         }
     }
 }
@@ -50,7 +71,7 @@ impl Overrides {
 impl<'a> Policy<'a> {
     /// The policy of calls that set nothing, in a namespace that sets nothing.
     pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
-        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None, lease: None };
+        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None, lease: None, freshness: None };
         Self::merged(handle, None, &NOTHING)
     }
 
@@ -61,11 +82,18 @@ impl<'a> Policy<'a> {
     pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
         let (expire, codec, fence, lease) =
             namespace.map_or((None, None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence, own.lease));
+        let expire = call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE);
+        let namespaces = namespace.and_then(|own| own.freshness.as_deref());
+        let freshness = match (call.freshness.as_deref(), namespaces, handle.freshness.as_deref()) {
+            (None, None, None) => Freshness::OFF,
+            (call, namespace, handle) => Freshness::merged([call, namespace, handle], expire),
+        };
         Self {
-            expire: call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE),
+            expire,
             codec: call.codec.as_ref().or(codec).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC),
             fence: call.fence.or(fence).or(handle.fence).unwrap_or(true),
             lease: call.lease.or(lease).or(handle.lease).unwrap_or(Duration::ZERO),
+            freshness,
         }
     }
 }

@@ -155,8 +155,10 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder =
-                builder.namespace_options(name.as_str(), NamespaceOptions(Overrides { expire, codec, fence, lease }));
+            builder = builder.namespace_options(
+                name.as_str(),
+                NamespaceOptions(Overrides { expire, codec, fence, lease, freshness: None }),
+            );
         }
     }
     builder
