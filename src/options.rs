@@ -1,5 +1,7 @@
 //! The options of one call: its name and arguments, and what it overrides.
 
+mod freshness;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, WantsDecoder};
+use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, TakesCodec, TakesEncoder, WantsDecoder};
 use crate::error::Error;
 use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
 use crate::policy::Overrides;
@@ -29,7 +31,8 @@ use crate::policy::Overrides;
 ///     .expire(Duration::from_secs(60));
 /// ```
 ///
-/// `C` is how the value is encoded: by serde ([`Inherited`]), or by a pair of functions.
+/// `C` is how the value is encoded: by serde ([`Inherited`]), or by a pair of functions; and what the value itself decides, by
+/// [`expire_by`](Self::expire_by) and [`store_if`](Self::store_if).
 #[doc(alias("ttl", "cache key", "memoize"))]
 #[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
 #[derive(Clone)]
@@ -77,7 +80,9 @@ impl CacheOptions {
             codec: Inherited::default(),
         }
     }
+}
 
+impl<C> CacheOptions<C> {
     /// Encodes this call's value with `codec`, whatever the handle's is.
     ///
     /// ```
@@ -89,7 +94,10 @@ impl CacheOptions {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("serializer", "format"))]
-    pub fn codec(mut self, codec: impl Codec) -> Self {
+    pub fn codec(mut self, codec: impl Codec) -> Self
+    where
+        C: TakesCodec,
+    {
         self.overrides.codec = Some(SharedCodec::new(codec));
         self
     }
@@ -113,6 +121,7 @@ impl CacheOptions {
     #[doc(alias("serializer", "serialize"))]
     pub fn encoder<T, E, F>(self, encoder: F) -> CacheOptions<WantsDecoder<T, F, E>>
     where
+        C: TakesEncoder,
         F: Fn(&T) -> Result<Vec<u8>, E>,
         E: Into<CodecError>,
     {

@@ -5,6 +5,7 @@
 //! envelope, so any client in any language can read it. For the same reason bytes of one format may happen to decode as another:
 //! whoever changes the format of values that are stored already changes their namespace too.
 
+mod decisions;
 mod format;
 mod heap;
 #[cfg(feature = "messagepack")]
@@ -13,6 +14,7 @@ mod shared;
 mod value;
 mod weighers;
 
+pub use decisions::{ExpireBy, StoreIf, TakesCodec, TakesEncoder};
 pub use erased_serde;
 pub use format::{BuiltIn, Codec, CodecError, Json};
 #[cfg(feature = "messagepack")]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use super::format::CodecError;
 use super::heap;
 use super::shared::{SharedCodec, guarded};
 use crate::error::{Error, Kind};
+use sealed::Sealed;
 
 /// Encodes and decodes the `T` of one call; what `CacheOptions` carry.
 ///
@@ -35,7 +37,7 @@ use crate::error::{Error, Kind};
     note = "derive `serde::Serialize` and `serde::Deserialize` for `{T}`,",
     note = "or give the call both halves of a pair: `.encoder(|v: &{T}| …).decoder(|b: &[u8]| …)`"
 )]
-pub trait ValueCodec<T>: sealed::Sealed {
+pub trait ValueCodec<T>: Sealed {
     /// `codec` is the serde codec that is in effect for the call; a pair of functions has no use for it.
     #[doc(hidden)]
     fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error>;
@@ -50,6 +52,18 @@ pub trait ValueCodec<T>: sealed::Sealed {
     /// The serde codec that reads and writes the bytes; `None` for a pair, which has no identity.
     #[doc(hidden)]
     fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec>;
+
+    /// The value's own life, in place of the call's `expire`; `None` where nothing says it. It's the user's code and may panic.
+    #[doc(hidden)]
+    fn ttl_of(&self, _value: &T) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the value is to be stored. It's the user's code and may panic.
+    #[doc(hidden)]
+    fn stores(&self, _value: &T) -> bool {
+        true
+    }
 }
 
 /// Options that use serde: with the codec that `.codec(c)` set, else with that of the namespace or of the handle.
@@ -141,7 +155,8 @@ impl<T, F, E, G, D> fmt::Debug for EncoderDecoder<T, F, E, G, D> {
     }
 }
 
-mod sealed {
+/// What only this folder implements.
+pub(super) mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Inherited {}
     impl<T, F, E, G, D> Sealed for super::EncoderDecoder<T, F, E, G, D> {}
