@@ -5,6 +5,8 @@ mod topology;
 
 mod common;
 
+mod freshness;
+
 mod memory;
 
 mod nodes;
@@ -24,7 +26,7 @@ use super::state::{Decided, Loaded, Memory, WantsTopology};
 use crate::clock::Clock;
 use crate::codec::SharedCodec;
 use crate::error::Error;
-use crate::policy::Overrides;
+use crate::policy::{FreshnessOverrides, Overrides};
 
 /// Builds a [`CacheHandle`](crate::CacheHandle), one decision at a time.
 ///
@@ -126,6 +128,11 @@ impl<S> CacheHouseBuilder<S> {
 
     pub(super) fn shared_codec(mut self, codec: SharedCodec) -> Self {
         self.common.overrides.codec = Some(codec);
+        self
+    }
+
+    pub(super) fn loaded_freshness(mut self, freshness: Option<Box<FreshnessOverrides>>) -> Self {
+        self.common.overrides.freshness = freshness;
         self
     }
 

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::policy::LONGEST;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// As humantime counts it.
@@ -16,6 +17,11 @@ pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Du
 pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(3600);
 /// Zero would be no fallback at all, which has a switch of its own.
 pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=YEAR;
+/// Of the options of freshness; zero turns one off.
+pub(super) const FRESHNESS: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
+/// Zero would have every call try failing work again.
+pub(super) const RETRY_AFTER: RangeInclusive<Duration> = MILLISECOND..=LONGEST;
+pub(super) const REFRESH_EARLY: RangeInclusive<f64> = 0.0..=f64::MAX;
 pub(super) const CONNECT_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 pub(super) const COMMAND_TIMEOUT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(60);
 /// Also how long a sync caller on a worker of a runtime waits for another's work, with a server or without.

@@ -5,6 +5,7 @@ mod checked;
 mod connection;
 mod endpoint;
 pub(crate) mod file;
+mod freshness;
 mod limits;
 mod load;
 mod memory;

@@ -49,6 +49,61 @@ impl NamespaceOptions {
         self
     }
 
+    /// Up to how much is taken off the life of each entry of the namespace:
+    /// see [`CacheHouseBuilder::jitter`](crate::CacheHouseBuilder::jitter).
+    #[doc(alias("spread", "stampede", "thundering herd"))]
+    pub fn jitter(mut self, most: Duration) -> Self {
+        self.0.freshness_mut().jitter = Some(most);
+        self
+    }
+
+    /// How long an old value of the namespace is served while it's renewed:
+    /// see [`CacheHouseBuilder::stale_while_revalidate`](crate::CacheHouseBuilder::stale_while_revalidate).
+    #[doc(alias("stale-while-revalidate", "swr", "grace"))]
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.0.freshness_mut().stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// How long an old value of the namespace is served where its work fails:
+    /// see [`CacheHouseBuilder::stale_if_error`](crate::CacheHouseBuilder::stale_if_error).
+    #[doc(alias("stale-if-error", "fail-safe", "grace"))]
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.0.freshness_mut().stale_if_error = Some(window);
+        self
+    }
+
+    /// How long failed work of the namespace isn't tried again:
+    /// see [`CacheHouseBuilder::retry_after`](crate::CacheHouseBuilder::retry_after).
+    #[doc(alias("backoff", "throttle"))]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.0.freshness_mut().retry_after = Some(pause);
+        self
+    }
+
+    /// How early values of the namespace are renewed before they expire:
+    /// see [`CacheHouseBuilder::refresh_early`](crate::CacheHouseBuilder::refresh_early).
+    #[doc(alias("XFetch", "probabilistic early expiration", "refresh-ahead"))]
+    pub fn refresh_early(mut self, beta: f64) -> Self {
+        self.0.freshness_mut().refresh_early = Some(beta);
+        self
+    }
+
+    /// How long work of the namespace is waited for while an old value is there:
+    /// see [`CacheHouseBuilder::soft_timeout`](crate::CacheHouseBuilder::soft_timeout).
+    #[doc(alias("timeout", "fail-safe", "deadline"))]
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.0.freshness_mut().soft_timeout = Some(timeout);
+        self
+    }
+
+    /// How long work of the namespace may take: see [`CacheHouseBuilder::hard_timeout`](crate::CacheHouseBuilder::hard_timeout).
+    #[doc(alias("timeout", "deadline", "hang"))]
+    pub fn hard_timeout(mut self, timeout: Duration) -> Self {
+        self.0.freshness_mut().hard_timeout = Some(timeout);
+        self
+    }
+
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))

@@ -103,6 +103,7 @@ impl Freshness {
     }
 
     /// Whether none of the options is in effect.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) fn is_off(&self) -> bool {
         Self { retry_after: RETRY_AFTER, ..*self } == Self::OFF
     }
@@ -118,6 +119,7 @@ impl Freshness {
     }
 
     /// `life` with the jitter taken off. `random` is from 0 to 1. At least a millisecond is left, or what there was of it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) fn shortened(&self, life: Duration, random: f64) -> Duration {
         let share = if (0.0..=1.0).contains(&random) { random } else { 0.0 };
         life.saturating_sub(self.jitter.mul_f64(share)).max(life.min(SHORTEST))

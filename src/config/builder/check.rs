@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::CacheHouseBuilder;
 use crate::config::checked::Checked;
 use crate::config::connection::Topology;
+use crate::config::freshness::{check_handle, check_namespace};
 use crate::config::limits::{EXPIRE, LEASE, within};
 use crate::config::load::sources::Sources;
 use crate::config::memory::Tier;
@@ -25,12 +26,16 @@ impl<S> CacheHouseBuilder<S> {
         let common = self.common;
         check_expire("expire", common.overrides.expire)?;
         check_lease("lease", common.overrides.lease)?;
+        let freshness = common.overrides.freshness.as_deref();
+        freshness.map_or(Ok(()), check_handle)?;
         for (namespace, options) in &common.namespaces {
             if namespace.is_empty() {
                 return Err(Error::config("namespace_options", "names an empty namespace, which no call has"));
             }
             check_expire("namespace_options", options.0.expire)?;
             check_lease("namespace_options", options.0.lease)?;
+            let own = options.0.freshness.as_deref();
+            own.map_or(Ok(()), |own| check_namespace(namespace, own, freshness))?;
         }
         let mut problems = Vec::new();
         let topology = self.state.into_topology(&mut problems);

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use crate::codec::{Codec, CodecError, erased_serde};
+use crate::config::NamespaceOptions;
 use crate::config::limits::MIB;
 use crate::config::secret::Password;
 use crate::config::{Address, Buildable, Checked, ConnectionSettings, Expected, Reconnect, Standalone, Tls, Topology};
 use crate::key::KeyContext;
-use crate::policy::Policy;
+use crate::policy::{Freshness, Policy};
 
 use super::*;
 
@@ -400,4 +401,106 @@ fn what_may_be_a_cluster_has_no_database() {
     assert!(socket.contains("by TCP"), "{socket}");
     let bad = refused(builder().cluster("a").node("b:port"));
     assert!(bad.starts_with("node: \"b:***\""), "{bad}");
+}
+
+#[test]
+fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
+    let expected = Freshness {
+        jitter: SECOND,
+        stale_while_revalidate: 2 * SECOND,
+        stale_if_error: 3 * SECOND,
+        retry_after: 4 * SECOND,
+        refresh_early: 1.5,
+        soft_timeout: Some(6 * SECOND),
+        hard_timeout: Some(7 * SECOND),
+    };
+    fn set<S>(builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
+        builder
+            .jitter(SECOND)
+            .stale_while_revalidate(2 * SECOND)
+            .stale_if_error(3 * SECOND)
+            .retry_after(4 * SECOND)
+            .refresh_early(1.5)
+            .soft_timeout(6 * SECOND)
+            .hard_timeout(7 * SECOND)
+    }
+    for config in [config(set(builder()).standalone("h")), config(set(memory()))] {
+        assert_eq!(Policy::of_handle(&config.overrides).freshness, expected);
+    }
+    let users = NamespaceOptions::default()
+        .jitter(SECOND)
+        .stale_while_revalidate(2 * SECOND)
+        .stale_if_error(3 * SECOND)
+        .retry_after(4 * SECOND)
+        .refresh_early(1.5)
+        .soft_timeout(6 * SECOND);
+    let more = NamespaceOptions::default().hard_timeout(7 * SECOND);
+    let config = config(memory().namespace_options("users", users).namespace_options("users", more));
+    assert!(config.overrides.freshness.is_none());
+    let call = Overrides::default();
+    let policy = Policy::merged(&config.overrides, Some(&config.namespaces["users"].0), &call);
+    assert_eq!(policy.freshness, expected);
+}
+
+#[test]
+fn options_of_freshness_are_refused_that_make_no_sense() {
+    let namespace = |options: NamespaceOptions| refused(memory().namespace_options("users", options));
+    let own = NamespaceOptions::default;
+    let year = crate::policy::LONGEST;
+    let more = year + Duration::from_nanos(1);
+    config(memory().jitter(year).retry_after(year).hard_timeout(year).refresh_early(f64::MAX));
+    config(memory().jitter(Duration::ZERO).refresh_early(0.0).soft_timeout(SECOND).hard_timeout(Duration::ZERO));
+    let told = [
+        refused(memory().jitter(more)),
+        refused(memory().stale_while_revalidate(more)),
+        refused(memory().stale_if_error(more)),
+        refused(memory().soft_timeout(more)),
+        refused(memory().hard_timeout(Duration::MAX)),
+        refused(memory().retry_after(Duration::ZERO)),
+        refused(memory().retry_after(more)),
+        refused(memory().refresh_early(-1.0)),
+        refused(memory().refresh_early(f64::NAN)),
+        refused(memory().refresh_early(f64::INFINITY)),
+        refused(memory().soft_timeout(SECOND).hard_timeout(SECOND)),
+        refused(memory().expire(Duration::ZERO).stale_if_error(SECOND)),
+        namespace(own().jitter(more)),
+        namespace(own().retry_after(Duration::ZERO)),
+        namespace(own().refresh_early(f64::NAN)),
+        namespace(own().soft_timeout(2 * SECOND).hard_timeout(SECOND)),
+        namespace(own().expire(Duration::ZERO).refresh_early(1.0)),
+        refused(memory().hard_timeout(SECOND).namespace_options("users", own().soft_timeout(2 * SECOND))),
+        refused(memory().soft_timeout(2 * SECOND).namespace_options("users", own().hard_timeout(SECOND))),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    jitter: is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
+    stale_while_revalidate: is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
+    stale_if_error: is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
+    soft_timeout: is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
+    hard_timeout: is 18446744073709551615.999999999s; accepts up to a year (31557600s), and zero for none
+    retry_after: is 0ns, so every call would try failing work again; accepts 1ms to a year (31557600s)
+    retry_after: is 31557600.000000001s; accepts 1ms to a year (31557600s)
+    refresh_early: is -1.0; accepts a finite number such as 1.0, and zero for never
+    refresh_early: is NaN; accepts a finite number such as 1.0, and zero for never
+    refresh_early: is inf; accepts a finite number such as 1.0, and zero for never
+    soft_timeout: is 1s, which isn't below `.hard_timeout(…)` of 1s, so it never takes effect; accepts a shorter time, or zero for none
+    expire: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
+    namespace_options: has for "users" a `jitter` that is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
+    namespace_options: has for "users" a `retry_after` that is 0ns, so every call would try failing work again; accepts 1ms to a year (31557600s)
+    namespace_options: has for "users" a `refresh_early` that is NaN; accepts a finite number such as 1.0, and zero for never
+    namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none
+    namespace_options: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
+    namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none
+    namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none
+    "#);
+}
+
+#[test]
+fn a_namespace_is_told_of_the_timeouts_that_it_sets_itself() {
+    // It's the handle's problem, and is told once.
+    let crossed = memory().soft_timeout(SECOND).hard_timeout(SECOND);
+    let told = refused(crossed.namespace_options("users", NamespaceOptions::default().expire(SECOND)));
+    assert!(told.starts_with("soft_timeout: is 1s"), "{told}");
+    // What a namespace turns off crosses nothing.
+    let off = NamespaceOptions::default().hard_timeout(Duration::ZERO).soft_timeout(9 * SECOND);
+    config(memory().soft_timeout(SECOND).hard_timeout(2 * SECOND).namespace_options("users", off));
 }

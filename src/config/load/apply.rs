@@ -13,11 +13,12 @@ use crate::codec::SharedCodec;
 use crate::config::builder::CacheHouseBuilder;
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{self, Size};
+use crate::config::freshness::{are_crossed, not_below};
 use crate::config::namespace::NamespaceOptions;
 use crate::config::reconnect::Reconnect;
 use crate::config::state::{Connects, Decided, Loaded};
 use crate::config::tls::Tls;
-use crate::policy::Overrides;
+use crate::policy::{FreshnessOverrides, Overrides};
 
 /// The builder, unless something is wrong; that is added to the problems of the settings.
 pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>> {
@@ -81,6 +82,7 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
             Decided::Autodetect(more.into_iter().fold(builder, CacheHouseBuilder::node).into_state())
         }
     };
+    check_timeouts(settings);
     let mut errors = Vec::new();
     let checked = decided.clone().into_topology(&mut errors);
     match common(settings, CacheHouseBuilder::new()).check_memory(!matches!(decided, Decided::Memory(_))) {
@@ -128,6 +130,8 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(lease) = settings.time("lease") {
         builder = builder.lease(lease);
     }
+    let top = |key: &str| settings.get(key).filter(|found| found.source != DEFAULT);
+    builder = builder.loaded_freshness(freshness(top));
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
@@ -145,23 +149,68 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
         let [first, name] = &path[..] else { continue };
         if first == schema::NAMESPACES {
             let at = |key: &str| [first.clone(), name.clone(), key.to_owned()];
-            let time = |key: &str| match settings.found.get(&at(key)[..]).map(|found| &found.value) {
-                Some(Typed::Time(time)) => Some(*time),
-                _ => None,
-            };
-            let (expire, lease) = (time("expire"), time("lease"));
-            let fence = match settings.found.get(&at("fence")[..]).map(|found| &found.value) {
+            let found = |key: &str| settings.found.get(&at(key)[..]);
+            let (expire, lease) = (time_of(found("expire")), time_of(found("lease")));
+            let fence = match found("fence").map(|found| &found.value) {
                 Some(Typed::Flag(on)) => Some(*on),
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            builder = builder.namespace_options(
-                name.as_str(),
-                NamespaceOptions(Overrides { expire, codec, fence, lease, freshness: None }),
-            );
+            let overrides = Overrides { expire, codec, fence, lease, freshness: freshness(found) };
+            builder = builder.namespace_options(name.as_str(), NamespaceOptions(overrides));
         }
     }
     builder
+}
+
+/// The options of freshness that `found` finds; `None` where it finds none, so that calls are spared the merging.
+fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<FreshnessOverrides>> {
+    let mut any = false;
+    let mut given = |key: &str| found(key).inspect(|_| any = true);
+    let overrides = FreshnessOverrides {
+        jitter: time_of(given("jitter")),
+        stale_while_revalidate: time_of(given("stale_while_revalidate")),
+        stale_if_error: time_of(given("stale_if_error")),
+        retry_after: time_of(given("retry_after")),
+        refresh_early: match given("refresh_early").map(|found| &found.value) {
+            Some(Typed::Number(beta)) => Some(*beta),
+            _ => None,
+        },
+        soft_timeout: time_of(given("soft_timeout")),
+        hard_timeout: time_of(given("hard_timeout")),
+    };
+    any.then(|| Box::new(overrides))
+}
+
+fn time_of(found: Option<&Found>) -> Option<Duration> {
+    match found?.value {
+        Typed::Time(time) => Some(time),
+        _ => None,
+    }
+}
+
+/// Adds a problem for each soft timeout that isn't below the hard one: at the top, and in each namespace that sets one of them.
+fn check_timeouts(settings: &mut Settings) {
+    let namespaces = settings.tables.keys().filter(|path| path.len() == 2 && path[0] == schema::NAMESPACES);
+    let crossed: Vec<Problem> = std::iter::once(&Vec::new())
+        .chain(namespaces)
+        .filter_map(|table| {
+            let at = |key: &str| table.iter().cloned().chain([key.to_owned()]).collect::<Vec<_>>();
+            let find = |key: &str| {
+                let top = vec![key.to_owned()];
+                [at(key), top].into_iter().find_map(|path| settings.found.get_key_value(&path))
+            };
+            let is_own = |path: &[String]| path.len() > table.len();
+            let ((soft_path, soft), (hard_path, hard)) = (find("soft_timeout")?, find("hard_timeout")?);
+            let are_crossed = are_crossed(time_of(Some(soft))?, time_of(Some(hard))?);
+            if !are_crossed || !(is_own(soft_path) || is_own(hard_path)) {
+                return None;
+            }
+            let text = not_below(&soft.value, &format!("`{}`", schema::written(hard_path)), &hard.value);
+            Some(Problem::new(schema::written(soft_path), text, &soft.source).and(&hard.source))
+        })
+        .collect();
+    settings.problems.extend(crossed);
 }
 
 /// A key with a bad value has its problem already. It's replaced by a value that causes no second one.

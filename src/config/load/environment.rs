@@ -113,9 +113,10 @@ fn literal(kind: &Kind, text: &str, place: &str) -> Node {
         Kind::Flag if trimmed.starts_with('{') => file::parse_value(text, place),
         Kind::Flag => trimmed.parse().map(Node::Flag).ok(),
         Kind::Time(_) | Kind::Size(_) | Kind::Count(_) => trimmed.parse().map(Node::Integer).ok(),
+        Kind::Number(_) => trimmed.parse().map(Node::Float).ok(),
     };
     node.unwrap_or_else(|| match kind {
-        Kind::Time(_) | Kind::Size(_) | Kind::Count(_) | Kind::Flag => Node::Text(trimmed.to_owned()),
+        Kind::Time(_) | Kind::Size(_) | Kind::Count(_) | Kind::Number(_) | Kind::Flag => Node::Text(trimmed.to_owned()),
         _ => Node::Text(text.to_owned()),
     })
 }

@@ -32,6 +32,7 @@ pub(super) enum Typed {
     Text(String),
     Flag(bool),
     Count(u64),
+    Number(f64),
     Size(u64),
     Time(Duration),
     Codec(SharedCodec),
@@ -70,6 +71,7 @@ impl Kind {
             (Self::Count(range), Seen::Integer(number)) => {
                 u64::try_from(*number).ok().filter(|number| range.contains(number)).map(Typed::Count)
             }
+            (Self::Number(range), seen) => number(seen).filter(|number| range.contains(number)).map(Typed::Number),
             _ => None,
         };
         typed.ok_or_else(|| format!("is {seen}; accepts {}", self.accepts()))
@@ -94,6 +96,7 @@ impl Kind {
                 size_text(*range.end()),
             ),
             Self::Count(range) => format!("a whole number from {} to {}", range.start(), range.end()),
+            Self::Number(range) => format!("a number such as 1.0, at least {}", range.start()),
             Self::Flag => "true or false".into(),
             Self::Codec => codec_names(),
             Self::Secret => "a text in quotes".into(),
@@ -137,6 +140,14 @@ fn time(seen: &Seen) -> Option<Duration> {
     match seen {
         Seen::Integer(seconds) => Some(Duration::from_secs(u64::try_from(*seconds).ok()?)),
         Seen::Text(text) => humantime::parse_duration(text).ok(),
+        _ => None,
+    }
+}
+
+fn number(seen: &Seen) -> Option<f64> {
+    match seen {
+        Seen::Float(number) => Some(*number),
+        Seen::Integer(number) => i32::try_from(*number).ok().map(f64::from),
         _ => None,
     }
 }
@@ -207,6 +218,7 @@ impl fmt::Display for Typed {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Count(number) => write!(f, "{number}"),
+            Self::Number(number) => write!(f, "{number:?}"),
             Self::Size(bytes) => write!(f, "\"{}\"", size_text(*bytes)),
             Self::Time(time) => write!(f, "\"{}\"", time_text(*time)),
             Self::Codec(SharedCodec::BuiltIn(BuiltIn::Json)) => f.write_str("\"json\""),

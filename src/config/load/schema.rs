@@ -31,6 +31,7 @@ pub(super) enum Kind {
     Time(RangeInclusive<Duration>),
     Size(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
+    Number(RangeInclusive<f64>),
     Flag,
     Codec,
     Secret,
@@ -50,7 +51,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 34] = [
+pub(super) static KEYS: [Key; 48] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -66,6 +67,43 @@ pub(super) static KEYS: [Key; 34] = [
         Kind::Time(limits::LEASE),
         "",
         "how long a miss waits for the process that is computing its value, before it computes it too",
+    ),
+    key("jitter", Kind::Time(limits::FRESHNESS), "", "up to how much is taken off the life of each entry, at random"),
+    key(
+        "stale_while_revalidate",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long after `expire` an old value is served while one caller renews it",
+    ),
+    key(
+        "stale_if_error",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long after `expire` an old value is served where the work fails or takes too long",
+    ),
+    key(
+        "retry_after",
+        Kind::Time(limits::RETRY_AFTER),
+        "\"1s\"",
+        "how long work that failed isn't tried again while an old value is served",
+    ),
+    key(
+        "refresh_early",
+        Kind::Number(limits::REFRESH_EARLY),
+        "",
+        "beta of XFetch: values are renewed before they expire, the larger it is the earlier; 1.0 is the paper's",
+    ),
+    key(
+        "soft_timeout",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long the work is waited for while an old value is there to serve; below `hard_timeout`",
+    ),
+    key(
+        "hard_timeout",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long the work may take before its key is free for the next caller",
     ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
     key(
@@ -166,7 +204,54 @@ pub(super) static KEYS: [Key; 34] = [
         "",
         "how long a miss waits for the process that is computing its value, before it computes it too, for calls of this namespace",
     ),
+    key(
+        "namespaces.*.jitter",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "up to how much is taken off the life of each entry, at random, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.stale_while_revalidate",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long after `expire` an old value is served while one caller renews it, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.stale_if_error",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long after `expire` an old value is served where the work fails or takes too long, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.retry_after",
+        Kind::Time(limits::RETRY_AFTER),
+        "",
+        "how long work that failed isn't tried again while an old value is served, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.refresh_early",
+        Kind::Number(limits::REFRESH_EARLY),
+        "",
+        "beta of XFetch: values are renewed before they expire, the larger it is the earlier; 1.0 is the paper's, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.soft_timeout",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long the work is waited for while an old value is there to serve; below `hard_timeout`, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.hard_timeout",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how long the work may take before its key is free for the next caller, for calls of this namespace",
+    ),
 ];
+
+/// The names of the keys that a namespace has.
+pub(super) fn of_namespaces() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|key| key.path.strip_prefix(NAMESPACES)?.strip_prefix(".*."))
+}
 
 /// The key at this path.
 pub(super) fn key_at<S: AsRef<str>>(path: &[S]) -> Option<&'static Key> {

@@ -11,6 +11,7 @@ macro_rules! told {
 
 mod bad;
 mod bad_environment;
+mod freshness;
 mod fuzz;
 mod good;
 

@@ -110,7 +110,8 @@ impl Settings {
             if let [first, name, _] = path
                 && first == schema::NAMESPACES
             {
-                let known = ["expire", "codec", "fence", "lease"].map(|key| schema::variable(&[first, name, key]));
+                let known = schema::of_namespaces().map(|key| schema::variable(&[first, name, key]));
+                let known: Vec<_> = known.collect();
                 let near = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default();
                 let text = format!("is no variable of cache-house; the nearest known one is {near}");
                 return self.problems.push(Problem::new(variable, text, environment::SOURCE));
@@ -169,7 +170,7 @@ fn nearest_key(path: &[String], value: &Value) -> String {
         _ => (false, String::new()),
     };
     let candidates: Vec<String> = if inside {
-        ["expire", "codec", "fence", "lease"].map(|key| format!("{own}.{key}")).to_vec()
+        schema::of_namespaces().map(|key| format!("{own}.{key}")).collect()
     } else if value.as_dict().is_some() {
         schema::TOPOLOGIES.iter().chain(&tables).map(ToString::to_string).collect()
     } else {

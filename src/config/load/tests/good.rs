@@ -381,6 +381,7 @@ fn what_is_in_effect_can_be_shown_with_its_sources_and_without_secrets() {
     expire                         = "5m"                     (cachehouse.toml:1)
     codec                          = "json"                   (default)
     fence                          = true                     (default)
+    retry_after                    = "1s"                     (default)
     fallback_to_memory             = true                     (default)
     max_value_bytes                = "16MiB"                  (default)
     standalone.endpoint            = "h:6379 (login hidden)"  (cachehouse.toml:3)
