@@ -1,6 +1,9 @@
 //! What no public call does yet, so that the integration tests can't: against real servers.
 
 mod invalidations;
+#[expect(dead_code, reason = "the integration tests use more of it")]
+#[path = "../../../tests/integration/support/process.rs"]
+mod process;
 #[path = "../../../tests/integration/support/resp.rs"]
 mod resp;
 mod scripts;

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod fake;
 pub(crate) mod logs;
+pub(crate) mod process;
 pub(crate) mod proxy;
 #[cfg(feature = "metrics")]
 pub(crate) mod recorder;
@@ -20,6 +21,7 @@ use cache_house::{CacheHandle, CacheHouse, CacheHouseBuilder, Reconnect, Stats};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use cluster::Cluster;
+pub(crate) use process::Process;
 pub(crate) use proxy::{Mode, Proxy};
 pub(crate) use server::Server;
 

@@ -1,15 +1,15 @@
 //! Real servers, one for each test.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::process::Process;
 use super::resp::{Connection, Reply};
 use super::{DEADLINE, wait_until};
 
@@ -21,12 +21,6 @@ pub(crate) struct Server {
     password: Option<String>,
     folder: TempDir,
     process: Mutex<Option<Process>>,
-}
-
-/// A running server, and who ends it if this process can't: where a test hangs, nothing is dropped.
-struct Process {
-    server: Child,
-    watchdog: Child,
 }
 
 /// What became of an attempt to start.
@@ -117,11 +111,11 @@ impl Server {
 
     /// Stops it from running, with its connections open; [`thaw`](Self::thaw) lets it go on.
     pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
+        self.process().as_ref().expect("the server runs").freeze();
     }
 
     pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
+        self.process().as_ref().expect("the server runs").thaw();
     }
 
     /// Sends a command behind the cache's back, as the default user on database 0.
@@ -201,10 +195,10 @@ impl Server {
         let mut process = Process::watched(child);
         let begin = Instant::now();
         loop {
-            if self.is_answered_by(process.server.id()) {
+            if self.is_answered_by(process.id()) {
                 return Start::Running(process);
             }
-            if !matches!(process.server.try_wait(), Ok(None)) {
+            if process.has_ended() {
                 return Start::Exited;
             }
             assert!(begin.elapsed() < DEADLINE, "`redis-server` doesn't answer within {DEADLINE:?}");
@@ -221,12 +215,6 @@ impl Server {
         ready && matches!(info, Ok(Reply::Bulk(info)) if String::from_utf8_lossy(&info).contains(&own))
     }
 
-    fn signal(&self, signal: &str) {
-        let process = self.process().as_ref().expect("the server runs").server.id().to_string();
-        let status = Command::new("kill").args([signal, &process]).status().expect("`kill` can be run");
-        assert!(status.success(), "kill {signal} {process}");
-    }
-
     fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,28 +223,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-impl Process {
-    fn watched(server: Child) -> Self {
-        // Reads "done", or the end of this process.
-        let script = format!("read -r word; [ \"$word\" = done ] || kill -9 {}", server.id());
-        let watchdog = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
-        Self { server, watchdog: watchdog.expect("`sh` can be run") }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Told first: once it's been waited for, the server's number may be another's.
-        if let Some(mut words) = self.watchdog.stdin.take() {
-            let _ = words.write_all(b"done\n");
-        }
-        let _ = self.watchdog.wait();
-        // SIGKILL, which a frozen process heeds too.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
