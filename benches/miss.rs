@@ -27,7 +27,9 @@ async fn main() {
         .build()
         .unwrap();
     assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
-    println!("A stored miss: calls a second, with the fence and without, median of {ROUNDS} pairs; the ratio is of times");
+    println!(
+        "A stored miss: calls a second, with the fence and without, median of {ROUNDS} pairs; the ratio is of times"
+    );
     println!("{:>8} {:>6} {:>12} {:>12} {:>7}", "work", "tasks", "fence", "no fence", "ratio");
     for (work, tasks) in [(0, 1), (0, 64), (5, 1), (5, 64)] {
         let work = Duration::from_millis(work);

@@ -91,6 +91,8 @@ pub(crate) enum NotReplaced {
     Failed(Error),
     /// The same, because the server is unavailable. Memory has the new value.
     Unavailable(Unavailable),
+    /// The same, because the key was invalidated again before the store. That invalidation may still be under way.
+    Overtaken,
 }
 
 /// Why a value isn't stored.
@@ -257,13 +259,13 @@ impl<S: Server> Tiers<S> {
         fence: &impl Fence,
         value: &T,
         fill: Fill,
-    ) -> Result<(), NotStored>
+    ) -> Result<Stored, NotStored>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
         if call.ttl.is_zero() {
-            return Ok(());
+            return Ok(Stored::Kept);
         }
         let encoded = match self.encode(call, value) {
             Ok(encoded) => Bytes::from(encoded),
@@ -289,7 +291,7 @@ impl<S: Server> Tiers<S> {
             Fill::Withheld => {
                 keep();
                 if fits {
-                    return Ok(());
+                    return Ok(Stored::Kept);
                 }
                 self.counters.uncached.add_one();
                 return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }).into());
@@ -303,10 +305,10 @@ impl<S: Server> Tiers<S> {
         {
             keep();
         }
-        let (Some(server), Some(server_key)) = (&self.server, &server_key) else { return Ok(()) };
+        let (Some(server), Some(server_key)) = (&self.server, &server_key) else { return Ok(Stored::Kept) };
         // Until memory has its copy, or is known to get none.
         let _watch = fence.watch();
-        let Some(storing) = fence.begin_store() else { return Ok(()) };
+        let Some(storing) = fence.begin_store() else { return Ok(Stored::Refused) };
         // From here on its store is bounded by the commands' own deadlines.
         let proof = lease.map(|Lease { proof, renewal, .. }| {
             drop(renewal);
@@ -318,7 +320,7 @@ impl<S: Server> Tiers<S> {
                 self.counters.fenced.add_one();
                 metrics::fenced();
                 tracing::debug!(target: "cache_house", key = ?call.key, "not stored: its key was invalidated meanwhile");
-                return Ok(());
+                return Ok(Stored::Refused);
             }
             Err(ServerError::Refused { .. } | ServerError::WrongType) => self.counters.failed_writes.add_one(),
             Ok(Stored::Kept) | Err(ServerError::Unavailable(_)) => {}
@@ -326,7 +328,7 @@ impl<S: Server> Tiers<S> {
         if let Some(keep) = keep.take() {
             keep();
         }
-        stored.map(|_| ()).map_err(|error| match error {
+        stored.map_err(|error| match error {
             ServerError::Unavailable(why) => NotStored::Unavailable(why),
             // A primary that was demoted.
             error if error.is_read_only() => NotStored::Unavailable(Unavailable::NotReady),
@@ -444,8 +446,9 @@ impl<S: Server> Tiers<S> {
             .await;
         match (on_server, stored) {
             (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),
-            (Err(why), Ok(())) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),
-            (Ok(_), Ok(())) => {}
+            (Err(why), Ok(_)) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),
+            (Ok(_), Ok(Stored::Refused)) => return Err(NotReplaced::Overtaken),
+            (Ok(_), Ok(Stored::Kept)) => {}
         }
         if let Some(server) = &self.server {
             server.replaced(&call.key.server_key());

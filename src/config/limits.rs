@@ -7,8 +7,6 @@ use crate::error::Error;
 use crate::policy::LONGEST;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// As humantime counts it.
-const YEAR: Duration = Duration::from_secs(31_557_600);
 pub(super) const MIB: u64 = 1 << 20;
 
 /// Zero means "don't store", which is for single calls.
@@ -16,7 +14,7 @@ pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Du
 /// Longer waits are hangs.
 pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(3600);
 /// Zero would be no fallback at all, which has a switch of its own.
-pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=YEAR;
+pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=LONGEST;
 /// Of the options of freshness; zero turns one off.
 pub(super) const FRESHNESS: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 /// Zero would have every call try failing work again.

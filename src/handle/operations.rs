@@ -95,6 +95,19 @@ impl<S: Server> Engine<S> {
                 let entries = tiers.memory.as_ref().is_some_and(|memory| memory.find(&key).is_some()).into();
                 pending.give_up(ServerError::Unavailable(why)).map(|()| Applied { entries, journalled: true })
             }
+            Err(NotReplaced::Overtaken) => {
+                // The old value has to be gone before this returns.
+                let removed = tiers.remove_from_server(&old).await;
+                let applied = |journalled| Applied { entries: 0, journalled };
+                match removed {
+                    Ok(_) if in_order => {
+                        pending.confirm();
+                        Ok(applied(false))
+                    }
+                    Ok(_) => pending.give_up(ServerError::Unavailable(Unavailable::TimedOut)).map(|()| applied(true)),
+                    Err(error) => pending.give_up(error).map(|()| applied(true)),
+                }
+            }
             Err(NotReplaced::Failed(error)) => {
                 drop(pending);
                 Err(error)

@@ -475,3 +475,19 @@ async fn a_call_does_not_get_a_value_whose_store_is_older_than_the_call() {
         assert_eq!(late.await, 2, "{inserts}");
     }
 }
+
+#[tokio::test]
+async fn an_insert_that_a_clearing_overtakes_returns_once_the_old_value_is_gone() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    server.hold("check_type");
+    let mut inserting = pin!(engine.put(2));
+    assert!(poll!(inserting.as_mut()).is_pending());
+    // It begins, and doesn't reach the server.
+    server.fail("clear", ServerError::Unavailable(Unavailable::TimedOut));
+    assert!(engine.clear_namespace("n").await.expect("it's journalled").journalled);
+    server.release();
+    let inserted = inserting.await.expect("the server is there");
+    assert_eq!((inserted.entries, inserted.journalled), (0, false));
+    assert_eq!(server.has(&engine.key()), None, "other processes would read it");
+}
