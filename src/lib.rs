@@ -228,7 +228,7 @@ pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnec
 pub use connect::CacheHouse;
 pub use error::Error;
 pub use figment;
-pub use handle::{Applied, CacheHandle};
+pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
 pub use options::CacheOptions;

@@ -376,6 +376,11 @@ impl<C> CacheOptions<C> {
         CallKey::new(&parts, &scope, builder, hasher)
     }
 
+    /// The same for all calls of this name and module.
+    pub(crate) fn name_hash(&self, hasher: &impl BuildHasher) -> u64 {
+        hasher.hash_one((&self.call[..self.name_len], &self.module))
+    }
+
     /// The call's name, for messages.
     pub(crate) fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.call[..self.name_len])

@@ -30,7 +30,6 @@ pub(crate) struct Policy<'a> {
     pub(crate) fence: bool,
     /// How long a miss waits for the process that computes the value; zero: not at all.
     pub(crate) lease: Duration,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) freshness: Freshness,
 }
 

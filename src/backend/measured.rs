@@ -44,8 +44,8 @@ impl<S: Server> Server for Measured<S> {
         measure(Operation::CheckType, self.0.check_type(key)).await
     }
 
-    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
-        measure(Operation::Lease, self.0.take_lease(key)).await
+    async fn take_lease(&self, key: &ServerKey, limit: Option<Duration>) -> Result<Option<Lease>, ServerError> {
+        measure(Operation::Lease, self.0.take_lease(key, limit)).await
     }
 
     async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {

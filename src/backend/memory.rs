@@ -216,6 +216,11 @@ impl Entry {
         Moment::from_nanos(self.expires.load(Ordering::Relaxed))
     }
 
+    /// What remains of its TTL.
+    pub(crate) fn remaining(&self, now: Moment) -> Duration {
+        Duration::from_nanos(self.expires().as_nanos().saturating_sub(now.as_nanos()))
+    }
+
     /// Whether so much time has passed since its TTL was known that it's worth asking again.
     pub(crate) fn is_ttl_uncertain(&self, now: Moment) -> bool {
         let learned = self.learned.load(Ordering::Relaxed);

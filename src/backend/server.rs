@@ -29,8 +29,13 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Takes the lease of `key` away, and says whether `key` is free or holds what [`set`](Self::set) may replace; `WrongType` otherwise.
     fn check_type(&self, key: &ServerKey) -> impl Future<Output = Result<(), ServerError>> + Send;
 
-    /// Takes the lease of `key`, under which the value of a miss is stored; `None` where there is none.
-    fn take_lease(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Lease>, ServerError>> + Send;
+    /// Takes the lease of `key`, under which the value of a miss is stored; `None` where there is none. It ends after `limit`; without,
+    /// it lasts for as long as it's kept.
+    fn take_lease(
+        &self,
+        key: &ServerKey,
+        limit: Option<Duration>,
+    ) -> impl Future<Output = Result<Option<Lease>, ServerError>> + Send;
 
     /// Takes a lease away whose work has failed, if it still stands.
     fn release_lease(&self, proof: &Proof) -> impl Future<Output = Result<(), ServerError>> + Send;

@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};
 use crate::key::{CallKey, ServerKey};
+use crate::policy::Freshness;
 use crate::telemetry::metrics;
 use crate::telemetry::{Counters, Stats};
 
@@ -47,8 +48,11 @@ pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) codec: &'a C,
     /// The codec of the handle, for calls that inherit it.
     pub(crate) inherited: &'a SharedCodec,
-    /// How long a value that is stored now lives.
+    /// How long a value that is stored now is fresh.
     pub(crate) ttl: Duration,
+    pub(crate) freshness: Freshness,
+    /// Whether the caller is told what remains of the value's TTL.
+    pub(crate) asks_ttl: bool,
     /// Whether a fill is fenced against the invalidations of other processes.
     pub(crate) fence: bool,
     /// How long a miss waits for the process that computes the value.
@@ -76,7 +80,8 @@ pub(crate) trait Fence {
 
 /// What the server said to a read.
 pub(crate) enum Read<T> {
-    Hit(T),
+    /// With what remains of its TTL, where that is known.
+    Hit(T, Option<Duration>),
     Miss,
     /// The key holds another type: somebody else's, so it's not to be overwritten.
     Foreign,
@@ -126,34 +131,34 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    /// The value that memory holds, decoded at most once; for a second type over the same bytes, each time.
-    pub(crate) fn read_memory<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<T>
+    /// The value that memory holds, with what remains of its TTL: decoded at most once; for a second type over the same bytes, each time.
+    #[inline]
+    pub(crate) fn read_memory<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<(T, Duration)>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let entry = self.find_in_memory(call.key)?;
+        let (entry, now) = self.find_in_memory(call.key)?;
         if let Some(value) = entry.value::<T>() {
-            return Some(value.clone());
+            return Some((value.clone(), entry.remaining(now)));
         }
         // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
         let bytes = entry.bytes()?;
-        self.decode_into(&entry, bytes, call)
+        Some((self.decode_into(&entry, bytes, call)?, entry.remaining(now)))
     }
 
     /// What memory holds of `key`, and may serve.
     #[inline]
-    fn find_in_memory(&self, key: &CallKey) -> Option<Arc<Entry>> {
+    fn find_in_memory(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
         let memory = self.memory.as_ref()?;
-        let Some(age) = self.fallback_max_age else { return memory.find(key) };
         let now = memory.now();
         let entry = memory.find_at(key, now)?;
-        if entry.was_confirmed_before(now, age) {
+        if self.fallback_max_age.is_some_and(|age| entry.was_confirmed_before(now, age)) {
             memory.drop_entry(key, &entry);
             self.counters.outdated.add_one();
             return None;
         }
-        Some(entry)
+        Some((entry, now))
     }
 
     /// The server's value. What comes is kept in memory too, for as long as it lives there.
@@ -172,14 +177,24 @@ impl<S: Server> Tiers<S> {
         let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
         let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
         let server_key = known_key.unwrap_or_else(|| call.key.server_key());
-        // The remaining TTL is read only where a copy is to be made, or is due to be checked.
-        let asks_ttl = begun.is_some_and(|(_, now)| warm.as_ref().is_none_or(|entry| entry.is_ttl_uncertain(now)));
+        // The remaining TTL is read only where it decides: where a copy is to be made, or is due to be checked, or isn't known to be fresh.
+        let window = call.freshness.stale_window();
+        let decides =
+            |entry: &Entry, now| entry.is_ttl_uncertain(now) || !window.is_zero() && entry.remaining(now) <= window;
+        let asks_ttl = match begun {
+            Some((_, now)) => call.asks_ttl || warm.as_ref().is_none_or(|entry| decides(entry, now)),
+            None => call.asks_ttl || call.freshness.reads_ttl(),
+        };
         let reply = match asks_ttl {
             true => server.get_with_ttl(&server_key).await,
             false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown))),
         };
         match reply {
             Ok(Some((bytes, ttl))) => {
+                let mut remaining = match ttl {
+                    Ttl::Remaining(ttl) => Some(ttl),
+                    Ttl::Endless | Ttl::Unknown => None,
+                };
                 let ttl = match ttl {
                     Ttl::Remaining(ttl) => Some(ttl),
                     Ttl::Endless => Some(call.ttl),
@@ -189,6 +204,8 @@ impl<S: Server> Tiers<S> {
                     Some(entry) => {
                         if let (Some((_, now)), Some(ttl)) = (begun, ttl) {
                             entry.learn_ttl(now, ttl);
+                        } else if let Some((_, now)) = begun {
+                            remaining = Some(entry.remaining(now));
                         }
                         if let (Some((_, now)), Some(_)) = (begun, self.fallback_max_age) {
                             entry.confirm(now);
@@ -207,7 +224,7 @@ impl<S: Server> Tiers<S> {
                         value
                     }
                 };
-                value.map_or(Read::Miss, Read::Hit)
+                value.map_or(Read::Miss, |value| Read::Hit(value, remaining))
             }
             Ok(None) => {
                 self.forget_within(fence, call.key);
@@ -227,7 +244,7 @@ impl<S: Server> Tiers<S> {
         if !call.fence {
             return Fill::Unfenced;
         }
-        match server.take_lease(&call.key.server_key()).await {
+        match server.take_lease(&call.key.server_key(), call.freshness.hard_timeout).await {
             Ok(Some(lease)) => Fill::Fenced(lease),
             Ok(None) => Fill::Unfenced,
             // Out of memory, say, which would refuse the value too.
@@ -250,7 +267,7 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    /// Keeps a value that was computed: in memory, and on the server as far as `fill` goes. What can't be kept is counted.
+    /// Keeps a value that was computed, for `ttl`: in memory, and on the server as far as `fill` goes. What can't be kept is counted.
     ///
     /// Memory keeps a fenced value only once the server has taken it, so that one which another process has invalidated isn't kept.
     pub(crate) async fn store<T, C>(
@@ -258,13 +275,15 @@ impl<S: Server> Tiers<S> {
         call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
         value: &T,
+        ttl: Duration,
         fill: Fill,
     ) -> Result<Stored, NotStored>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        if call.ttl.is_zero() {
+        if ttl.is_zero() {
+            self.give_up_fill(fill).await;
             return Ok(Stored::Kept);
         }
         let encoded = match self.encode(call, value) {
@@ -281,7 +300,7 @@ impl<S: Server> Tiers<S> {
         let keep = || {
             if let Some(memory) = &self.memory {
                 fence.commit(|| match content {
-                    Some(content) => memory.insert(call.key, content, memory.now(), call.ttl),
+                    Some(content) => memory.insert(call.key, content, memory.now(), ttl),
                     // What it was to replace goes all the same.
                     None => memory.take(call.key),
                 });
@@ -314,7 +333,7 @@ impl<S: Server> Tiers<S> {
             drop(renewal);
             proof
         });
-        let stored = server.set(server_key, encoded.clone(), call.ttl, proof, storing).await;
+        let stored = server.set(server_key, encoded.clone(), ttl, proof, storing).await;
         match &stored {
             Ok(Stored::Refused) => {
                 self.counters.fenced.add_one();
@@ -396,15 +415,22 @@ impl<S: Server> Tiers<S> {
         })
     }
 
-    /// Whether there is a value under `key`: on the server, or in memory where the server can't be read.
-    pub(crate) async fn contains(&self, key: &CallKey) -> bool {
-        if let (Route::Server, Some(server)) = (self.route(key), &self.server) {
-            let contained = server.contains(&key.server_key()).await;
+    /// Whether there is a fresh value for `call`: on the server, or in memory where the server can't be read.
+    pub(crate) async fn contains<C>(&self, call: &ResolvedCall<'_, C>) -> bool {
+        let window = call.freshness.stale_window();
+        if let (Route::Server, Some(server)) = (self.route(call.key), &self.server) {
+            let key = call.key.server_key();
+            let contained = if window.is_zero() {
+                server.contains(&key).await
+            } else {
+                let found = server.get_with_ttl(&key).await;
+                found.map(|found| found.is_some_and(|(_, ttl)| !matches!(ttl, Ttl::Remaining(ttl) if ttl <= window)))
+            };
             if let Ok(contained) = contained {
                 return contained;
             }
         }
-        self.find_in_memory(key).is_some()
+        self.find_in_memory(call.key).is_some_and(|(entry, now)| entry.remaining(now) > window)
     }
 
     /// Removes from the server what `invalidation` names; how many keys there were, `None` without a server.
@@ -423,6 +449,7 @@ impl<S: Server> Tiers<S> {
         call: &ResolvedCall<'_, C>,
         fence: &impl Fence,
         value: &T,
+        ttl: Duration,
     ) -> Result<(), NotReplaced>
     where
         T: Clone + Any + Send + Sync,
@@ -442,7 +469,7 @@ impl<S: Server> Tiers<S> {
             Some(_) => Err(Unavailable::NotConnected),
         };
         let stored = self
-            .store(call, fence, value, if matches!(on_server, Ok(true)) { Fill::Unfenced } else { Fill::Withheld })
+            .store(call, fence, value, ttl, if matches!(on_server, Ok(true)) { Fill::Unfenced } else { Fill::Withheld })
             .await;
         match (on_server, stored) {
             (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),

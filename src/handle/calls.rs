@@ -1,10 +1,12 @@
 //! The handle that programs share, and the calls that cache the result of work.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use super::caller::Caller;
 use super::engine::Engine;
-use super::read_through;
+use super::read_through::{Want, Work, infallible};
+use super::renewals::Owner;
 use crate::backend::redis::Redis;
 use crate::codec::ValueCodec;
 use crate::options::CacheOptions;
@@ -33,6 +35,8 @@ use crate::options::CacheOptions;
 #[derive(Clone)]
 pub struct CacheHandle {
     pub(super) engine: Engine<Redis>,
+    /// All clones have it; what runs for them has not.
+    pub(super) owner: Arc<Owner>,
 }
 
 /// Calls that cache the result of work.
@@ -58,7 +62,8 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        read_through::infallible(self.engine.read_through_blocking(options, Caller::blocking, || Ok(work())))
+        let work = Work::plain(|_| Ok(work()));
+        infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::VALUE, work)).value
     }
 
     /// The cached result of async `work`, which runs only if there is none.
@@ -87,9 +92,8 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        read_through::infallible(
-            self.engine.read_through(options, Caller::asynchronous, || async { Ok(work().await) }).await,
-        )
+        let work = Work::plain(|_| async { Ok(work().await) });
+        infallible(self.engine.read_through(&options, Caller::asynchronous, Want::VALUE, work).await).value
     }
 
     /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that waited for
@@ -117,7 +121,8 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.read_through_blocking(options, Caller::blocking, work)
+        let work = Work::plain(|_| work());
+        self.engine.read_through_blocking(&options, Caller::blocking, Want::VALUE, work).map(|found| found.value)
     }
 
     /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that
@@ -148,6 +153,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.read_through(options, Caller::asynchronous, work).await
+        let work = Work::plain(|_| work());
+        self.engine.read_through(&options, Caller::asynchronous, Want::VALUE, work).await.map(|found| found.value)
     }
 }

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use self::flight::Flight;
-pub(crate) use self::flight::{Joined, Landed, Phase, Storable, Stores};
+pub(crate) use self::flight::{Flight, Joined, Landed, Phase, Storable, Stores};
 use super::caller::{Caller, Led};
 use crate::backend::invalidation::Invalidation;
 use crate::backend::journal::Journal;
@@ -94,7 +93,9 @@ impl Flights {
         if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)).cloned() {
             // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
             let mut state = flight.state.lock();
-            if state.handed_on_until.is_none_or(|until| Instant::now() < until) {
+            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= Instant::now());
+            let gives_way = is_over(state.gives_way_at);
+            if !gives_way && !is_over(state.handed_on_until) {
                 state.waiters += 1;
                 drop((state, shard));
                 self.attention.ask(|| Weak::clone(&self.me) as _);
@@ -102,13 +103,48 @@ impl Flights {
                 return Join::Wait(flight, joined);
             }
             drop(state);
-            // Its leader isn't polled any more; a store of it is known of in the other table.
+            // Its leader isn't polled any more, or its work takes too long; a store of it is known of in the other table.
             remove(&mut shard.current, &flight);
+            if gives_way {
+                drop(shard);
+                drop(flight.give_way());
+                flight.changed.notify_waiters();
+                return self.join(key, caller);
+            }
         }
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
         Join::Lead(Leader { flights: Arc::clone(self), flight, replaces: None, left: false })
+    }
+
+    /// Leads a flight of `key` whose work runs whatever is cached, or waits for the one there is. What else was under way isn't kept: it's
+    /// older. Returns the stores to wait for, too.
+    pub(crate) fn join_forced(self: &Arc<Self>, key: &CallKey, caller: Caller) -> (Join, Stores) {
+        let flight = Flight::new(key, caller);
+        let mut shard = self.shard(key).lock();
+        let current = shard.current.find(key.hash(), |flight| flight.is_of(key)).cloned();
+        if let Some(current) = current {
+            let mut state = current.state.lock();
+            if state.is_forced && matches!(state.phase, Phase::Running) {
+                state.waiters += 1;
+                drop((state, shard));
+                self.attention.ask(|| Weak::clone(&self.me) as _);
+                // Its work has begun, or is about to.
+                let joined = Joined(current.sent.load(Ordering::SeqCst));
+                return (Join::Wait(current, joined), Stores::default());
+            }
+        }
+        {
+            let mut state = flight.state.lock();
+            (state.renews, state.is_forced) = (true, true);
+        }
+        let mut before = shard.take(key);
+        shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
+        drop(shard);
+        before.extend(self.take_twins(key));
+        let leader = Leader { flights: Arc::clone(self), flight, replaces: None, left: false };
+        (Join::Lead(leader), Stores::of(before))
     }
 
     /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.
@@ -201,14 +237,18 @@ impl Watched for Flights {
     fn look(&self, now: Instant) -> Option<Instant> {
         let waited_for = |flight: &&Arc<Flight>| {
             let state = flight.state.lock();
-            state.waiters > 0 && matches!(state.phase, Phase::Running)
+            state.waiters > 0 && (matches!(state.phase, Phase::Running) || state.renews && !state.left)
         };
+        let gives_way =
+            |flight: &Arc<Flight>| flight.state.lock().gives_way_at.is_some_and(|gives_way_at| gives_way_at <= now);
         let (mut stuck, mut awaited) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             let mut shard = shard.lock();
             // A sync leader is on its thread, whatever it does there.
-            let is_stuck =
-                |flight: &mut Arc<Flight>| waited_for(&&*flight) && flight.leader.is_async && flight.pulse.is_stuck();
+            let is_stuck = |flight: &mut Arc<Flight>| {
+                let is_idle = flight.leader.is_async && flight.pulse.is_stuck();
+                (is_idle || gives_way(flight)) && waited_for(&&*flight)
+            };
             let from = stuck.len();
             stuck.extend(shard.current.extract_if(is_stuck));
             invalidate(&stuck[from..]);
@@ -225,11 +265,7 @@ impl Watched for Flights {
             flight.pulse.wake();
         }
         for flight in stuck {
-            let mut state = flight.state.lock();
-            if matches!(state.phase, Phase::Running) {
-                state.phase = Phase::Abandoned;
-            }
-            drop(state);
+            drop(flight.give_way());
             flight.changed.notify_waiters();
         }
         let next = now + PULSE;
@@ -276,7 +312,8 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
 impl Leader {
     /// Gives the waiters the value before it's stored; they needn't wait for that. With the value's `ttl`, later callers get it too.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
-        let landed = |command| Phase::Landed(Landed { value: Arc::new(value.clone()), command });
+        let landed =
+            |command| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining: ttl, command, is_final: true });
         if let Some(ttl) = ttl {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
             let until = Instant::now() + ttl.min(HANDED_ON);
@@ -294,9 +331,9 @@ impl Leader {
 
     /// Gives the waiters the value once the server has taken it, or is unavailable. One that its fence refuses they don't get: some may
     /// have come after the invalidation, by another process, that refuses it. Then they take turns again.
-    pub(crate) fn offer<T: Clone + Any + Send + Sync>(&self, value: &T) {
-        let value = Arc::new(value.clone());
-        self.flight.state.lock().offered = Some(value);
+    pub(crate) fn offer<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Duration) {
+        let offered = Landed { value: Arc::new(value.clone()), remaining: Some(ttl), command: None, is_final: true };
+        self.flight.state.lock().offered = Some(offered);
     }
 
     /// The flight is about to ask the server for the value: the answer may be older than callers that join from here on.
@@ -304,18 +341,53 @@ impl Leader {
         self.flight.sent.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The flight has its value; `is_answer`: from the server, which it asked last.
-    pub(crate) fn finish<T: Clone + Any + Send + Sync>(mut self, value: &T, is_answer: bool) {
+    /// The flight has its value, with what remains of its TTL; `is_answer`: from the server, which it asked last.
+    pub(crate) fn finish<T>(mut self, value: &T, remaining: Option<Duration>, is_answer: bool)
+    where
+        T: Clone + Any + Send + Sync,
+    {
         if self.leave() {
-            let command = is_answer.then(|| self.flight.sent.load(Ordering::SeqCst));
-            self.flight.end(Phase::Landed(Landed { value: Arc::new(value.clone()), command }));
+            self.flight.end(self.landed(value, remaining, is_answer, true));
         }
     }
 
-    /// The leader's work returned an error.
-    pub(crate) fn fail(mut self, storable: Storable) {
+    /// The leader renews this value, which callers are served meanwhile: those that wait get it, and those that come read it themselves.
+    pub(crate) fn renews<T>(&self, value: &T, remaining: Option<Duration>, is_answer: bool)
+    where
+        T: Clone + Any + Send + Sync,
+    {
+        let phase = self.landed(value, remaining, is_answer, false);
+        let mut state = self.flight.state.lock();
+        state.renews = true;
+        state.phase = phase;
+        drop(state);
+        self.flight.changed.notify_waiters();
+    }
+
+    fn landed<T>(&self, value: &T, remaining: Option<Duration>, is_answer: bool, is_final: bool) -> Phase
+    where
+        T: Clone + Any + Send + Sync,
+    {
+        let command = is_answer.then(|| self.flight.sent.load(Ordering::SeqCst));
+        Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, command, is_final })
+    }
+
+    /// From then on the next caller leads another flight, and nothing of this one is stored.
+    pub(crate) fn gives_way_at(&self, at: Instant) {
+        self.flight.state.lock().gives_way_at = Some(at);
+    }
+
+    /// The work takes too long: the same, now.
+    pub(crate) fn give_way(&self) {
+        remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
+        drop(self.flight.give_way());
+        self.flight.changed.notify_waiters();
+    }
+
+    /// The leader's work returned an error, which the waiters share where it's given.
+    pub(crate) fn fail(mut self, storable: Storable, shared: Option<Arc<dyn Any + Send + Sync>>) {
         self.leave();
-        self.flight.end(Phase::Failed(storable));
+        self.flight.end(Phase::Failed(storable, shared));
     }
 
     /// Runs all that the leader does, so that a call of the same key in it is known for what it is.
@@ -450,10 +522,10 @@ impl Drop for Storing {
             state.left = true;
             let mut offered = state.offered.take();
             if matches!(state.phase, Phase::Running)
-                && let Some(value) = offered.take()
+                && let Some(landed) = offered.take()
             {
                 let command = Some(self.flight.sent.load(Ordering::SeqCst));
-                state.phase = Phase::Landed(Landed { value, command });
+                state.phase = Phase::Landed(Landed { command, ..landed });
             }
             (state.overtaken.take(), offered)
         };

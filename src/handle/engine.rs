@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coalescing::Flights;
+use super::freshness::{Retries, WorkTimes};
+use super::renewals::Renewals;
 use crate::backend::server::Server;
 use crate::backend::tiers::{ResolvedCall, Tiers};
+use crate::clock::Clock;
 use crate::config::Namespaces;
 use crate::error::Error;
 use crate::health::HealthReporter;
@@ -40,6 +43,9 @@ pub(crate) struct Inner<S> {
     /// How long a sync caller on a worker of a runtime waits for another's work.
     pub(super) patience: Duration,
     pub(super) requests: Requests,
+    pub(super) retries: Retries,
+    pub(super) work_times: WorkTimes,
+    pub(super) renewals: Arc<Renewals>,
     closed: AtomicBool,
 }
 
@@ -69,6 +75,7 @@ impl<S> Engine<S> {
     /// From here on calls just run their work.
     pub(super) fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
+        self.inner.renewals.end();
     }
 
     /// Drops all that memory holds, and keeps nothing of what is being computed.
@@ -84,6 +91,11 @@ impl<S> Engine<S> {
         options.call_key(&self.scope, self.inner.key_builder.as_ref(), &self.inner.hasher)
     }
 
+    /// What calls of one name have in common.
+    pub(super) fn name_hash<C>(&self, options: &CacheOptions<C>) -> u64 {
+        options.name_hash(&self.inner.hasher)
+    }
+
     /// The key of a call, on a handle that isn't closed.
     pub(super) fn open_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
         if self.is_closed() { Err(Error::closed()) } else { self.call_key(options) }
@@ -91,20 +103,27 @@ impl<S> Engine<S> {
 
     /// A call with its settings: its own win over those of its namespace, and those over the handle's.
     pub(super) fn resolve<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
-        let defaults = &self.inner.defaults;
-        let namespace = match defaults.namespaces.is_empty() {
-            true => None,
-            false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
-        };
-        let policy = Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides);
+        let policy = self.policy(options);
         ResolvedCall {
             key,
             codec: &options.codec,
             inherited: policy.codec,
             ttl: policy.expire,
+            freshness: policy.freshness,
+            asks_ttl: false,
             fence: policy.fence,
             lease: policy.lease.min(LONGEST_LEASE),
         }
+    }
+
+    #[inline]
+    pub(super) fn policy<'a, C>(&'a self, options: &'a CacheOptions<C>) -> Policy<'a> {
+        let defaults = &self.inner.defaults;
+        let namespace = match defaults.namespaces.is_empty() {
+            true => None,
+            false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
+        };
+        Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides)
     }
 }
 
@@ -122,6 +141,7 @@ impl<S> Inner<S> {
         defaults: Defaults,
         key_builder: Option<Arc<dyn KeyBuilder>>,
         patience: Duration,
+        clock: Clock,
     ) -> Self {
         Self {
             tiers,
@@ -132,6 +152,9 @@ impl<S> Inner<S> {
             flights: Flights::new(),
             patience,
             requests: Requests::new(),
+            retries: Retries::new(clock),
+            work_times: WorkTimes::new(),
+            renewals: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }

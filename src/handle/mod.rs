@@ -2,6 +2,8 @@
 
 // First, so that the documentation begins with it.
 mod calls;
+mod entry_calls;
+mod refresh_calls;
 
 mod applied;
 mod blocking;
@@ -9,11 +11,17 @@ mod caller;
 mod coalescing;
 mod direct;
 mod engine;
+mod entry;
+mod freshness;
 mod invalidation;
 mod operations;
 mod read_through;
+mod refreshing;
+mod renewals;
+mod run;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -29,6 +37,8 @@ use crate::watchdog;
 pub use applied::Applied;
 pub use calls::CacheHandle;
 pub(crate) use engine::{Defaults, Engine, Inner};
+pub use entry::{Entry, Source, WorkContext};
+use renewals::Owner;
 
 /// How long closing waits for tasks of a runtime that the program may keep from running.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
@@ -51,7 +61,7 @@ impl CacheHandle {
     #[doc(alias("tenant"))]
     #[must_use]
     pub fn scoped(&self, namespace: impl AsRef<str>) -> Self {
-        Self { engine: self.engine.scoped(namespace.as_ref()) }
+        Self { engine: self.engine.scoped(namespace.as_ref()), owner: Arc::clone(&self.owner) }
     }
 
     /// The key of a call on the server, for looking at it with other tools.
@@ -252,7 +262,8 @@ impl CacheHandle {
     }
 
     pub(crate) fn new(engine: Engine<Redis>) -> Self {
-        Self { engine }
+        let owner = Arc::new(Owner(Arc::clone(&engine.inner.renewals)));
+        Self { engine, owner }
     }
 
     async fn settled(&self) {

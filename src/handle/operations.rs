@@ -5,6 +5,8 @@ use std::any::Any;
 use super::applied::Applied;
 use super::caller::Caller;
 use super::engine::Engine;
+use super::entry::Source;
+use super::freshness::Fetched;
 use super::invalidation::Pending;
 use crate::backend::invalidation::Invalidation;
 use crate::backend::server::{Server, ServerError, Unavailable};
@@ -30,9 +32,14 @@ impl<S: Server> Engine<S> {
         // A read of its own beside the flight: no call that has work waits for one that has none.
         let observer = self.inner.flights.observe(&key, caller);
         match tiers.read_server(server, &call, &observer).await {
-            Read::Hit(value) => {
+            Read::Hit(value, remaining) => {
+                let found = Fetched { value, source: Source::Server, remaining };
+                if self.verdict(&call, options, &found).is_stale() {
+                    self.answered(options, Answer::ServerMiss);
+                    return None;
+                }
                 self.answered(options, Answer::ServerHit);
-                Some(value)
+                Some(found.value)
             }
             Read::Miss | Read::Foreign => {
                 self.answered(options, Answer::ServerMiss);
@@ -44,7 +51,7 @@ impl<S: Server> Engine<S> {
 
     pub(super) async fn contains<C>(&self, options: &CacheOptions<C>) -> bool {
         match self.open_key(options) {
-            Ok(key) => self.inner.tiers.contains(&key).await,
+            Ok(key) => self.inner.tiers.contains(&self.resolve(&key, options)).await,
             Err(_) => false,
         }
     }
@@ -64,7 +71,8 @@ impl<S: Server> Engine<S> {
         let call = self.resolve(&key, options);
         tiers.counters.invalidations.add_one();
         let old = Invalidation::Key(key.clone());
-        if call.ttl.is_zero() {
+        let ttl = self.lifetime(&call, options, None, value);
+        if ttl.is_zero() {
             // The value isn't to be stored, and the one it would have replaced is out of date.
             let removed = self.invalidate(&old).await?;
             return Ok(Applied { entries: 0, ..removed });
@@ -75,10 +83,10 @@ impl<S: Server> Engine<S> {
         // Not what a later writer may have put there since.
         tiers.forget_within(&leader, &key);
         // Callers that wait for the key needn't wait for the server.
-        leader.publish(value, Some(call.ttl));
+        leader.publish(value, Some(ttl));
         let in_order = pending.stores_end().await;
         // Journalled before the flight ends: once it's over, calls read from the server what the journal doesn't block.
-        let result = match tiers.replace(&call, &leader, value).await {
+        let result = match tiers.replace(&call, &leader, value, ttl).await {
             Ok(()) if in_order => {
                 pending.confirm();
                 Ok(Applied { entries: 1, journalled: false })
@@ -113,7 +121,7 @@ impl<S: Server> Engine<S> {
                 Err(error)
             }
         };
-        leader.finish(value, false);
+        leader.finish(value, Some(ttl), false);
         result
     }
 

@@ -1,42 +1,91 @@
-//! What every cached call does: look, take a turn, look again, run the work, keep its value.
+//! How every cached call begins: look, take a turn, look again. What then runs its work is in [`run`](super::run).
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::future::{self, Future};
-use std::time::{Duration, Instant};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::blocking;
 use super::caller::Caller;
-use super::coalescing::{Join, Leader, Phase, Storable};
+use super::coalescing::{Flight, Join, Leader, Phase, Storable, Stores};
 use super::engine::Engine;
-use crate::backend::lease::{Fill, Lease};
-use crate::backend::server::Server;
+use super::entry::{Decisions, Source};
+use super::freshness::{Fetched, Old, Verdict};
+use crate::backend::server::{Server, ServerError};
 use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
-use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Answer, Timer};
 use crate::watchdog;
 
+/// What a call wants beside the value.
+pub(super) struct Want<E> {
+    /// What remains of the value's TTL.
+    pub(super) ttl: bool,
+    /// The work is run, whatever is cached.
+    pub(super) forced: bool,
+    /// The work runs in a task of its own, and the call is counted by its caller.
+    pub(super) detached: bool,
+    /// One failure of the work for all that wait for it.
+    pub(super) shares: Option<Shared<E>>,
+}
+
+/// How an error is shared.
+pub(super) struct Shared<E> {
+    pub(super) share: fn(&E) -> Arc<dyn Any + Send + Sync>,
+    /// The error that another call has shared; `None` where it's of another type.
+    pub(super) take: fn(Arc<dyn Any + Send + Sync>) -> Option<E>,
+}
+
+/// The work of a call: it's handed what is about to be replaced.
+pub(super) struct Work<'a, W> {
+    pub(super) run: W,
+    /// What it decides about its value, where it may.
+    pub(super) decisions: Option<&'a Decisions>,
+}
+
 /// How a call goes on after the lookup that needs no waiting.
-enum Lookup<T> {
-    Found(T),
-    /// Memory has no answer: read the server, or run the work.
-    Open(CallKey),
+pub(super) enum Lookup<T> {
+    Found(Fetched<T>),
+    /// Memory has no answer, or one that is to be renewed: take a turn.
+    Open(CallKey, Option<Old<T>>),
     /// The handle is closed, or the call has no key: its work runs, and nothing is kept.
     Uncached,
 }
 
+/// What has come of a call before any work.
+pub(super) enum Outcome<T, E> {
+    Found(Fetched<T>),
+    /// This call runs its work for all callers of the key.
+    Run(Turn<T>),
+    /// This call runs its work for itself, and keeps nothing.
+    Alone,
+    /// The work of the call that this one waited for has failed for both.
+    Failed(E),
+}
+
+/// The turn of a call that runs its work for all callers of the key.
+pub(super) struct Turn<T> {
+    pub(super) leader: Leader,
+    pub(super) storable: Storable,
+    /// What there is already.
+    pub(super) old: Option<Old<T>>,
+}
+
 /// What a call is to the others of its key.
-enum Turn<T> {
+enum Place<T, E> {
     /// Another call has brought the value.
-    Have(T),
+    Have(Fetched<T>, Verdict),
     /// This call looks the value up or computes it, for all callers that come meanwhile.
     Lead(Leader, Start),
+    /// Another call renews a value, which this one looks up for itself.
+    Beside(Arc<Flight>),
     /// This call can't wait for the leader and isn't one: it runs its work, and keeps nothing.
     Alone,
+    Failed(E),
 }
 
 /// How a leader begins.
@@ -45,88 +94,98 @@ enum Start {
     Lookup,
     /// With its work: the leader before has made the lookup, and its work failed.
     Run(Storable),
+    /// With its work, whatever is cached, once these have ended.
+    Forced(Stores),
 }
 
-/// How a miss goes on that has waited for another process.
-enum Waited<T> {
-    Found(T),
-    /// It runs its work.
-    Run(Fill),
-}
-
-/// How long a miss that waits for another process pauses before it looks again: at first, and at most.
-const FIRST_LEASE_POLL: Duration = Duration::from_millis(5);
-const LONGEST_LEASE_POLL: Duration = Duration::from_millis(200);
-
-/// What a leader's lookup has found.
+/// What a lookup has found.
 enum Found<T> {
-    Value(T, Source),
-    Nothing(Storable),
+    Value(Fetched<T>),
+    Nothing(Storable, Answer),
 }
 
-/// Where a leader's value is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Memory,
-    Server,
-    Work,
+impl<E> Want<E> {
+    pub(super) const VALUE: Self = Self { ttl: false, forced: false, detached: false, shares: None };
+    pub(super) const ENTRY: Self = Self { ttl: true, ..Self::VALUE };
+    pub(super) const REFRESH: Self = Self { forced: true, ..Self::VALUE };
+    pub(super) const DETACHED: Self = Self { detached: true, ..Self::VALUE };
+}
+
+impl<W> Work<'_, W> {
+    pub(super) fn plain(run: W) -> Self {
+        Work { run, decisions: None }
+    }
+}
+
+impl<E: Send + Sync + 'static> Want<Arc<E>> {
+    pub(super) fn shared() -> Self {
+        let share = |error: &Arc<E>| Arc::clone(error) as Arc<dyn Any + Send + Sync>;
+        let take = |shared: Arc<dyn Any + Send + Sync>| shared.downcast().ok();
+        Self { shares: Some(Shared { share, take }), ..Self::VALUE }
+    }
 }
 
 impl<S: Server> Engine<S> {
     pub(super) fn read_through_blocking<T, E, C>(
         &self,
-        options: CacheOptions<C>,
+        options: &CacheOptions<C>,
         caller: fn() -> Caller,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E>
+        want: Want<E>,
+        work: Work<'_, impl FnOnce(Option<T>) -> Result<T, E>>,
+    ) -> Result<Fetched<T>, E>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let lookup = self.lookup_memory(&options);
-        if let Lookup::Found(value) = lookup {
-            return Ok(value);
+        let lookup = self.lookup_memory(options, &want);
+        if let Lookup::Found(found) = lookup {
+            return Ok(found);
         }
         let caller = caller();
         // The work runs in the same surroundings, whatever the cache has to wait for before.
         blocking::in_place(caller.place(), || match lookup {
-            Lookup::Found(value) => Ok(value),
+            Lookup::Found(found) => Ok(found),
             Lookup::Uncached => {
-                let timer = self.runs_alone(&options);
-                let result = work();
+                let timer = self.runs_alone(options);
+                let result = (work.run)(None);
                 timer.worked();
-                result
+                result.map(computed)
             }
-            Lookup::Open(key) => blocking::block_on(self.fetch_or_run(&key, &options, caller, || async { work() })),
+            Lookup::Open(key, old) => {
+                let Work { run, decisions } = work;
+                let work = Work { run: |old| async { run(old) }, decisions };
+                blocking::block_on(self.fetch_or_run(&key, options, caller, old, want, work))
+            }
         })
     }
 
     pub(super) async fn read_through<T, E, C, Fut>(
         &self,
-        options: CacheOptions<C>,
+        options: &CacheOptions<C>,
         caller: fn() -> Caller,
-        work: impl FnOnce() -> Fut,
-    ) -> Result<T, E>
+        want: Want<E>,
+        work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
+    ) -> Result<Fetched<T>, E>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        match self.lookup_memory(&options) {
-            Lookup::Found(value) => Ok(value),
+        match self.lookup_memory(options, &want) {
+            Lookup::Found(found) => Ok(found),
             Lookup::Uncached => {
-                let timer = self.runs_alone(&options);
-                let result = work().await;
+                let timer = self.runs_alone(options);
+                let result = (work.run)(None).await;
                 timer.worked();
-                result
+                result.map(computed)
             }
-            Lookup::Open(key) => self.fetch_or_run(&key, &options, caller(), work).await,
+            Lookup::Open(key, old) => self.fetch_or_run(&key, options, caller(), old, want, work).await,
         }
     }
 
     /// Looks in memory, where that answers by itself.
     #[inline]
-    fn lookup_memory<T, C>(&self, options: &CacheOptions<C>) -> Lookup<T>
+    pub(super) fn lookup_memory<T, E, C>(&self, options: &CacheOptions<C>, want: &Want<E>) -> Lookup<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -141,12 +200,18 @@ impl<S: Server> Engine<S> {
                 return Lookup::Uncached;
             }
         };
-        if self.inner.tiers.route(&key) == Route::Memory
-            && let Some(value) = self.memory_hit(&self.resolve(&key, options), options)
-        {
-            return Lookup::Found(value);
+        if want.forced || self.inner.tiers.route(&key) != Route::Memory {
+            return Lookup::Open(key, None);
         }
-        Lookup::Open(key)
+        let call = self.resolve(&key, options);
+        let Some((value, remaining)) = self.inner.tiers.read_memory(&call) else { return Lookup::Open(key, None) };
+        let found = Fetched { value, source: Source::Memory, remaining: Some(remaining) };
+        let verdict = self.verdict(&call, options, &found);
+        if verdict == Verdict::Fresh || self.waits_to_retry(&call, verdict) {
+            self.served(options, &key, &found, verdict);
+            return Lookup::Found(found);
+        }
+        Lookup::Open(key, Some(Old { fetched: found, verdict }))
     }
 
     /// The value of another call, of the server or of the work.
@@ -155,229 +220,255 @@ impl<S: Server> Engine<S> {
         key: &CallKey,
         options: &CacheOptions<C>,
         caller: Caller,
-        work: impl FnOnce() -> Fut,
-    ) -> Result<T, E>
+        old: Option<Old<T>>,
+        want: Want<E>,
+        work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
+    ) -> Result<Fetched<T>, E>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let (leader, start) = match self.take_turn(key, caller).await {
-            Turn::Have(value) => {
-                self.answered(options, Answer::Coalesced);
-                tracing::debug!(target: "cache_house", ?key, "coalesced");
-                return Ok(value);
-            }
-            Turn::Alone => {
+        match self.fetch(key, options, caller, old, &want).await {
+            Outcome::Found(found) => Ok(found),
+            // Boxed: the futures of all callers would contain it, and a hit doesn't come here.
+            Outcome::Run(turn) => Box::pin(self.run(key, options, turn, &want, work)).await,
+            Outcome::Alone => {
                 let timer = self.runs_alone(options);
-                let result = work().await;
+                let result = (work.run)(None).await;
                 timer.worked();
-                return result;
+                result.map(computed)
             }
-            Turn::Lead(leader, start) => (leader, start),
-        };
-        let call = self.resolve(key, options);
-        match leader.run(self.lookup_or_run(&call, options, &leader, start, work)).await {
-            Ok((value, source)) => {
-                leader.finish(&value, source == Source::Server);
-                Ok(value)
-            }
-            Err((error, storable)) => {
-                leader.fail(storable);
-                Err(error)
-            }
+            Outcome::Failed(error) => Err(error),
         }
     }
 
-    /// What a leader does. An error of the work comes with whether the server might have been given its value.
-    async fn lookup_or_run<T, E, C, Fut>(
+    /// What there is, or a turn to run the work. `old`: what memory has, where it's to be renewed.
+    pub(super) async fn fetch<T, E, C>(
         &self,
-        call: &ResolvedCall<'_, C>,
+        key: &CallKey,
         options: &CacheOptions<C>,
-        leader: &Leader,
-        start: Start,
-        work: impl FnOnce() -> Fut,
-    ) -> Result<(T, Source), (E, Storable)>
-    where
-        T: Clone + Any + Send + Sync,
-        C: ValueCodec<T>,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let storable = match start {
-            Start::Lookup => match self.lookup(call, options, leader).await {
-                Found::Value(value, source) => return Ok((value, source)),
-                Found::Nothing(storable) => storable,
-            },
-            Start::Run(storable) => {
-                self.answered(options, Answer::Uncached);
-                storable
-            }
-        };
-        // Boxed: the futures of all callers would contain it, and a hit doesn't come here.
-        Box::pin(self.run_and_store(call, options, leader, storable, work)).await
-    }
-
-    /// The work of a miss, with what the fence asks for before it and what is kept of it after.
-    async fn run_and_store<T, E, C, Fut>(
-        &self,
-        call: &ResolvedCall<'_, C>,
-        options: &CacheOptions<C>,
-        leader: &Leader,
-        storable: Storable,
-        work: impl FnOnce() -> Fut,
-    ) -> Result<(T, Source), (E, Storable)>
-    where
-        T: Clone + Any + Send + Sync,
-        C: ValueCodec<T>,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let tiers = &self.inner.tiers;
-        // Before the work begins: what is invalidated from here on is refused by the fence.
-        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
-        let waited = match fill {
-            Fill::Fenced(lease) if call.lease.is_zero() => Waited::Run(Fill::Fenced(lease)),
-            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, leader, lease).await,
-            Fill::Fenced(lease) => self.look_again(call, leader, lease).await,
-            fill => Waited::Run(fill),
-        };
-        let mut fill = match waited {
-            Waited::Found(value) => return Ok((value, Source::Server)),
-            Waited::Run(fill) => fill,
-        };
-        tiers.counters.runs.add_one();
-        let timer = Timer::start();
-        let result = work().await;
-        timer.worked();
-        let value = match result {
-            Ok(value) => value,
-            Err(error) => {
-                tiers.give_up_fill(fill).await;
-                return Err((error, storable));
-            }
-        };
-        if tiers.route(call.key) != Route::Server {
-            fill = Fill::Withheld;
-        }
-        match &fill {
-            Fill::Withheld => leader.publish(&value, None),
-            Fill::Unfenced => leader.publish(&value, Some(call.ttl)),
-            Fill::Fenced(_) => leader.offer(&value),
-        }
-        if let Err(error) = tiers.store(call, leader, &value, fill).await {
-            self.log_not_stored(options, &error.into());
-        }
-        Ok((value, Source::Work))
-    }
-
-    /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most.
-    async fn wait_for_another<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader, mut lease: Lease) -> Waited<T>
+        caller: Caller,
+        old: Option<Old<T>>,
+        want: &Want<E>,
+    ) -> Outcome<T, E>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let (tiers, timer) = (&self.inner.tiers, Timer::start());
-        tiers.counters.lease_waits.add_one();
-        let deadline = Instant::now() + call.lease;
-        let mut delay = FIRST_LEASE_POLL;
-        let waited = loop {
-            let now = Instant::now();
-            let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
-                break Waited::Run(Fill::Withheld);
-            };
-            if now >= deadline {
-                // With the same token: the first to end stores its value.
-                break Waited::Run(Fill::Fenced(lease));
-            }
-            // On any executor, and on a sync caller's own thread.
-            let _ = watchdog::within(deadline.min(now + delay), future::pending::<()>()).await;
-            delay = (2 * delay).min(LONGEST_LEASE_POLL);
-            leader.asks();
-            match tiers.read_server(server, call, leader).await {
-                // The call is counted already, as a miss.
-                Read::Hit(value) => break Waited::Found(value),
-                Read::Miss => {}
-                Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
-            }
-            match tiers.begin_fill(call).await {
-                // The holder has failed, or its value was invalidated: this call is the next.
-                Fill::Fenced(next) if !next.is_shared => break self.look_again(call, leader, next).await,
-                Fill::Fenced(next) => lease = next,
-                fill => break Waited::Run(fill),
-            }
-        };
-        timer.waited();
-        waited
-    }
-
-    /// Looks once more, now that this call holds the lease: between its lookup and the lease, the holder before may have stored a value.
-    async fn look_again<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader, lease: Lease) -> Waited<T>
-    where
-        T: Clone + Any + Send + Sync,
-        C: ValueCodec<T>,
-    {
-        let (tiers, fill) = (&self.inner.tiers, Fill::Fenced(lease));
-        let Some(server) = &tiers.server else { return Waited::Run(fill) };
-        leader.asks();
-        match tiers.read_server(server, call, leader).await {
-            // The call is counted already, as a miss.
-            Read::Hit(value) => {
-                tiers.give_up_fill(fill).await;
-                Waited::Found(value)
-            }
-            Read::Miss => Waited::Run(fill),
-            Read::Foreign | Read::Unavailable => Waited::Run(Fill::Withheld),
-        }
-    }
-
-    /// Waits until it's this call's turn, or another has brought the value.
-    async fn take_turn<T: Clone + Any>(&self, key: &CallKey, caller: Caller) -> Turn<T> {
+        let call = ResolvedCall { asks_ttl: want.ttl, ..self.resolve(key, options) };
         // A second flight that this call joins has begun after the call: all that it brings is young enough.
         let mut has_waited = false;
         loop {
-            let (flight, joined) = match self.inner.flights.join(key, caller) {
-                Join::Lead(leader) => return Turn::Lead(leader, Start::Lookup),
-                Join::Wait(flight, joined) => (flight, joined),
+            match self.take_turn(&call, caller, has_waited, want).await {
+                Place::Have(found, verdict) => {
+                    if verdict.is_stale() {
+                        self.inner.tiers.counters.stale_hits.add_one();
+                    }
+                    self.answered(options, Answer::Coalesced);
+                    tracing::debug!(target: "cache_house", ?key, "coalesced");
+                    return Outcome::Found(found);
+                }
+                Place::Failed(error) => {
+                    self.answered(options, Answer::Coalesced);
+                    return Outcome::Failed(error);
+                }
+                Place::Alone => return Outcome::Alone,
+                Place::Beside(flight) => {
+                    if let Some(found) = self.look_beside(&call, options, caller, old.as_ref()).await {
+                        return Outcome::Found(found);
+                    }
+                    let is_over = if caller.is_async {
+                        flight.over().await
+                    } else {
+                        let Some(patience) = flight.patience_of(&caller, self.inner.patience) else {
+                            return Outcome::Alone;
+                        };
+                        flight.left(Instant::now() + patience).await
+                    };
+                    if !is_over {
+                        return Outcome::Alone;
+                    }
+                    has_waited = true;
+                }
+                Place::Lead(leader, Start::Lookup) => {
+                    let is_elected = old.is_some_and(|old| old.verdict == Verdict::Early);
+                    return self.lead(&call, options, leader, is_elected).await;
+                }
+                Place::Lead(leader, Start::Run(storable)) => {
+                    self.answered(options, Answer::Uncached);
+                    return Outcome::Run(Turn { leader, storable, old: None });
+                }
+                Place::Lead(leader, Start::Forced(stores)) => {
+                    self.answered(options, Answer::Uncached);
+                    let storable = leader.run(self.begin_forced(&call, &stores)).await;
+                    return Outcome::Run(Turn { leader, storable, old: None });
+                }
+            }
+        }
+    }
+
+    /// What a leader does before any work; `is_elected`: to renew a fresh value early.
+    async fn lead<T, E, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        leader: Leader,
+        is_elected: bool,
+    ) -> Outcome<T, E>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        match leader.run(self.lookup(call, &leader)).await {
+            Found::Value(found) => {
+                let verdict = match self.verdict(call, options, &found) {
+                    Verdict::Fresh if is_elected => Verdict::Early,
+                    verdict => verdict,
+                };
+                if verdict == Verdict::Fresh || self.waits_to_retry(call, verdict) {
+                    self.served(options, call.key, &found, verdict);
+                    leader.finish(&found.value, found.remaining, found.source == Source::Server);
+                    return Outcome::Found(found);
+                }
+                let storable = if found.source == Source::Server { Storable::Yes } else { Storable::Unavailable };
+                Outcome::Run(Turn { leader, storable, old: Some(Old { fetched: found, verdict }) })
+            }
+            Found::Nothing(storable, answer) => {
+                self.answered(options, answer);
+                Outcome::Run(Turn { leader, storable, old: None })
+            }
+        }
+    }
+
+    /// Waits for older stores of the key to end, and has older fills of other processes refused. Whether the value that is computed now
+    /// may be stored.
+    async fn begin_forced<C>(&self, call: &ResolvedCall<'_, C>, stores: &Stores) -> Storable {
+        let tiers = &self.inner.tiers;
+        let in_order = match self.server_deadline() {
+            Some(deadline) => stores.ended(deadline).await,
+            None => true,
+        };
+        let (Route::Server, Some(server), true) = (tiers.route(call.key), &tiers.server, in_order) else {
+            return Storable::Unavailable;
+        };
+        match server.check_type(&call.key.server_key()).await {
+            Ok(()) | Err(ServerError::Refused { .. }) => Storable::Yes,
+            Err(ServerError::WrongType) => Storable::Foreign,
+            Err(ServerError::Unavailable(_)) => Storable::Unavailable,
+        }
+    }
+
+    /// What a caller is served while another renews the value. It's looked up for each caller anew: another process may have removed it.
+    async fn look_beside<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        caller: Caller,
+        old: Option<&Old<T>>,
+    ) -> Option<Fetched<T>>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let tiers = &self.inner.tiers;
+        let found = match (tiers.route(call.key), &tiers.server) {
+            (Route::Server, Some(server)) => {
+                let observer = self.inner.flights.observe(call.key, caller);
+                match tiers.read_server(server, call, &observer).await {
+                    Read::Hit(value, remaining) => Some(Fetched { value, source: Source::Server, remaining }),
+                    Read::Miss | Read::Foreign => None,
+                    Read::Unavailable => self.memory_value(call),
+                }
+            }
+            _ => old.map(|old| old.fetched.clone()).or_else(|| self.memory_value(call)),
+        }?;
+        let verdict = self.verdict(call, options, &found);
+        let is_served = verdict.is_served() || self.waits_to_retry(call, verdict);
+        is_served.then(|| {
+            self.served(options, call.key, &found, verdict);
+            found
+        })
+    }
+
+    /// Waits until it's this call's turn, or another has brought the value.
+    async fn take_turn<T, E, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        caller: Caller,
+        mut has_waited: bool,
+        want: &Want<E>,
+    ) -> Place<T, E>
+    where
+        T: Clone + Any + Send + Sync,
+    {
+        let (key, flights) = (call.key, &self.inner.flights);
+        loop {
+            let (flight, joined) = if want.forced {
+                match flights.join_forced(key, caller) {
+                    (Join::Lead(leader), stores) => return Place::Lead(leader, Start::Forced(stores)),
+                    (Join::Wait(flight, joined), _) => (flight, joined),
+                }
+            } else {
+                match flights.join(key, caller) {
+                    Join::Lead(leader) => return Place::Lead(leader, Start::Lookup),
+                    Join::Wait(flight, joined) => (flight, joined),
+                }
             };
             if flight.is_led_here() {
-                return Turn::Alone;
+                return Place::Alone;
+            }
+            if !want.forced && flight.renews() {
+                return Place::Beside(flight);
             }
             let phase = if caller.is_async {
                 flight.ended().await
             } else {
-                let Some(patience) = flight.patience_of(&caller, self.inner.patience) else { return Turn::Alone };
+                let Some(patience) = flight.patience_of(&caller, self.inner.patience) else { return Place::Alone };
                 let ended = watchdog::within(Instant::now() + patience, flight.ended());
-                let Some(phase) = ended.await else { return Turn::Alone };
+                let Some(phase) = ended.await else { return Place::Alone };
                 phase
             };
             match phase {
                 Phase::Landed(landed) => {
+                    let verdict = Verdict::of(&call.freshness, landed.remaining, || None, || 1.0);
                     if (has_waited || !landed.may_precede(joined))
+                        && (landed.is_final || verdict.is_served())
                         && let Some(value) = landed.value.downcast_ref::<T>()
                     {
-                        return Turn::Have(value.clone());
+                        let source = Source::Coalesced;
+                        let found = Fetched { value: value.clone(), source, remaining: landed.remaining };
+                        return Place::Have(found, verdict);
+                    }
+                    if flight.renews() {
+                        return Place::Beside(flight);
                     }
                     // Too old, or of another type, as which its stored bytes may decode too: one waiter reads them, for all.
                     if !flight.left(Instant::now() + self.inner.patience).await {
-                        return Turn::Alone;
+                        return Place::Alone;
                     }
                 }
-                // No caller waits for a second failure: one of the waiters leads, the others run side by side with it.
-                Phase::Failed(storable) => {
-                    return match self.inner.flights.join(key, caller) {
-                        Join::Lead(leader) => Turn::Lead(leader, Start::Run(storable)),
-                        Join::Wait(..) => Turn::Alone,
+                Phase::Failed(storable, shared) => {
+                    let shares = want.shares.as_ref();
+                    if let Some(error) = shares.zip(shared).and_then(|(shares, error)| (shares.take)(error)) {
+                        return Place::Failed(error);
+                    }
+                    // No caller waits for a second failure: one of the waiters leads, the others run side by side with it.
+                    return match flights.join(key, caller) {
+                        Join::Lead(leader) => Place::Lead(leader, Start::Run(storable)),
+                        Join::Wait(..) => Place::Alone,
                     };
                 }
                 Phase::Abandoned => {}
                 // It takes too long.
-                Phase::Running => return Turn::Alone,
+                Phase::Running => return Place::Alone,
             }
             has_waited = true;
         }
     }
 
     /// Reads from the server, or from memory while the server is unavailable.
-    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>, leader: &Leader) -> Found<T>
+    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -386,51 +477,81 @@ impl<S: Server> Engine<S> {
         if let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) {
             leader.asks();
             match tiers.read_server(server, call, leader).await {
-                Read::Hit(value) => {
-                    self.answered(options, Answer::ServerHit);
-                    tracing::debug!(target: "cache_house", key = ?call.key, "hit on the server");
-                    return Found::Value(value, Source::Server);
+                Read::Hit(value, remaining) => {
+                    return Found::Value(Fetched { value, source: Source::Server, remaining });
                 }
-                Read::Miss => {
-                    self.answered(options, Answer::ServerMiss);
-                    return Found::Nothing(Storable::Yes);
-                }
-                Read::Foreign => {
-                    self.answered(options, Answer::ServerMiss);
-                    return Found::Nothing(Storable::Foreign);
-                }
+                Read::Miss => return Found::Nothing(Storable::Yes, Answer::ServerMiss),
+                Read::Foreign => return Found::Nothing(Storable::Foreign, Answer::ServerMiss),
                 Read::Unavailable => {}
             }
         }
-        match self.memory_or_miss(call, options) {
-            Some(value) => Found::Value(value, Source::Memory),
-            None => Found::Nothing(Storable::Unavailable),
+        match self.memory_value(call) {
+            Some(found) => Found::Value(found),
+            None => Found::Nothing(Storable::Unavailable, self.memory_miss()),
         }
     }
 
-    /// Reads from memory, the last resort before the work.
+    fn memory_value<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<Fetched<T>>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (value, remaining) = self.inner.tiers.read_memory(call)?;
+        Some(Fetched { value, source: Source::Memory, remaining: Some(remaining) })
+    }
+
+    fn memory_miss(&self) -> Answer {
+        if self.inner.tiers.memory.is_some() { Answer::MemoryMiss } else { Answer::NowhereMiss }
+    }
+
+    /// A fresh value from memory, the last resort of a call without work.
     pub(super) fn memory_or_miss<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>) -> Option<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let found = self.memory_hit(call, options);
-        if found.is_none() {
-            let has_memory = self.inner.tiers.memory.is_some();
-            self.answered(options, if has_memory { Answer::MemoryMiss } else { Answer::NowhereMiss });
+        let found = self.memory_value(call).filter(|found| !self.verdict(call, options, found).is_stale());
+        match &found {
+            Some(found) => self.served(options, call.key, found, Verdict::Fresh),
+            None => self.answered(options, self.memory_miss()),
         }
-        found
+        found.map(|found| found.value)
     }
 
-    fn memory_hit<T, C>(&self, call: &ResolvedCall<'_, C>, options: &CacheOptions<C>) -> Option<T>
-    where
-        T: Clone + Any + Send + Sync,
-        C: ValueCodec<T>,
-    {
-        let value = self.inner.tiers.read_memory(call)?;
-        self.answered(options, Answer::MemoryHit);
-        tracing::debug!(target: "cache_house", key = ?call.key, "hit in memory");
-        Some(value)
+    /// What a value that was found is good for.
+    #[inline]
+    pub(super) fn verdict<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        found: &Fetched<T>,
+    ) -> Verdict {
+        if !call.freshness.reads_ttl() {
+            return Verdict::Fresh;
+        }
+        let work = || self.inner.work_times.of(self.name_hash(options));
+        // Above zero, so that its logarithm is finite.
+        Verdict::of(&call.freshness, found.remaining, work, || 1.0 - rand::random::<f64>())
+    }
+
+    /// Whether the work has failed so lately that the old value is served without trying again.
+    fn waits_to_retry<C>(&self, call: &ResolvedCall<'_, C>, verdict: Verdict) -> bool {
+        verdict != Verdict::Fresh && self.inner.retries.hold(call.key)
+    }
+
+    /// Counts a hit, once a call.
+    #[inline]
+    pub(super) fn served<T, C>(&self, options: &CacheOptions<C>, key: &CallKey, found: &Fetched<T>, verdict: Verdict) {
+        if verdict.is_stale() {
+            self.inner.tiers.counters.stale_hits.add_one();
+        }
+        if found.source == Source::Server {
+            self.answered(options, Answer::ServerHit);
+            tracing::debug!(target: "cache_house", ?key, "hit on the server");
+        } else {
+            self.answered(options, Answer::MemoryHit);
+            tracing::debug!(target: "cache_house", ?key, "hit in memory");
+        }
     }
 
     /// Counts how a call was answered, once a call.
@@ -451,7 +572,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// Counts a call whose work runs without any lookup; the timer is for the work.
-    fn runs_alone<C>(&self, options: &CacheOptions<C>) -> Timer {
+    pub(super) fn runs_alone<C>(&self, options: &CacheOptions<C>) -> Timer {
         self.answered(options, Answer::Uncached);
         self.inner.tiers.counters.runs.add_one();
         Timer::start()
@@ -464,27 +585,17 @@ impl<S: Server> Engine<S> {
             tracing::warn!(target: "cache_house", call = %options.name(), %error, "the call runs uncached; logged once");
         }
     }
+}
 
-    fn log_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
-        let counters = &self.inner.tiers.counters;
-        // What a server refuses may be all right in a moment; these won't.
-        let warning = match error {
-            _ if error.is_codec() => Some(&counters.encode_warning),
-            _ if error.is_too_large() => Some(&counters.too_large_warning),
-            _ => None,
-        };
-        if warning.is_some_and(Once::first) {
-            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the value isn't stored; logged once");
-        } else {
-            tracing::debug!(target: "cache_house", call = %options.name(), %error, "the value isn't stored");
-        }
-    }
+/// A value that this call's own work has made, and that isn't stored.
+pub(super) fn computed<T>(value: T) -> Fetched<T> {
+    Fetched { value, source: Source::Work, remaining: None }
 }
 
 /// The value of work that can't fail.
-pub(super) fn infallible<T>(result: Result<T, Infallible>) -> T {
+pub(super) fn infallible<T>(result: Result<Fetched<T>, Infallible>) -> Fetched<T> {
     match result {
-        Ok(value) => value,
+        Ok(found) => found,
         Err(never) => match never {},
     }
 }

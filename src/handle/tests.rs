@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::Caller;
+use super::read_through::{Want, Work, infallible};
 use super::*;
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
 use crate::backend::measured::Measured;
@@ -113,7 +114,7 @@ impl Server for Fake {
         self.0.answer("check_type", |values| _ = values.remove(&lease)).await
     }
 
-    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+    async fn take_lease(&self, key: &ServerKey, _: Option<Duration>) -> Result<Option<Lease>, ServerError> {
         let lease = lease_key(key, "p").expect("it has one");
         let own = Bytes::from(self.count("lease").to_string());
         let take = |values: &mut HashMap<ServerKey, Bytes>| values.entry(lease.clone()).or_insert(own).clone();
@@ -185,7 +186,7 @@ fn engine() -> (Engine<Fake>, Fake) {
     };
     let defaults = Defaults { overrides: Overrides::defaults(), namespaces: Namespaces::default() };
     let health = Arc::new(HealthReporter::new(Health::Connecting, ""));
-    let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1));
+    let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1), Clock::default());
     (Engine::new(inner, Scope::new("p", "n").expect("both parts are given")), server)
 }
 
@@ -207,8 +208,8 @@ impl Engine<Fake> {
     }
 
     async fn compute(&self, work: impl Future<Output = i32>) -> i32 {
-        let cached = self.read_through(call(), Caller::asynchronous, || async { Ok(work.await) });
-        read_through::infallible(cached.await)
+        let work = Work::plain(|_| async { Ok(work.await) });
+        infallible(self.read_through(&call(), Caller::asynchronous, Want::VALUE, work).await).value
     }
 
     fn in_memory(&self) -> bool {

@@ -119,7 +119,6 @@ impl Freshness {
     }
 
     /// `life` with the jitter taken off. `random` is from 0 to 1. At least a millisecond is left, or what there was of it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) fn shortened(&self, life: Duration, random: f64) -> Duration {
         let share = if (0.0..=1.0).contains(&random) { random } else { 0.0 };
         life.saturating_sub(self.jitter.mul_f64(share)).max(life.min(SHORTEST))

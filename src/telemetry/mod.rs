@@ -45,10 +45,13 @@ pub(crate) struct Counters {
     pub(crate) lease_waits: Counter,
     pub(crate) invalidations: Counter,
     pub(crate) outdated: Counter,
+    pub(crate) stale_hits: Counter,
+    pub(crate) refreshes: Counter,
     pub(crate) unkeyable_warning: Once,
     pub(crate) encode_warning: Once,
     pub(crate) too_large_warning: Once,
     pub(crate) decode_warning: Once,
+    pub(crate) decision_warning: Once,
 }
 
 /// What a handle and its clones have done since it was built, and what they hold now.
@@ -74,6 +77,9 @@ pub struct Stats {
     /// Calls answered by the server.
     #[doc(alias("L2"))]
     pub server_hits: u64,
+    /// Calls answered with a value that had outlived its `expire`; among the hits above.
+    #[doc(alias("stale-while-revalidate", "stale-if-error"))]
+    pub stale_hits: u64,
     /// Calls that found no value in the tier that they looked into.
     pub misses: u64,
     /// Calls answered with the value that another call of the same key was already fetching or computing.
@@ -81,6 +87,8 @@ pub struct Stats {
     pub coalesced: u64,
     /// How often the work was run.
     pub runs: u64,
+    /// Runs of the work that renewed a value which was there: in a stale window, early, or by a forced refresh.
+    pub refreshes: u64,
     /// Error replies of the server and connections lost in the middle of an operation.
     pub server_errors: u64,
     /// Operations that the server didn't answer within `command_timeout`.
@@ -141,6 +149,8 @@ impl Counters {
             lease_waits: self.lease_waits.read(),
             invalidations: self.invalidations.read(),
             outdated: self.outdated.read(),
+            stale_hits: self.stale_hits.read(),
+            refreshes: self.refreshes.read(),
             ..Stats::default()
         }
     }

@@ -1,5 +1,6 @@
 //! Leases and fills: taking a lease, storing under it, and renewing it while its work runs.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -79,10 +80,14 @@ impl Drop for Renewal {
 
 impl Inner {
     /// Takes the lease of `key`, or shares the one that is there; `None` where the key or the server has none.
-    pub(super) async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+    pub(super) async fn take_lease(
+        &self,
+        key: &ServerKey,
+        limit: Option<Duration>,
+    ) -> Result<Option<Lease>, ServerError> {
         let Some(name) = self.leases.name(key).filter(|_| !self.leases.are_refused()) else { return Ok(None) };
         let token = self.leases.token();
-        let found = match self.try_lease(key, &name, &token).await {
+        let found = match self.try_lease(key, &name, &token, limit.unwrap_or(TTL)).await {
             Err(error) if is_not_permitted(&error) => {
                 self.leases.note_refusal(&error);
                 return Ok(None);
@@ -91,15 +96,26 @@ impl Inner {
         };
         let is_shared = found.is_some();
         let proof = Proof { lease: name.clone(), token: found.unwrap_or(token) };
-        let number = self.leases.hold(key.clone(), name);
-        let renewal = Box::new(Renewal { leases: Arc::clone(&self.leases), number });
+        let renewal: Box<dyn Any + Send + Sync> = match limit {
+            Some(_) => Box::new(()),
+            None => {
+                let number = self.leases.hold(key.clone(), name);
+                Box::new(Renewal { leases: Arc::clone(&self.leases), number })
+            }
+        };
         Ok(Some(Lease { proof, is_shared, renewal }))
     }
 
     /// The token that another holder has put there.
-    async fn try_lease(&self, key: &ServerKey, name: &ServerKey, token: &Bytes) -> Result<Option<Bytes>, ServerError> {
+    async fn try_lease(
+        &self,
+        key: &ServerKey,
+        name: &ServerKey,
+        token: &Bytes,
+        ttl: Duration,
+    ) -> Result<Option<Bytes>, ServerError> {
         if !self.leases.by_script.load(Ordering::Relaxed) {
-            let set = Command::SetOrGet(Box::new(Set { key: name.clone(), value: token.clone(), ttl: TTL }));
+            let set = Command::SetOrGet(Box::new(Set { key: name.clone(), value: token.clone(), ttl }));
             match self.send(key, set).await {
                 // A syntax error, of a server before 7.0.
                 Err(ServerError::Refused { code, message }) if code == "ERR" && says(&message, "syntax") => {
@@ -108,7 +124,7 @@ impl Inner {
                 reply => return reply::bytes(reply?),
             }
         }
-        let args = vec![token.clone(), TTL.as_millis().to_string().into()];
+        let args = vec![token.clone(), millis(ttl).to_string().into()];
         match self.run_script(&TAKE, std::slice::from_ref(name), args).await? {
             ScriptReply::Bytes(token) => Ok(Some(token)),
             _ => Ok(None),

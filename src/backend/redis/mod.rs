@@ -194,9 +194,9 @@ impl Server for Redis {
         Ok(Some((value, ttl)))
     }
 
-    async fn take_lease(&self, key: &ServerKey) -> Result<Option<Lease>, ServerError> {
+    async fn take_lease(&self, key: &ServerKey, limit: Option<Duration>) -> Result<Option<Lease>, ServerError> {
         self.inner.leave_starved_runtime();
-        self.inner.take_lease(key).await
+        self.inner.take_lease(key, limit).await
     }
 
     async fn release_lease(&self, proof: &Proof) -> Result<(), ServerError> {

@@ -44,7 +44,13 @@ pub(super) struct State {
     /// An invalidation has ended before the store did: until that ends, the journal blocks the key.
     pub(super) overtaken: Option<Hold>,
     /// What the waiters get once the server has taken it.
-    pub(super) offered: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) offered: Option<Landed>,
+    /// Its leader renews a value that callers may be served meanwhile: they read it themselves.
+    pub(super) renews: bool,
+    /// Its leader runs its work whatever is cached.
+    pub(super) is_forced: bool,
+    /// When its work has taken so long that the next caller leads another flight.
+    pub(super) gives_way_at: Option<Instant>,
 }
 
 /// How far a flight has come.
@@ -52,8 +58,8 @@ pub(super) struct State {
 pub(crate) enum Phase {
     Running,
     Landed(Landed),
-    /// The leader's work returned an error.
-    Failed(Storable),
+    /// The leader's work returned an error, which its waiters share where it's given.
+    Failed(Storable, Option<Arc<dyn Any + Send + Sync>>),
     /// The leader was dropped, panicked, or found nothing: a waiter takes over.
     Abandoned,
 }
@@ -62,6 +68,10 @@ pub(crate) enum Phase {
 #[derive(Clone)]
 pub(crate) struct Landed {
     pub(crate) value: Arc<dyn Any + Send + Sync>,
+    /// What remains of its TTL.
+    pub(crate) remaining: Option<Duration>,
+    /// Nothing better comes of this flight: no new value is on its way.
+    pub(crate) is_final: bool,
     /// Which of the flight's commands the value is as old as. `None`: the server has no newer word.
     pub(super) command: Option<u32>,
 }
@@ -96,6 +106,9 @@ impl Flight {
             storing: false,
             overtaken: None,
             offered: None,
+            renews: false,
+            is_forced: false,
+            gives_way_at: None,
         };
         let pulse = Pulse::new(leader);
         Arc::new(Self {
@@ -138,6 +151,25 @@ impl Flight {
         }
     }
 
+    /// Whether callers may be served the value that its leader renews.
+    pub(crate) fn renews(&self) -> bool {
+        self.state.lock().renews
+    }
+
+    /// Waits until the leader has ended; whether that didn't take too long.
+    pub(crate) async fn over(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.state.lock();
+                if state.left || state.overdue {
+                    return state.left;
+                }
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until nothing is on its way to the server.
     pub(super) async fn stored(&self) {
         loop {
@@ -161,6 +193,19 @@ impl Flight {
             }
         };
         watchdog::within(deadline, left).await.is_some()
+    }
+
+    /// Nothing of it is stored or waited for any more; the caller has taken it out of the table, and notifies. Returns what is to be dropped
+    /// outside all locks.
+    #[must_use]
+    pub(super) fn give_way(&self) -> Option<Landed> {
+        let mut state = self.state.lock();
+        state.invalidated = true;
+        state.left = true;
+        if matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Abandoned;
+        }
+        state.offered.take()
     }
 
     pub(super) fn end(&self, phase: Phase) {

@@ -43,7 +43,7 @@ fn keeps(lead: &Leader) -> bool {
 fn landed(phase: Phase) -> Option<u32> {
     match phase {
         Phase::Landed(landed) => landed.value.downcast_ref().copied(),
-        Phase::Running | Phase::Failed(_) | Phase::Abandoned => None,
+        Phase::Running | Phase::Failed(..) | Phase::Abandoned => None,
     }
 }
 
@@ -54,7 +54,7 @@ async fn those_who_wait_get_the_leaders_value() {
     let flight = wait(&flights, &key("n", "a"));
     let mut early = pin!(flight.ended());
     assert!(futures::poll!(early.as_mut()).is_pending());
-    leader.finish(&7_u32, false);
+    leader.finish(&7_u32, None, false);
     assert_eq!(landed(early.await), Some(7));
     assert_eq!(landed(flight.ended().await), Some(7), "also who asks late");
     drop(lead(&flights, &key("n", "a")));
@@ -69,8 +69,8 @@ async fn a_leader_that_is_dropped_or_fails_says_so() {
     assert!(matches!(flight.ended().await, Phase::Abandoned));
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
-    leader.fail(Storable::Foreign);
-    assert!(matches!(flight.ended().await, Phase::Failed(Storable::Foreign)));
+    leader.fail(Storable::Foreign, None);
+    assert!(matches!(flight.ended().await, Phase::Failed(Storable::Foreign, None)));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
     assert!(flights.invalidate(&Invalidation::Key(key("n", "a"))).0.is_empty());
     assert!(!keeps(&one) && one.begin_store().is_none());
     let fresh = lead(&flights, &key("n", "a"));
-    one.finish(&1_u32, false);
+    one.finish(&1_u32, None, false);
     assert!(keeps(&fresh), "the flight that came after is none of the old one's business");
     assert!(keeps(&other));
     flights.invalidate(&Invalidation::Matching(KeyPrefix::of_scope("p:m:")));
@@ -208,7 +208,7 @@ fn a_value_from_outside_takes_the_key_over() {
     assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);
-    inserting.finish(&5_u32, false);
+    inserting.finish(&5_u32, None, false);
     assert_eq!(landed(futures::executor::block_on(flight.ended())), Some(5));
 }
 

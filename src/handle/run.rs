@@ -1,0 +1,332 @@
+//! What a leader does whose lookup has found nothing, or nothing that is fresh: it runs the work, and keeps the value.
+
+use std::any::Any;
+use std::future::{self, Future};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use super::coalescing::{Leader, Storable};
+use super::engine::Engine;
+use super::entry::{Decisions, Source};
+use super::freshness::{Fetched, Old, Verdict};
+use super::read_through::{Turn, Want, Work, computed};
+use crate::backend::lease::{Fill, Lease};
+use crate::backend::server::Server;
+use crate::backend::tiers::{Read, ResolvedCall, Route};
+use crate::codec::ValueCodec;
+use crate::error::Error;
+use crate::key::CallKey;
+use crate::options::CacheOptions;
+use crate::telemetry::Once;
+use crate::telemetry::metrics::{Answer, Timer};
+use crate::watchdog;
+
+/// How long a miss that waits for another process pauses before it looks again: at first, and at most.
+const FIRST_LEASE_POLL: Duration = Duration::from_millis(5);
+const LONGEST_LEASE_POLL: Duration = Duration::from_millis(200);
+
+/// How a miss goes on that has waited for another process.
+enum Waited<T> {
+    Found(Fetched<T>),
+    /// It runs its work.
+    Run(Fill),
+}
+
+/// What came of a turn.
+enum Ran<T> {
+    Value(Fetched<T>),
+    /// The work has failed, takes too long, or is run by another process: the old value is served.
+    Old,
+}
+
+impl<S: Server> Engine<S> {
+    /// Runs the work of a turn, and keeps its value.
+    pub(super) async fn run<T, E, C, Fut>(
+        &self,
+        key: &CallKey,
+        options: &CacheOptions<C>,
+        turn: Turn<T>,
+        want: &Want<E>,
+        work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
+    ) -> Result<Fetched<T>, E>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Turn { leader, storable, old } = turn;
+        let mut call = self.resolve(key, options);
+        if want.detached {
+            // Its caller keeps that.
+            call.freshness.soft_timeout = None;
+        }
+        if let Some(Old { fetched, .. }) = old.as_ref().filter(|old| old.verdict.is_served()) {
+            leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+        }
+        if old.is_some() || want.forced {
+            self.inner.tiers.counters.refreshes.add_one();
+        }
+        let ran = leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), work)).await;
+        match (ran, old) {
+            (Ok(Ran::Value(found)), old) => {
+                if let Some(old) = old {
+                    self.inner.retries.forget(key);
+                    if !want.detached {
+                        let was_on_server = old.fetched.source == Source::Server;
+                        self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
+                    }
+                }
+                leader.finish(&found.value, found.remaining, found.source == Source::Server);
+                Ok(found)
+            }
+            (Ok(Ran::Old), Some(Old { fetched, verdict })) => {
+                if !want.detached {
+                    self.served(options, key, &fetched, verdict);
+                }
+                leader.finish(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+                Ok(fetched)
+            }
+            (Ok(Ran::Old), None) => unreachable!("there is no old value"),
+            (Err(error), _) => {
+                leader.fail(storable, want.shares.as_ref().map(|shares| (shares.share)(&error)));
+                Err(error)
+            }
+        }
+    }
+
+    /// The work, with what the fence asks for before it and what is kept of it after.
+    async fn run_and_store<T, E, C, Fut>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        leader: &Leader,
+        storable: Storable,
+        old: Option<&Old<T>>,
+        work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
+    ) -> Result<Ran<T>, E>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let tiers = &self.inner.tiers;
+        // Before the work begins: what is invalidated from here on is refused by the fence.
+        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        let waited = match fill {
+            Fill::Fenced(lease) if call.lease.is_zero() => Waited::Run(Fill::Fenced(lease)),
+            // Another process renews the value.
+            Fill::Fenced(lease) if lease.is_shared && old.is_some_and(|old| old.verdict.is_served()) => {
+                return Ok(Ran::Old);
+            }
+            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, options, leader, lease).await,
+            Fill::Fenced(lease) => self.look_again(call, options, leader, lease).await,
+            fill => Waited::Run(fill),
+        };
+        let mut fill = match waited {
+            Waited::Found(found) => return Ok(Ran::Value(found)),
+            Waited::Run(fill) => fill,
+        };
+        tiers.counters.runs.add_one();
+        let (timer, begun) = (Timer::start(), Instant::now());
+        let after = |timeout: Option<Duration>| timeout.and_then(|timeout| begun.checked_add(timeout));
+        let (soft, hard) = (after(call.freshness.soft_timeout), after(call.freshness.hard_timeout));
+        if let Some(hard) = hard {
+            leader.gives_way_at(hard);
+        }
+        let Work { run, decisions } = work;
+        let mut running = pin!(run(old.map(|old| old.fetched.value.clone())));
+        let ended = until(old.and(soft).or(hard), running.as_mut()).await;
+        let result = match (ended, old) {
+            (Some(result), _) => result,
+            (None, Some(_)) => {
+                tiers.give_up_fill(fill).await;
+                self.inner.retries.note(call.key, call.freshness.retry_after);
+                return Ok(Ran::Old);
+            }
+            (None, None) => {
+                // Others go on: the key is free, here and on the server.
+                leader.give_way();
+                tiers.give_up_fill(std::mem::replace(&mut fill, Fill::Withheld)).await;
+                running.await
+            }
+        };
+        timer.worked();
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                tiers.give_up_fill(fill).await;
+                if old.is_none() {
+                    return Err(error);
+                }
+                self.inner.retries.note(call.key, call.freshness.retry_after);
+                tracing::debug!(target: "cache_house", key = ?call.key, "the work has failed, and an old value is served");
+                return Ok(Ran::Old);
+            }
+        };
+        if hard.is_some_and(|hard| Instant::now() >= hard) {
+            // It may be older than what others have stored since.
+            tiers.give_up_fill(fill).await;
+            return Ok(Ran::Value(computed(value)));
+        }
+        if call.freshness.refresh_early > 0.0 {
+            self.inner.work_times.note(self.name_hash(options), begun.elapsed());
+        }
+        let ttl = self.lifetime(call, options, decisions, &value);
+        if tiers.route(call.key) != Route::Server {
+            fill = Fill::Withheld;
+        }
+        match &fill {
+            _ if ttl.is_zero() => {}
+            Fill::Withheld => leader.publish(&value, None),
+            Fill::Unfenced => leader.publish(&value, Some(ttl)),
+            Fill::Fenced(_) => leader.offer(&value, ttl),
+        }
+        if let Err(error) = tiers.store(call, leader, &value, ttl, fill).await {
+            self.log_not_stored(options, &error.into());
+        }
+        let remaining = (!ttl.is_zero()).then_some(ttl);
+        Ok(Ran::Value(Fetched { remaining, ..computed(value) }))
+    }
+
+    /// The TTL of a value that is about to be stored, its stale window included; zero where it isn't to be stored.
+    pub(super) fn lifetime<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        decisions: Option<&Decisions>,
+        value: &T,
+    ) -> Duration
+    where
+        C: ValueCodec<T>,
+    {
+        if call.ttl.is_zero() || decisions.is_some_and(Decisions::skips_store) {
+            return Duration::ZERO;
+        }
+        let by_value = catch_unwind(AssertUnwindSafe(|| {
+            if call.codec.stores(value) { Ok(call.codec.ttl_of(value)) } else { Err(()) }
+        }));
+        let by_value = match by_value {
+            Ok(Ok(ttl)) => ttl,
+            Ok(Err(())) => return Duration::ZERO,
+            Err(_) => {
+                if self.inner.tiers.counters.decision_warning.first() {
+                    let call = options.name();
+                    tracing::warn!(target: "cache_house", %call, "`expire_by` or `store_if` panicked, so the value isn't stored; logged once");
+                }
+                return Duration::ZERO;
+            }
+        };
+        let fresh = decisions.and_then(Decisions::expire).or(by_value).unwrap_or(call.ttl);
+        if fresh.is_zero() {
+            return Duration::ZERO;
+        }
+        let freshness = &call.freshness;
+        let fresh = if freshness.jitter.is_zero() { fresh } else { freshness.shortened(fresh, rand::random()) };
+        fresh.saturating_add(freshness.stale_window())
+    }
+
+    /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most.
+    async fn wait_for_another<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        leader: &Leader,
+        mut lease: Lease,
+    ) -> Waited<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (tiers, timer) = (&self.inner.tiers, Timer::start());
+        tiers.counters.lease_waits.add_one();
+        let deadline = Instant::now() + call.lease;
+        let mut delay = FIRST_LEASE_POLL;
+        let waited = loop {
+            let now = Instant::now();
+            let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
+                break Waited::Run(Fill::Withheld);
+            };
+            if now >= deadline {
+                // With the same token: the first to end stores its value.
+                break Waited::Run(Fill::Fenced(lease));
+            }
+            // On any executor, and on a sync caller's own thread.
+            let _ = watchdog::within(deadline.min(now + delay), future::pending::<()>()).await;
+            delay = (2 * delay).min(LONGEST_LEASE_POLL);
+            leader.asks();
+            match tiers.read_server(server, call, leader).await {
+                // The call is counted already, as a miss.
+                Read::Hit(value, remaining) => {
+                    let found = Fetched { value, source: Source::Server, remaining };
+                    if !self.verdict(call, options, &found).is_stale() {
+                        break Waited::Found(found);
+                    }
+                }
+                Read::Miss => {}
+                Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
+            }
+            match tiers.begin_fill(call).await {
+                // The holder has failed, or its value was invalidated: this call is the next.
+                Fill::Fenced(next) if !next.is_shared => break self.look_again(call, options, leader, next).await,
+                Fill::Fenced(next) => lease = next,
+                fill => break Waited::Run(fill),
+            }
+        };
+        timer.waited();
+        waited
+    }
+
+    /// Looks once more, now that this call holds the lease: between its lookup and the lease, the holder before may have stored a value.
+    async fn look_again<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        options: &CacheOptions<C>,
+        leader: &Leader,
+        lease: Lease,
+    ) -> Waited<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (tiers, fill) = (&self.inner.tiers, Fill::Fenced(lease));
+        let Some(server) = &tiers.server else { return Waited::Run(fill) };
+        leader.asks();
+        match tiers.read_server(server, call, leader).await {
+            // The call is counted already, as a miss.
+            Read::Hit(value, remaining) => {
+                let found = Fetched { value, source: Source::Server, remaining };
+                if self.verdict(call, options, &found) != Verdict::Fresh {
+                    return Waited::Run(fill);
+                }
+                tiers.give_up_fill(fill).await;
+                Waited::Found(found)
+            }
+            Read::Miss => Waited::Run(fill),
+            Read::Foreign | Read::Unavailable => Waited::Run(Fill::Withheld),
+        }
+    }
+
+    fn log_not_stored<C>(&self, options: &CacheOptions<C>, error: &Error) {
+        let counters = &self.inner.tiers.counters;
+        // What a server refuses may be all right in a moment; these won't.
+        let warning = match error {
+            _ if error.is_codec() => Some(&counters.encode_warning),
+            _ if error.is_too_large() => Some(&counters.too_large_warning),
+            _ => None,
+        };
+        if warning.is_some_and(Once::first) {
+            tracing::warn!(target: "cache_house", call = %options.name(), %error, "the value isn't stored; logged once");
+        } else {
+            tracing::debug!(target: "cache_house", call = %options.name(), %error, "the value isn't stored");
+        }
+    }
+}
+
+/// What `work` comes to, if that's by `deadline`.
+pub(super) async fn until<F: Future>(deadline: Option<Instant>, work: Pin<&mut F>) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => watchdog::within(deadline, work).await,
+        None => Some(work.await),
+    }
+}
