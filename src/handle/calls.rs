@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::caller::Caller;
 use super::engine::Engine;
-use super::read_through::{Want, Work, infallible};
+use super::read_through::infallible;
 use super::renewals::Owner;
+use super::want::{Want, Work};
 use crate::backend::redis::Redis;
 use crate::codec::ValueCodec;
 use crate::options::CacheOptions;

@@ -19,6 +19,7 @@ mod read_through;
 mod refreshing;
 mod renewals;
 mod run;
+mod want;
 
 use std::fmt;
 use std::sync::Arc;

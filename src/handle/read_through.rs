@@ -10,8 +10,9 @@ use super::blocking;
 use super::caller::Caller;
 use super::coalescing::{Flight, Join, Leader, Phase, Storable, Stores};
 use super::engine::Engine;
-use super::entry::{Decisions, Source};
+use super::entry::Source;
 use super::freshness::{Fetched, Old, Verdict};
+use super::want::{Want, Work};
 use crate::backend::server::{Server, ServerError};
 use crate::backend::tiers::{Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
@@ -20,32 +21,6 @@ use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::telemetry::metrics::{self, Answer, Timer};
 use crate::watchdog;
-
-/// What a call wants beside the value.
-pub(super) struct Want<E> {
-    /// What remains of the value's TTL.
-    pub(super) ttl: bool,
-    /// The work is run, whatever is cached.
-    pub(super) forced: bool,
-    /// The work runs in a task of its own, and the call is counted by its caller.
-    pub(super) detached: bool,
-    /// One failure of the work for all that wait for it.
-    pub(super) shares: Option<Shared<E>>,
-}
-
-/// How an error is shared.
-pub(super) struct Shared<E> {
-    pub(super) share: fn(&E) -> Arc<dyn Any + Send + Sync>,
-    /// The error that another call has shared; `None` where it's of another type.
-    pub(super) take: fn(Arc<dyn Any + Send + Sync>) -> Option<E>,
-}
-
-/// The work of a call: it's handed what is about to be replaced.
-pub(super) struct Work<'a, W> {
-    pub(super) run: W,
-    /// What it decides about its value, where it may.
-    pub(super) decisions: Option<&'a Decisions>,
-}
 
 /// How a call goes on after the lookup that needs no waiting.
 pub(super) enum Lookup<T> {
@@ -102,27 +77,6 @@ enum Start {
 enum Found<T> {
     Value(Fetched<T>),
     Nothing(Storable, Answer),
-}
-
-impl<E> Want<E> {
-    pub(super) const VALUE: Self = Self { ttl: false, forced: false, detached: false, shares: None };
-    pub(super) const ENTRY: Self = Self { ttl: true, ..Self::VALUE };
-    pub(super) const REFRESH: Self = Self { forced: true, ..Self::VALUE };
-    pub(super) const DETACHED: Self = Self { detached: true, ..Self::VALUE };
-}
-
-impl<W> Work<'_, W> {
-    pub(super) fn plain(run: W) -> Self {
-        Work { run, decisions: None }
-    }
-}
-
-impl<E: Send + Sync + 'static> Want<Arc<E>> {
-    pub(super) fn shared() -> Self {
-        let share = |error: &Arc<E>| Arc::clone(error) as Arc<dyn Any + Send + Sync>;
-        let take = |shared: Arc<dyn Any + Send + Sync>| shared.downcast().ok();
-        Self { shares: Some(Shared { share, take }), ..Self::VALUE }
-    }
 }
 
 impl<S: Server> Engine<S> {

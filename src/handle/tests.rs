@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::Caller;
-use super::read_through::{Want, Work, infallible};
+use super::read_through::infallible;
+use super::want::{Want, Work};
 use super::*;
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
 use crate::backend::measured::Measured;
