@@ -231,6 +231,8 @@ pub use figment;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
+#[doc(hidden)]
+pub use options::__OkOf;
 pub use options::CacheOptions;
 pub use telemetry::Stats;
 

@@ -433,6 +433,7 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
             .field("namespace", &rare.and_then(|rare| rare.namespace.as_deref()))
             .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
             .field("expire", &self.overrides.expire)
+            .field("freshness", &self.overrides.freshness)
             .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
             .field("codec", codec)
             .finish()
@@ -457,6 +458,22 @@ macro_rules! opts {
     ($name:expr $(, $($rest:tt)*)?) => {
         $crate::__opts!(@ $crate::CacheOptions::new($name).module(::core::module_path!()) $(, $($rest)*)?)
     };
+}
+
+/// What is stored of the result of work that may fail: for what the attribute `cached` writes.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a `Result`",
+    label = "only of a `Result` is the `Ok` stored",
+    note = "leave out `result = true`, or return a `Result`"
+)]
+pub trait __OkOf {
+    /// What is stored.
+    type Ok;
+}
+
+impl<T, E> __OkOf for Result<T, E> {
+    type Ok = T;
 }
 
 /// Takes one argument at a time, so that `key = value` may follow positional ones.

@@ -1,15 +1,12 @@
 //! What is written between the parentheses of `#[cached(…)]`.
 
-use std::time::Duration;
-
-use proc_macro2::{Literal, Span};
-use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::token::Paren;
-use syn::{Error, Expr, ExprLit, Ident, Lit, LitBool, LitStr, Result, Token, parenthesized, parse_quote_spanned};
+use syn::{Error, Expr, Ident, LitBool, LitStr, Result, Token, parenthesized};
 
+use crate::literals::Seen;
 use crate::words;
 
 /// The arguments, checked as far as they can be without the function.
@@ -20,7 +17,10 @@ pub(crate) struct Arguments {
     pub(crate) decoder: Option<Expr>,
     pub(crate) encoder: Option<Expr>,
     pub(crate) expire: Option<Expr>,
+    pub(crate) expire_by: Option<Expr>,
     pub(crate) fence: Option<Expr>,
+    /// The options of freshness, by the names that they have as options of a call.
+    pub(crate) freshness: Vec<(Ident, Expr)>,
     pub(crate) handle: Option<Expr>,
     pub(crate) key: Option<Vec<Expr>>,
     pub(crate) key_builder: Option<Expr>,
@@ -30,17 +30,23 @@ pub(crate) struct Arguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) namespace: Option<Expr>,
     pub(crate) result: Option<bool>,
+    pub(crate) siblings: Option<bool>,
     pub(crate) skip: Vec<Ident>,
+    pub(crate) store_if: Option<Expr>,
+    seen: Seen,
 }
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 26] = [
     "associated",
     "codec",
     "decoder",
     "encoder",
     "expire",
+    "expire_by",
     "fence",
     "handle",
+    "hard_timeout",
+    "jitter",
     "key",
     "key_builder",
     "key_prefix",
@@ -48,8 +54,15 @@ const KNOWN: [&str; 16] = [
     "module",
     "name",
     "namespace",
+    "refresh_early",
     "result",
+    "retry_after",
+    "siblings",
     "skip",
+    "soft_timeout",
+    "stale_if_error",
+    "stale_while_revalidate",
+    "store_if",
 ];
 
 impl Parse for Arguments {
@@ -68,6 +81,7 @@ impl Parse for Arguments {
             }
         }
         check_pairs(&given)?;
+        arguments.seen.check()?;
         Ok(arguments)
     }
 }
@@ -80,18 +94,34 @@ impl Arguments {
             "codec" => self.codec = Some(value(argument, input)?),
             "decoder" => self.decoder = Some(value(argument, input)?),
             "encoder" => self.encoder = Some(value(argument, input)?),
-            "expire" => self.expire = Some(ttl(value(argument, input)?)?),
+            "expire" => self.expire = Some(self.seen.time(argument, value(argument, input)?)?),
+            "expire_by" => self.expire_by = Some(self.decision(argument, input)?),
             "fence" => self.fence = Some(value(argument, input)?),
             "handle" => self.handle = Some(value(argument, input)?),
+            "hard_timeout"
+            | "jitter"
+            | "retry_after"
+            | "soft_timeout"
+            | "stale_if_error"
+            | "stale_while_revalidate" => {
+                let time = self.seen.time(argument, value(argument, input)?)?;
+                self.freshness.push((argument.clone(), time));
+            }
             "key" => self.key = Some(list(argument, "expressions", input, Expr::parse)?),
             "key_builder" => self.key_builder = Some(value(argument, input)?),
             "key_prefix" => self.key_prefix = Some(value(argument, input)?),
-            "lease" => self.lease = Some(ttl(value(argument, input)?)?),
+            "lease" => self.lease = Some(self.seen.time(argument, value(argument, input)?)?),
             "module" => self.module = Some(value(argument, input)?),
             "name" => self.name = Some(value(argument, input)?),
             "namespace" => self.namespace = Some(value(argument, input)?),
+            "refresh_early" => {
+                let number = self.seen.number(argument, value(argument, input)?)?;
+                self.freshness.push((argument.clone(), number));
+            }
             "result" => self.result = Some(value::<LitBool>(argument, input)?.value),
+            "siblings" => self.siblings = Some(value::<LitBool>(argument, input)?.value),
             "skip" => self.skip = list(argument, "arguments", input, Ident::parse_any)?,
+            "store_if" => self.store_if = Some(self.decision(argument, input)?),
             unknown => {
                 let advice = match words::nearest(unknown, &KNOWN) {
                     Some(meant) => format!("did you mean `{meant}`?"),
@@ -103,16 +133,29 @@ impl Arguments {
         Ok(())
     }
 
-    /// All expressions, of which any may name one of the function's arguments.
-    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        self.of_options().chain([&self.decoder, &self.encoder, &self.handle].into_iter().flatten())
+    /// A function of the value.
+    fn decision(&mut self, argument: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+        let function = value(argument, input)?;
+        self.seen.other(argument);
+        Ok(function)
     }
 
-    /// The expressions that the options of a call are made of, but for the functions' pair and the arguments themselves.
+    /// All expressions, of which any may name one of the function's arguments.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        self.of_options().chain(self.of_value().chain([&self.handle].into_iter().flatten()))
+    }
+
+    /// Those that are about the value's type, which the options of a call don't have.
+    fn of_value(&self) -> impl Iterator<Item = &Expr> {
+        [&self.decoder, &self.encoder, &self.expire_by, &self.store_if].into_iter().flatten()
+    }
+
+    /// The expressions that the options of a call are made of, but for those about the value and the arguments themselves.
     pub(crate) fn of_options(&self) -> impl Iterator<Item = &Expr> {
         let plain = [&self.codec, &self.expire, &self.fence, &self.key_builder, &self.key_prefix];
         let single = plain.into_iter().chain([&self.lease, &self.module, &self.namespace]);
-        single.flatten().chain(self.key.iter().flatten())
+        let freshness = self.freshness.iter().map(|(_, expression)| expression);
+        single.flatten().chain(freshness).chain(self.key.iter().flatten())
     }
 }
 
@@ -157,30 +200,5 @@ fn check_pairs(given: &[Ident]) -> Result<()> {
             error(codec, "`encoder` and `decoder` do what a `codec` does: leave out one or the other")
         }
         _ => Ok(()),
-    }
-}
-
-/// A text is a duration as humantime reads it, a number is of whole seconds, and anything else an expression for it.
-fn ttl(expire: Expr) -> Result<Expr> {
-    let Expr::Lit(ExprLit { lit, .. }) = &expire else { return Ok(expire) };
-    let wrong = |problem: String| {
-        Error::new(lit.span(), format!("{problem}; write a duration like \"5m\" or \"1h 30m\", or whole seconds"))
-    };
-    let ttl = match lit {
-        Lit::Str(text) => humantime::parse_duration(&text.value()).map_err(|error| wrong(error.to_string()))?,
-        Lit::Int(seconds) if seconds.suffix().is_empty() => {
-            Duration::from_secs(seconds.base10_parse().map_err(|error: Error| wrong(error.to_string()))?)
-        }
-        _ => return Err(wrong("not a duration".to_owned())),
-    };
-    Ok(written(ttl, lit.span()))
-}
-
-fn written(ttl: Duration, span: Span) -> Expr {
-    let seconds = Literal::u64_unsuffixed(ttl.as_secs());
-    let duration = quote!(::core::time::Duration);
-    match ttl.subsec_nanos() {
-        0 => parse_quote_spanned!(span=> #duration::from_secs(#seconds)),
-        nanos => parse_quote_spanned!(span=> #duration::new(#seconds, #nanos)),
     }
 }

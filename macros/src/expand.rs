@@ -38,6 +38,9 @@ impl Cached {
     }
 
     fn functions(&self) -> TokenStream {
+        if self.arguments.siblings == Some(false) {
+            return self.alone();
+        }
         let (cached, work, options) = (self.cached(), self.work(), self.options());
         quote!(#cached #work #options)
     }
@@ -50,19 +53,80 @@ impl Cached {
         // Names that the user's expressions can't see.
         let (handle, options) = (hidden("handle"), hidden("options"));
         let lookup = self.lookup(&handle);
-        let made = self.made_options();
-        let pair = self.arguments.encoder.iter().zip(&self.arguments.decoder);
-        let pair = pair.map(|(encoder, decoder)| quote!(.encoder(#encoder).decoder(#decoder)));
+        let made = self.whole_options();
         let (work, dot_await) = (self.call_of_work(), self.dot_await());
         let method = self.method();
         quote! {
             #attributes
             #visibility #signature {
                 #lookup
-                let #options = #made #(#pair)*;
+                let #options = #made;
                 #handle.#method(#options, move || #work)#dot_await
             }
         }
+    }
+
+    /// The function with its work inside, where there is no room for siblings.
+    fn alone(&self) -> TokenStream {
+        let Function { attributes, visibility, signature, .. } = &self.function;
+        let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
+        let (made, closure, dot_await) = (self.whole_options(), self.closure_of_work(), self.dot_await());
+        let method = self.method();
+        let body = match &self.arguments.handle {
+            Some(given) => {
+                let bound = self.bound_handle(given, &handle);
+                quote! {
+                    #bound
+                    let #options = #made;
+                    #handle.#method(#options, #closure) #dot_await
+                }
+            }
+            // The work moves what the options are made of, so they are made before; and it's written only once.
+            None => quote! {
+                let #handle = ::cache_house::CacheHouse::installed();
+                let #options = match #handle {
+                    ::core::option::Option::Some(_) => ::core::option::Option::Some(#made),
+                    ::core::option::Option::None => ::core::option::Option::None,
+                };
+                let #work = #closure;
+                match (#handle, #options) {
+                    (::core::option::Option::Some(#handle), ::core::option::Option::Some(#options)) => {
+                        #handle.#method(#options, #work) #dot_await
+                    }
+                    _ => #work() #dot_await,
+                }
+            },
+        };
+        quote! {
+            #(#attributes)*
+            #visibility #signature {
+                #body
+            }
+        }
+    }
+
+    /// The body as a closure. It returns early where the body does, so the type that it returns is told.
+    fn closure_of_work(&self) -> TokenStream {
+        let body = &self.function.body;
+        let ty = match &self.function.signature.output {
+            ReturnType::Type(_, ty) if !self.function.returns_impl_trait() => Some(ty),
+            _ => None,
+        };
+        if !self.is_async() {
+            let returns = ty.map(|ty| quote!(-> #ty));
+            return quote!(move || #returns #body);
+        }
+        let never = hidden("never");
+        let told = ty.map(|ty| {
+            quote! {
+                #[allow(unreachable_code, clippy::all, clippy::pedantic)]
+                if false {
+                    let #never: #ty = loop {};
+                    return #never;
+                }
+            }
+        });
+        quote!(move || async move { #told #body })
     }
 
     /// The body, under another name.
@@ -116,6 +180,11 @@ impl Cached {
                 };
             };
         };
+        self.bound_handle(given, handle)
+    }
+
+    /// A statement that binds the given handle.
+    fn bound_handle(&self, given: &Expr, handle: &Ident) -> TokenStream {
         let tokens = given.to_token_stream();
         let borrowed = reference_to(given);
         if self.function.moves_what_is_in(&tokens) {
@@ -123,6 +192,18 @@ impl Cached {
         } else {
             quote_spanned!(given.span()=> let #handle: &::cache_house::CacheHandle = #borrowed;)
         }
+    }
+
+    /// The options of a call with what they say about the value.
+    fn whole_options(&self) -> TokenStream {
+        let made = self.made_options();
+        let Arguments { encoder, decoder, expire_by, store_if, .. } = &self.arguments;
+        let pair = encoder.iter().zip(decoder).map(|(encoder, decoder)| quote!(.encoder(#encoder).decoder(#decoder)));
+        let ty = self.function.value_type(self.tries());
+        let expire_by = expire_by.iter().map(|life| quote_spanned!(life.span()=> .expire_by::<#ty, _>(#life)));
+        let store_if =
+            store_if.iter().map(|condition| quote_spanned!(condition.span()=> .store_if::<#ty, _>(#condition)));
+        quote!(#made #(#pair)* #(#expire_by)* #(#store_if)*)
     }
 
     fn made_options(&self) -> TokenStream {
@@ -146,6 +227,7 @@ impl Cached {
         let key_prefix = key_prefix.iter().map(reference_to);
         let (expire, codec, key_builder) = (expire.iter(), codec.iter(), key_builder.iter());
         let (fence, lease) = (fence.iter(), lease.iter());
+        let freshness = self.arguments.freshness.iter().map(|(option, expression)| quote!(.#option(#expression)));
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
                 #(.arg(#keyed))*
@@ -155,6 +237,7 @@ impl Cached {
                 #(.expire(#expire))*
                 #(.fence(#fence))*
                 #(.lease(#lease))*
+                #(#freshness)*
                 #(.codec(#codec))*
                 #(.key_builder(#key_builder))*
         }
@@ -223,8 +306,7 @@ impl Cached {
 
     /// The handle's method, at the return type: what can't be stored is reported there.
     fn method(&self) -> Ident {
-        let tries = self.arguments.result.unwrap_or_else(|| self.function.returns_result());
-        let name = match (tries, self.is_async()) {
+        let name = match (self.tries(), self.is_async()) {
             (false, false) => "cached",
             (false, true) => "cached_async",
             (true, false) => "try_cached",
@@ -235,6 +317,10 @@ impl Cached {
             ReturnType::Type(_, ty) => ty.span(),
         };
         Ident::new(name, place)
+    }
+
+    fn tries(&self) -> bool {
+        self.arguments.result.unwrap_or_else(|| self.function.returns_result())
     }
 
     fn dot_await(&self) -> Option<TokenStream> {

@@ -1,7 +1,7 @@
 //! The function that the attribute stands on.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use quote::ToTokens;
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{
     Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Path, ReceiverKind, Result, ReturnType, Safety,
@@ -93,6 +93,21 @@ impl Function {
                 Type::Path(path) => return ends_with(&path.path, "Result"),
                 _ => return false,
             }
+        }
+    }
+
+    /// Whether the return type is `impl Trait`, or has one in it, so that it can't be named.
+    pub(crate) fn returns_impl_trait(&self) -> bool {
+        matches!(&self.signature.output, ReturnType::Type(_, ty) if impl_trait(ty.to_token_stream()).is_some())
+    }
+
+    /// The type of what is stored; of a `Result`, that of `Ok`.
+    pub(crate) fn value_type(&self, tries: bool) -> TokenStream {
+        match &self.signature.output {
+            ReturnType::Type(..) if self.returns_impl_trait() => quote!(_),
+            ReturnType::Type(_, ty) if tries => quote!(<#ty as ::cache_house::__OkOf>::Ok),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+            ReturnType::Default => quote!(()),
         }
     }
 

@@ -4,6 +4,7 @@ mod arguments;
 mod attributes;
 mod expand;
 mod function;
+mod literals;
 #[cfg(test)]
 mod tests;
 mod words;

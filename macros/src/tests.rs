@@ -49,6 +49,45 @@ fn options_between_processes_are_handed_on() {
 }
 
 #[test]
+fn options_of_freshness_are_handed_on() {
+    let arguments = "jitter = 1, stale_while_revalidate = \"2s\", stale_if_error = life(), retry_after = \"4ms\",
+                     refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\"";
+    let written = written(arguments, "fn sum(n: u64) -> u64 { n }");
+    let options: String = written.split_whitespace().collect();
+    let expected = ".jitter(::core::time::Duration::from_secs(1))
+                    .stale_while_revalidate(::core::time::Duration::from_secs(2))
+                    .stale_if_error(life())
+                    .retry_after(::core::time::Duration::new(0,4000000u32))
+                    .refresh_early(1f64)
+                    .soft_timeout(::core::time::Duration::from_secs(6))
+                    .hard_timeout(::core::time::Duration::from_secs(7))";
+    assert_eq!(options.matches(&expected.split_whitespace().collect::<String>()).count(), 2, "{written}");
+}
+
+#[test]
+fn functions_of_the_value_are_told_its_type() {
+    insta::assert_snapshot!(written(
+        "expire_by = |user| user.life, store_if = Option::is_some, encoder = encode, decoder = decode",
+        "fn user(id: u64) -> io::Result<Option<User>> { load(id) }",
+    ));
+    for (output, ty) in [("-> User", "User"), ("", "()"), ("-> impl Sized", "_"), ("-> Result<impl Sized, E>", "_")] {
+        let written = written("store_if = f", &format!("fn user(id: u64) {output} {{ load(id) }}"));
+        assert!(written.contains(&format!(".store_if::<{ty}, _>(f)")), "{written}");
+    }
+}
+
+#[test]
+fn without_siblings_the_work_is_inside() {
+    insta::assert_snapshot!(written_in_impl(
+        "siblings = false, handle = self.cache",
+        "/// Finds it.
+         #[tracing::instrument]
+         async fn find(&self, mut id: u64) -> Result<User, Error> { id += 1; self.db.load(id).await }",
+    ));
+    insta::assert_snapshot!(written("siblings = false", "pub fn sum(n: u64) -> u64 { (1..=n).sum() }"));
+}
+
+#[test]
 fn a_method_is_keyed_by_its_type() {
     insta::assert_snapshot!(written_in_impl(
         "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.life",
