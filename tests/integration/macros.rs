@@ -12,6 +12,8 @@ use serde::Serialize;
 
 use crate::support::{alone, current_thread, multi_thread};
 
+mod freshness;
+
 fn memory() -> CacheHandle {
     CacheHouse::builder().memory().build().expect("the builder is right")
 }

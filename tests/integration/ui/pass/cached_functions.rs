@@ -56,6 +56,35 @@ trait Named {
 
 impl Named for State {}
 
+/// What others implement, too.
+pub trait Find {
+    /// Looks for one.
+    fn find(&self, id: u64) -> Option<u64>;
+    /// Loads one.
+    fn load(&self, id: u64) -> impl Future<Output = Result<String, std::io::Error>> + Send;
+}
+
+impl Find for State {
+    #[cached(siblings = false, handle = self.cache, store_if = Option::is_some)]
+    fn find(&self, mut id: u64) -> Option<u64> {
+        id = id.checked_sub(1)?;
+        Some(id)
+    }
+
+    #[cached(siblings = false, handle = self.cache, jitter = "1s", expire_by = |text| Duration::from_secs(text.len() as u64))]
+    async fn load(&self, id: u64) -> Result<String, std::io::Error> {
+        let text = load_uncached(self, id).await?;
+        Ok(text)
+    }
+}
+
+/// Alone, without a handle.
+#[cached(siblings = false, hard_timeout = "5s", refresh_early = 1.0)]
+pub async fn alone(mut text: String) -> String {
+    text.push('!');
+    std::future::ready(text).await
+}
+
 impl State {
     /// Public, as are its siblings.
     ///
@@ -106,5 +135,8 @@ fn main() {
     {
         assert_eq!(conditional(1), None);
     }
+    assert_eq!(state.find(7), Some(6));
+    drop(is_send(Find::load(&state, 7)));
+    drop(is_send(alone(String::new())));
     drop(is_send(load_moved(state, String::new())));
 }
