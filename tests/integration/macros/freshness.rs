@@ -102,13 +102,13 @@ mod decisions {
         bytes.first().map(|byte| Ok(*byte)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    #[cached(handle = cache, skip(cache), store_if = |_| true, expire_by = |unit: &()| Duration::from_secs(std::mem::size_of_val(unit) as u64 + 1))]
+    #[cached(handle = cache, skip(cache), store_if = |_| true, expire_by = |unit: &()| Duration::from_secs(size_of_val(unit) as u64 + 1))]
     fn nothing(cache: &CacheHandle) {}
 
     #[cached(handle = cache, skip(cache), store_if = |all: &Vec<T>| all.len() < N)]
-    fn several<T: Debug + Copy, const N: usize>(cache: &CacheHandle, one: T) -> Vec<T>
+    fn several<T, const N: usize>(cache: &CacheHandle, one: T) -> Vec<T>
     where
-        T: Send + Sync + Serialize + serde::de::DeserializeOwned + 'static,
+        T: Debug + Copy + Send + Sync + Serialize + serde::de::DeserializeOwned + 'static,
     {
         vec![one; N - 1]
     }
