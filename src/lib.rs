@@ -73,8 +73,8 @@
 //!
 //! # The attribute
 //!
-//! [`#[cached]`][attribute] does the same for a function where it's written, sync or `async`. `get_user_options` and `get_user_uncached`
-//! come with it.
+//! [`#[cached]`][attribute] does the same for a function where it's written, sync or `async`. `get_user_options`,
+//! `get_user_refresh` and `get_user_uncached` come with it.
 //!
 #![cfg_attr(feature = "macros", doc = "```")]
 #![cfg_attr(not(feature = "macros"), doc = "```ignore")]

@@ -5,10 +5,11 @@ use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
-/// The function itself, which looks into the cache; its work, which is the body; the options of its calls.
+/// The function itself, which looks into the cache; its forced refresh; its work, which is the body; the options of its calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Cached,
+    Refresh,
     Work,
     Options,
 }
@@ -28,7 +29,9 @@ fn in_role(meta: &Meta, role: Role) -> Option<TokenStream> {
         "doc" => matches!(meta, Meta::List(_)) || role == Role::Cached,
         "cfg" | "allow" | "warn" | "deny" | "forbid" => true,
         "deprecated" => role == Role::Cached,
-        "cold" | "inline" | "must_use" | "target_feature" | "track_caller" => role != Role::Options,
+        // A refresh may be made for its effect alone.
+        "must_use" => matches!(role, Role::Cached | Role::Work),
+        "cold" | "inline" | "target_feature" | "track_caller" => role != Role::Options,
         // Met where the body is; elsewhere an expectation would be unfulfilled.
         "expect" if role != Role::Work => return Some(allowed(meta)),
         "cfg_attr" => return conditional(meta, role),

@@ -41,21 +41,40 @@ impl Cached {
         if self.arguments.siblings == Some(false) {
             return self.alone();
         }
-        let (cached, work, options) = (self.cached(), self.work(), self.options());
-        quote!(#cached #work #options)
+        let (cached, refresh, work, options) = (self.cached(), self.refresh(), self.work(), self.options());
+        quote!(#cached #refresh #work #options)
     }
 
     /// The function itself: looks into the cache, and calls its work where that has nothing.
     fn cached(&self) -> TokenStream {
         let attributes = of_role(&self.function.attributes, Role::Cached);
+        self.calling(&attributes, self.function.signature.ident.clone(), self.method("cached"))
+    }
+
+    /// The function that runs its work whatever is cached.
+    fn refresh(&self) -> TokenStream {
+        let attributes = of_role(&self.function.attributes, Role::Refresh);
+        let doc = format!(
+            " `{}` anew, whatever is cached: runs the work, and stores its value in place of the old one.",
+            self.function.signature.ident
+        );
+        let attributes = quote! {
+            #[doc = #doc]
+            #[allow(dead_code, clippy::missing_errors_doc, clippy::missing_panics_doc)]
+            #attributes
+        };
+        self.calling(&attributes, self.sibling("refresh"), self.method("refresh"))
+    }
+
+    /// A function that hands its work to `method` of the handle.
+    fn calling(&self, attributes: &TokenStream, ident: Ident, method: Ident) -> TokenStream {
         let visibility = &self.function.visibility;
-        let signature = Signature { inputs: self.passed_on(), ..self.function.signature.clone() };
+        let signature = Signature { ident, inputs: self.passed_on(), ..self.function.signature.clone() };
         // Names that the user's expressions can't see.
         let (handle, options) = (hidden("handle"), hidden("options"));
         let lookup = self.lookup(&handle);
         let made = self.whole_options();
         let (work, dot_await) = (self.call_of_work(), self.dot_await());
-        let method = self.method();
         quote! {
             #attributes
             #visibility #signature {
@@ -71,7 +90,7 @@ impl Cached {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
         let (made, closure, dot_await) = (self.whole_options(), self.closure_of_work(), self.dot_await());
-        let method = self.method();
+        let method = self.method("cached");
         let body = match &self.arguments.handle {
             Some(given) => {
                 let bound = self.bound_handle(given, &handle);
@@ -304,19 +323,16 @@ impl Cached {
         quote!(#path #generics(#(#arguments),*))
     }
 
-    /// The handle's method, at the return type: what can't be stored is reported there.
-    fn method(&self) -> Ident {
-        let name = match (self.tries(), self.is_async()) {
-            (false, false) => "cached",
-            (false, true) => "cached_async",
-            (true, false) => "try_cached",
-            (true, true) => "try_cached_async",
-        };
+    /// The handle's method of this kind, at the return type: what can't be stored is reported there.
+    fn method(&self, kind: &str) -> Ident {
+        let prefix = if self.tries() { "try_" } else { "" };
+        let suffix = if self.is_async() { "_async" } else { "" };
+        let name = format!("{prefix}{kind}{suffix}");
         let place = match &self.function.signature.output {
             ReturnType::Default => self.function.signature.ident.span(),
             ReturnType::Type(_, ty) => ty.span(),
         };
-        Ident::new(name, place)
+        Ident::new(&name, place)
     }
 
     fn tries(&self) -> bool {
