@@ -173,6 +173,9 @@ impl Flights {
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
         before.extend(self.take_twins(key));
+        for overtaken in &before {
+            overtaken.state.lock().replaced_by = Some(Arc::downgrade(&flight));
+        }
         let replaces = Some(Arc::clone(journal));
         (Leader { flights: Arc::clone(self), flight, replaces, left: false }, Stores::of(before))
     }
@@ -382,6 +385,15 @@ impl Leader {
         remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
         drop(self.flight.give_way());
         self.flight.changed.notify_waiters();
+    }
+
+    /// Waits until the insert has ended that has taken the key over, but not past `deadline`. Whether it has; `None` where none took it over.
+    pub(crate) async fn replaced(&self, deadline: Instant) -> Option<bool> {
+        let replaced_by = self.flight.state.lock().replaced_by.clone()?;
+        match replaced_by.upgrade() {
+            Some(flight) => Some(flight.left(deadline).await),
+            None => Some(true),
+        }
     }
 
     /// The leader's work returned an error, which the waiters share where it's given.

@@ -1,6 +1,7 @@
 //! What the direct operations do: reading, writing and invalidating without any work to run.
 
 use std::any::Any;
+use std::time::Instant;
 
 use super::applied::Applied;
 use super::caller::Caller;
@@ -105,8 +106,18 @@ impl<S: Server> Engine<S> {
             }
             Err(NotReplaced::Overtaken) => {
                 // The old value has to be gone before this returns.
-                let removed = tiers.remove_from_server(&old).await;
                 let applied = |journalled| Applied { entries: 0, journalled };
+                let deadline = self.server_deadline().unwrap_or_else(Instant::now);
+                let removed = match leader.replaced(deadline).await {
+                    // By an insert that has come after this one. What it didn't do it has journalled.
+                    Some(true) if in_order => {
+                        pending.confirm();
+                        leader.finish(value, Some(ttl), false);
+                        return Ok(applied(tiers.journal.blocks(&key)));
+                    }
+                    Some(_) => Err(ServerError::Unavailable(Unavailable::TimedOut)),
+                    None => tiers.remove_from_server(&old).await,
+                };
                 match removed {
                     Ok(_) if in_order => {
                         pending.confirm();

@@ -229,7 +229,8 @@ impl<S: Server> Engine<S> {
                 }
                 Place::Alone => return Outcome::Alone,
                 Place::Beside(flight) => {
-                    if let Some(found) = self.look_beside(&call, options, caller, old.as_ref()).await {
+                    // Boxed, as what follows: the futures of all callers would contain it.
+                    if let Some(found) = Box::pin(self.look_beside(&call, options, caller, old.as_ref())).await {
                         return Outcome::Found(found);
                     }
                     let is_over = if caller.is_async {
@@ -255,7 +256,7 @@ impl<S: Server> Engine<S> {
                 }
                 Place::Lead(leader, Start::Forced(stores)) => {
                     self.answered(options, Answer::Uncached);
-                    let storable = leader.run(self.begin_forced(&call, &stores)).await;
+                    let storable = leader.run(Box::pin(self.begin_forced(&call, &stores))).await;
                     return Outcome::Run(Turn { leader, storable, old: None });
                 }
             }

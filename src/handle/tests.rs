@@ -493,3 +493,24 @@ async fn an_insert_that_a_clearing_overtakes_returns_once_the_old_value_is_gone(
     assert_eq!((inserted.entries, inserted.journalled), (0, false));
     assert_eq!(server.has(&engine.key()), None, "other processes would read it");
 }
+
+#[tokio::test]
+async fn an_insert_that_a_later_one_overtakes_leaves_that_ones_value() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    server.hold("check_type");
+    let mut early = pin!(engine.put(2));
+    assert!(poll!(early.as_mut()).is_pending());
+    let mut late = pin!(engine.put(3));
+    assert!(poll!(late.as_mut()).is_pending());
+    server.hold("set");
+    server.0.released.notify_waiters();
+    assert!(poll!(early.as_mut()).is_pending(), "the old value is still there");
+    assert!(poll!(late.as_mut()).is_pending());
+    others_run().await;
+    server.release();
+    assert_eq!(late.await.expect("the server is there").entries, 1);
+    let overtaken = early.await.expect("the server is there");
+    assert_eq!((overtaken.entries, overtaken.journalled), (0, false));
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.look().await), (Some("3"), Some(3)));
+}

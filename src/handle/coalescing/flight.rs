@@ -1,8 +1,8 @@
 //! One flight: the lookup or run of a key, as its leader, its waiters and invalidations of the key see it.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) handed_on_until: Option<Instant>,
     /// The key was invalidated after the flight began.
     pub(super) invalidated: bool,
+    /// The insert that has taken the key over.
+    pub(super) replaced_by: Option<Weak<Flight>>,
     /// The leader has ended: the next caller leads another flight.
     pub(super) left: bool,
     /// The value is on its way to the server.
@@ -102,6 +104,7 @@ impl Flight {
             overdue: false,
             handed_on_until: None,
             invalidated: false,
+            replaced_by: None,
             left: false,
             storing: false,
             overtaken: None,
