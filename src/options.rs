@@ -55,6 +55,8 @@ struct Rare {
     key_builder: Option<Arc<dyn KeyBuilder>>,
     /// Which argument has no canonical text, if one hasn't.
     unkeyable: Option<Box<str>>,
+    /// The work runs whatever is cached.
+    is_forced: bool,
 }
 
 impl CacheOptions {
@@ -342,6 +344,18 @@ impl<C> CacheOptions<C> {
     pub fn key_builder(mut self, key_builder: impl KeyBuilder + 'static) -> Self {
         self.rare().key_builder = Some(Arc::new(key_builder));
         self
+    }
+
+    /// Runs the work whatever is cached; what [`refresh`](crate::CacheHandle::refresh) is made of.
+    #[doc(hidden)]
+    pub fn __refresh(mut self) -> Self {
+        self.rare().is_forced = true;
+        self
+    }
+
+    #[inline]
+    pub(crate) fn is_forced(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_forced)
     }
 
     /// The namespace that the call names, if it names one.

@@ -48,7 +48,7 @@ impl Cached {
     /// The function itself: looks into the cache, and calls its work where that has nothing.
     fn cached(&self) -> TokenStream {
         let attributes = of_role(&self.function.attributes, Role::Cached);
-        self.calling(&attributes, self.function.signature.ident.clone(), self.method("cached"))
+        self.calling(&attributes, self.function.signature.ident.clone(), None)
     }
 
     /// The function that runs its work whatever is cached.
@@ -63,11 +63,12 @@ impl Cached {
             #[allow(dead_code, clippy::missing_errors_doc, clippy::missing_panics_doc)]
             #attributes
         };
-        self.calling(&attributes, self.sibling("refresh"), self.method("refresh"))
+        // By the same method as the function itself, so that an error in either is reported once.
+        self.calling(&attributes, self.sibling("refresh"), Some(quote!(.__refresh())))
     }
 
-    /// A function that hands its work to `method` of the handle.
-    fn calling(&self, attributes: &TokenStream, ident: Ident, method: Ident) -> TokenStream {
+    /// A function that hands its work to the handle, with what `more` adds to its options.
+    fn calling(&self, attributes: &TokenStream, ident: Ident, more: Option<TokenStream>) -> TokenStream {
         let visibility = &self.function.visibility;
         let signature = Signature { ident, inputs: self.passed_on(), ..self.function.signature.clone() };
         // Names that the user's expressions can't see.
@@ -75,11 +76,12 @@ impl Cached {
         let lookup = self.lookup(&handle);
         let made = self.whole_options();
         let (work, dot_await) = (self.call_of_work(), self.dot_await());
+        let method = self.method();
         quote! {
             #attributes
             #visibility #signature {
                 #lookup
-                let #options = #made;
+                let #options = #made #more;
                 #handle.#method(#options, move || #work)#dot_await
             }
         }
@@ -90,7 +92,7 @@ impl Cached {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
         let (made, closure, dot_await) = (self.whole_options(), self.closure_of_work(), self.dot_await());
-        let method = self.method("cached");
+        let method = self.method();
         let body = match &self.arguments.handle {
             Some(given) => {
                 let bound = self.bound_handle(given, &handle);
@@ -323,16 +325,19 @@ impl Cached {
         quote!(#path #generics(#(#arguments),*))
     }
 
-    /// The handle's method of this kind, at the return type: what can't be stored is reported there.
-    fn method(&self, kind: &str) -> Ident {
-        let prefix = if self.tries() { "try_" } else { "" };
-        let suffix = if self.is_async() { "_async" } else { "" };
-        let name = format!("{prefix}{kind}{suffix}");
+    /// The handle's method, at the return type: what can't be stored is reported there.
+    fn method(&self) -> Ident {
+        let name = match (self.tries(), self.is_async()) {
+            (false, false) => "cached",
+            (false, true) => "cached_async",
+            (true, false) => "try_cached",
+            (true, true) => "try_cached_async",
+        };
         let place = match &self.function.signature.output {
             ReturnType::Default => self.function.signature.ident.span(),
             ReturnType::Type(_, ty) => ty.span(),
         };
-        Ident::new(&name, place)
+        Ident::new(name, place)
     }
 
     fn tries(&self) -> bool {

@@ -64,7 +64,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
     {
         let work = Work::plain(|_| Ok(work()));
-        infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::VALUE, work)).value
+        infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work)).value
     }
 
     /// The cached result of async `work`, which runs only if there is none.
@@ -94,7 +94,7 @@ impl CacheHandle {
         Fut: Future<Output = T>,
     {
         let work = Work::plain(|_| async { Ok(work().await) });
-        infallible(self.engine.read_through(&options, Caller::asynchronous, Want::VALUE, work).await).value
+        infallible(self.engine.read_through(&options, Caller::asynchronous, Want::of(&options), work).await).value
     }
 
     /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that waited for
@@ -123,7 +123,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
     {
         let work = Work::plain(|_| work());
-        self.engine.read_through_blocking(&options, Caller::blocking, Want::VALUE, work).map(|found| found.value)
+        self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work).map(|found| found.value)
     }
 
     /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that
@@ -155,6 +155,9 @@ impl CacheHandle {
         Fut: Future<Output = Result<T, E>>,
     {
         let work = Work::plain(|_| work());
-        self.engine.read_through(&options, Caller::asynchronous, Want::VALUE, work).await.map(|found| found.value)
+        self.engine
+            .read_through(&options, Caller::asynchronous, Want::of(&options), work)
+            .await
+            .map(|found| found.value)
     }
 }

@@ -40,8 +40,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        let work = Work::plain(|_| async { Ok(work().await) });
-        infallible(self.engine.read_through(&options, Caller::asynchronous, Want::REFRESH, work).await).value
+        self.cached_async(options.__refresh(), work).await
     }
 
     /// [`refresh_async`](Self::refresh_async) for sync code, wherever it runs.
@@ -60,8 +59,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        let work = Work::plain(|_| Ok(work()));
-        infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::REFRESH, work)).value
+        self.cached(options.__refresh(), work)
     }
 
     /// [`refresh_async`](Self::refresh_async) for work that may fail. Where it does, what is cached stays.
@@ -93,8 +91,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        let work = Work::plain(|_| work());
-        self.engine.read_through(&options, Caller::asynchronous, Want::REFRESH, work).await.map(|found| found.value)
+        self.try_cached_async(options.__refresh(), work).await
     }
 
     /// [`try_refresh_async`](Self::try_refresh_async) for sync code, wherever it runs.
@@ -121,8 +118,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        let work = Work::plain(|_| work());
-        self.engine.read_through_blocking(&options, Caller::blocking, Want::REFRESH, work).map(|found| found.value)
+        self.try_cached(options.__refresh(), work)
     }
 
     /// As [`cached_async`](Self::cached_async), but renewals run in a task of their own: while there is a value in the window of

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::entry::Decisions;
+use crate::options::CacheOptions;
 
 /// What a call wants beside the value.
 pub(super) struct Want<E> {
@@ -34,8 +35,13 @@ pub(super) struct Work<'a, W> {
 impl<E> Want<E> {
     pub(super) const VALUE: Self = Self { ttl: false, forced: false, detached: false, shares: None };
     pub(super) const ENTRY: Self = Self { ttl: true, ..Self::VALUE };
-    pub(super) const REFRESH: Self = Self { forced: true, ..Self::VALUE };
     pub(super) const DETACHED: Self = Self { detached: true, ..Self::VALUE };
+
+    /// The value, by whichever way the call's options say.
+    #[inline]
+    pub(super) fn of<C>(options: &CacheOptions<C>) -> Self {
+        Self { forced: options.is_forced(), ..Self::VALUE }
+    }
 }
 
 impl<W> Work<'_, W> {
