@@ -6,6 +6,8 @@ mod concurrency;
 mod configuration;
 mod conformance;
 mod faults;
+#[cfg(unix)]
+mod fleet;
 mod leaks;
 mod login;
 #[cfg(feature = "macros")]
