@@ -106,8 +106,12 @@ fn run() -> Result<bool, String> {
     let cleared = cache.clear_keys(&history.settings.key_prefix);
     cache.close();
     cleared.map_err(|error| format!("the keys are left: {error}"))?;
-    let broken = history.settings.fence && outcome.total().violations > 0;
-    Ok(!broken && outcome.failures.is_empty())
+    match outcome.total().violations {
+        0 => println!("no answer was older than promised"),
+        violations => println!("{violations} answers were older than promised with the fence"),
+    }
+    let is_broken = history.settings.fence && outcome.total().violations > 0;
+    Ok(!is_broken && outcome.failures.is_empty())
 }
 
 fn own_server() -> Result<Server, String> {
@@ -158,7 +162,7 @@ fn report(outcome: &Outcome) {
         faults.kills, faults.freezes, faults.cuts, faults.server_freezes
     );
     println!("invalidations that the journal took first: {}", outcome.total().journalled);
-    outcome.violations.iter().for_each(|violation| println!("{violation:?}"));
+    outcome.violations.iter().for_each(|violation| println!("{violation}"));
     outcome.failures.iter().for_each(|failure| println!("{failure}"));
 }
 

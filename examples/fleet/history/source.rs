@@ -266,7 +266,7 @@ impl Books {
                 version,
                 floor: caller.floor,
                 age,
-                invalidated: format!("{:?} in process {}", first.by, first.process),
+                invalidated: format!("{:?} in process {}", first.by, first.process + 1),
                 ran_its_work: caller.runs,
             });
         }

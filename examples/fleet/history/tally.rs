@@ -1,5 +1,6 @@
 //! What is counted of a history.
 
+use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -62,7 +63,6 @@ impl AddAssign for Tally {
 
 /// An answer that was older than promised.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "it's shown by `Debug`")]
 pub(crate) struct Violation {
     pub(crate) process: usize,
     pub(crate) key: usize,
@@ -74,4 +74,16 @@ pub(crate) struct Violation {
     /// What invalidated it, and in which process.
     pub(crate) invalidated: String,
     pub(crate) ran_its_work: bool,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, key, version, floor, age, invalidated, ran_its_work } = self;
+        let by = if *ran_its_work { "its own work" } else { "the cache" };
+        write!(
+            f,
+            "process {}, key {key}: {by} gave version {version} instead of {floor}, {age:.1?} after {invalidated}",
+            process + 1
+        )
+    }
 }
