@@ -189,6 +189,9 @@ mistake() {
     grep -qF -- "$expected" "$scratch/output" || fail "config_check didn't print: $expected"
 }
 
+heading "Processes that share a server, which the example starts"
+example "no answer was older than promised" fleet --seconds 5
+
 heading "config_check without a server"
 printf '[memory]\n' >"$scratch/memory.toml"
 printf 'expire = "soon"\n[connection]\npasword = "hunter2"\n' >"$scratch/wrong.toml"
@@ -251,6 +254,7 @@ if port=$(free_ports 1 6379); then
     example "connected to a standalone server" from_file
     example "insert, get, remove: fine" config_check
     example "all is well" config_check examples/cachehouse.toml
+    example "no answer was older than promised" fleet --endpoint "$server" --seconds 2
     CACHEHOUSE_CONNECTION__USERNAME=nobody CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"
     if grep -q hunter2 "$scratch/output"; then fail "config_check printed a secret"; fi
     stop_redis
@@ -273,6 +277,7 @@ if ports=$(free_ports 3 7400); then
     done
     example "connected to a cluster, 3 of 3 shards served" cluster "${addresses[@]}" --seconds 2
     example "connected to a cluster, 3 of 3 shards served" autodetect "${addresses[0]}" --seconds 1
+    example "no answer was older than promised" fleet --endpoint "${addresses[0]}" --seconds 2
     stop_redis
 else
     not_done+=("the examples weren't run over a cluster, because there are no three free ports from 7400 on whose bus ports are free too")
