@@ -106,6 +106,7 @@ impl History<'_> {
         source.end();
         let failures: Vec<_> =
             members.iter_mut().enumerate().filter_map(|(number, member)| failure(number, member)).collect();
+        source.close();
         Outcome { failures, ..now(&faults) }
     }
 

@@ -21,6 +21,7 @@ pub(crate) struct Source {
     /// The servers whose connections of a killed member have to be over before others insert where it did.
     servers: Vec<u16>,
     is_over: AtomicBool,
+    is_closed: AtomicBool,
     books: Mutex<Books>,
 }
 
@@ -78,6 +79,7 @@ impl Source {
             address: listener.local_addr().expect("it's bound"),
             servers,
             is_over: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             books: Mutex::new(Books {
                 keys: (0..KEYS).map(|_| Key::default()).collect(),
                 changes: HashMap::new(),
@@ -89,7 +91,7 @@ impl Source {
         let listening = Arc::clone(&source);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if listening.is_over() {
+                if listening.is_closed.load(Ordering::SeqCst) {
                     return;
                 }
                 let source = Arc::clone(&listening);
@@ -106,6 +108,11 @@ impl Source {
     /// Lets callers begin nothing more.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Listens no longer: all members have ended.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         // Wakes the listener.
         let _ = TcpStream::connect(self.address);
     }
