@@ -9,7 +9,7 @@ mod leases;
 mod puppet;
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,30 +48,28 @@ fn history<'a>(settings: Settings, servers: &'a [Server], faults: &'a [Fault]) -
     History { settings, processes: 4, member: || this_binary("fleet::member"), servers, faults }
 }
 
-/// Whether so much has happened that the absence of violations says something.
-fn says_something(outcome: &Outcome) -> bool {
-    let total = outcome.total();
-    total.judged > 2_000 && total.hits > 1_000 && total.fenced > 20 && total.invalidations > 200
-}
-
+/// Runs a history until so much has happened, and what `until` asks for, that it says something if no answer is too old.
 #[track_caller]
-fn assert_as_promised(outcome: &Outcome) {
+fn is_as_promised(history: &History<'_>, until: impl Fn(&Outcome) -> bool) {
+    let says_something = |outcome: &Outcome| {
+        let total = outcome.total();
+        let enough = total.judged > 2_000 && total.hits > 1_000 && total.fenced > 20 && total.invalidations > 200;
+        enough && until(outcome)
+    };
+    let outcome = history.run(DEADLINE, |outcome| says_something(outcome) || !outcome.violations.is_empty());
     assert!(outcome.violations.is_empty(), "{outcome:#?}");
     assert!(outcome.failures.is_empty(), "{outcome:#?}");
-    assert!(says_something(outcome), "{outcome:#?}");
+    assert!(says_something(&outcome), "{outcome:#?}");
 }
 
 #[test]
 fn no_answer_is_older_than_a_confirmed_invalidation() {
     let server = [Server::start()];
     let history = history(settings(server[0].endpoint()), &server, Fault::ALL);
-    let every_fault = |outcome: &Outcome| {
+    is_as_promised(&history, |outcome| {
         let faults = &outcome.faults;
         faults.kills > 0 && faults.freezes > 0 && faults.cuts > 0 && faults.server_freezes > 0
-    };
-    let outcome = history.run(DEADLINE, |outcome| every_fault(outcome) && says_something(outcome));
-    assert_as_promised(&outcome);
-    assert!(every_fault(&outcome), "{outcome:#?}");
+    });
 }
 
 #[test]
@@ -86,18 +84,33 @@ fn without_a_fence_the_checker_finds_an_old_answer() {
 #[test]
 fn no_answer_is_older_while_slots_move() {
     let cluster = Cluster::of(3, 0, &[]);
+    for node in &cluster.nodes {
+        // On a busy machine a node may be silent for longer than in other tests, and none is to be taken for dead here.
+        node.command(&["CONFIG", "SET", "cluster-node-timeout", "15000"]);
+    }
     let faults = [Fault::KillMember, Fault::FreezeMember];
     let history = history(settings(cluster.endpoint()), &cluster.nodes, &faults);
     let slots = slots(&cluster, &history.settings);
-    let is_over = AtomicBool::new(false);
-    let (outcome, moved) = thread::scope(|scope| {
-        let moving = scope.spawn(|| move_slots(&cluster, &slots, &is_over));
-        let outcome = history.run(DEADLINE, |outcome| outcome.faults.freezes > 0 && says_something(outcome));
-        is_over.store(true, Ordering::SeqCst);
-        (outcome, moving.join().expect("slots can be moved"))
+    let (moved, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                move_slot(&cluster, slots[moved.load(Ordering::SeqCst) % KEYS]);
+                moved.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let _over = SetOnDrop(&is_over);
+        is_as_promised(&history, |outcome| outcome.faults.freezes > 0 && moved.load(Ordering::SeqCst) > 20);
     });
-    assert_as_promised(&outcome);
-    assert!(moved > 10, "{moved} slots have moved: {outcome:#?}");
+}
+
+/// Ends the moving of slots, also where the history panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// The slots of the history's keys.
@@ -108,24 +121,14 @@ fn slots(cluster: &Cluster, settings: &Settings) -> Vec<usize> {
     (0..KEYS).map(|number| usize::try_from(slot(key(number))).expect("it's a slot")).collect()
 }
 
-/// Moves one slot after another to the next node until it's over; how many.
-fn move_slots(cluster: &Cluster, slots: &[usize], is_over: &AtomicBool) -> usize {
-    let owner = |slot| cluster.owner_of_slot(slot).port();
-    let position = |port| cluster.nodes.iter().position(|node| node.port() == port).expect("it's one of them");
-    let mut owners: Vec<_> = slots.iter().map(|slot| position(owner(*slot))).collect();
-    for turn in 0.. {
-        if is_over.load(Ordering::SeqCst) {
-            return turn;
-        }
-        let (slot, from) = (slots[turn % KEYS], &mut owners[turn % KEYS]);
-        let to = (*from + 1) % cluster.nodes.len();
-        let nodes = (&cluster.nodes[*from], &cluster.nodes[to]);
-        cluster.begin_move(slot, nodes.0, nodes.1);
-        // Long enough for calls in between.
-        thread::sleep(Duration::from_millis(10));
-        while cluster.move_keys(slot, nodes.0, nodes.1, 1) {}
-        cluster.end_move(slot, nodes.1);
-        *from = to;
-    }
-    unreachable!("turns have no end")
+/// Moves a slot to the next node.
+fn move_slot(cluster: &Cluster, slot: usize) {
+    let port = cluster.owner_of_slot(slot).port();
+    let from = cluster.nodes.iter().position(|node| node.port() == port).expect("it's one of them");
+    let (from, to) = (&cluster.nodes[from], &cluster.nodes[(from + 1) % cluster.nodes.len()]);
+    cluster.begin_move(slot, from, to);
+    // Long enough for calls in between.
+    thread::sleep(Duration::from_millis(10));
+    while cluster.move_keys(slot, from, to, 1) {}
+    cluster.end_move(slot, to);
 }
