@@ -5,7 +5,7 @@ mod freshness;
 use std::time::Duration;
 
 use crate::codec::{BuiltIn, SharedCodec};
-pub(crate) use freshness::{Freshness, FreshnessOverrides, LONGEST};
+pub(crate) use freshness::{Freshness, FreshnessOverrides, InEffect, LONGEST};
 
 /// What a call sets, or a namespace, or a handle. `None` leaves the option to the next of them.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Overrides {
 }
 
 /// The options that are in effect for one call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Policy<'a> {
     /// The TTL; zero means "don't store".
     pub(crate) expire: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Policy<'a> {
     pub(crate) fence: bool,
     /// How long a miss waits for the process that computes the value; zero: not at all.
     pub(crate) lease: Duration,
-    pub(crate) freshness: Freshness,
+    pub(crate) freshness: InEffect,
 }
 
 const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
@@ -85,7 +85,7 @@ impl<'a> Policy<'a> {
         let expire = call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE);
         let namespaces = namespace.and_then(|own| own.freshness.as_deref());
         let freshness = match (call.freshness.as_deref(), namespaces, handle.freshness.as_deref()) {
-            (None, None, None) => Freshness::OFF,
+            (None, None, None) => InEffect::default(),
             (call, namespace, handle) => Freshness::merged([call, namespace, handle], expire),
         };
         Self {

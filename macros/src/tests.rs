@@ -61,7 +61,7 @@ fn options_of_freshness_are_handed_on() {
                     .refresh_early(1f64)
                     .soft_timeout(::core::time::Duration::from_secs(6))
                     .hard_timeout(::core::time::Duration::from_secs(7))";
-    assert_eq!(options.matches(&expected.split_whitespace().collect::<String>()).count(), 2, "{written}");
+    assert_eq!(options.matches(&expected.split_whitespace().collect::<String>()).count(), 3, "{written}");
 }
 
 #[test]

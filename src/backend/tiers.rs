@@ -16,7 +16,7 @@ use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};
 use crate::key::{CallKey, ServerKey};
-use crate::policy::Freshness;
+use crate::policy::InEffect;
 use crate::telemetry::metrics;
 use crate::telemetry::{Counters, Stats};
 
@@ -50,7 +50,7 @@ pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) inherited: &'a SharedCodec,
     /// How long a value that is stored now is fresh.
     pub(crate) ttl: Duration,
-    pub(crate) freshness: Freshness,
+    pub(crate) freshness: InEffect,
     /// Whether the caller is told what remains of the value's TTL.
     pub(crate) asks_ttl: bool,
     /// Whether a fill is fenced against the invalidations of other processes.

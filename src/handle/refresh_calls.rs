@@ -5,9 +5,7 @@ use std::future::Future;
 use super::blocking;
 use super::caller::Caller;
 use super::calls::CacheHandle;
-use super::read_through::infallible;
 use super::renewals::Slot;
-use super::want::{Want, Work};
 use crate::codec::ValueCodec;
 use crate::options::CacheOptions;
 

@@ -57,18 +57,15 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<T, E>>,
     {
         let Turn { leader, storable, old } = turn;
-        let mut call = self.resolve(key, options);
-        if want.detached {
-            // Its caller keeps that.
-            call.freshness.soft_timeout = None;
-        }
+        let call = self.resolve(key, options);
         if let Some(Old { fetched, .. }) = old.as_ref().filter(|old| old.verdict.is_served()) {
             leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
         }
         if old.is_some() || want.forced {
             self.inner.tiers.counters.refreshes.add_one();
         }
-        let ran = leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), work)).await;
+        let ran =
+            leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), want.detached, work)).await;
         match (ran, old) {
             (Ok(Ran::Value(found)), old) => {
                 if let Some(old) = old {
@@ -104,6 +101,7 @@ impl<S: Server> Engine<S> {
         leader: &Leader,
         storable: Storable,
         old: Option<&Old<T>>,
+        is_detached: bool,
         work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
     ) -> Result<Ran<T>, E>
     where
@@ -131,7 +129,9 @@ impl<S: Server> Engine<S> {
         tiers.counters.runs.add_one();
         let (timer, begun) = (Timer::start(), Instant::now());
         let after = |timeout: Option<Duration>| timeout.and_then(|timeout| begun.checked_add(timeout));
-        let (soft, hard) = (after(call.freshness.soft_timeout), after(call.freshness.hard_timeout));
+        // The caller of a detached one keeps the soft timeout.
+        let soft = after(call.freshness.soft_timeout).filter(|_| !is_detached);
+        let hard = after(call.freshness.hard_timeout);
         if let Some(hard) = hard {
             leader.gives_way_at(hard);
         }
@@ -222,7 +222,7 @@ impl<S: Server> Engine<S> {
         if fresh.is_zero() {
             return Duration::ZERO;
         }
-        let freshness = &call.freshness;
+        let freshness = &*call.freshness;
         let fresh = if freshness.jitter.is_zero() { fresh } else { freshness.shortened(fresh, rand::random()) };
         fresh.saturating_add(freshness.stale_window())
     }

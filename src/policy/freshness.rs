@@ -1,5 +1,6 @@
 //! The options of freshness: how they are merged, and what a combination means that makes no sense.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 /// The options of freshness that a call, its namespace or its handle sets. `None` leaves the option to the next of them.
@@ -37,6 +38,10 @@ pub(crate) struct Freshness {
     pub(crate) hard_timeout: Option<Duration>,
 }
 
+/// The options of freshness of one call. In a box where one is in effect: a call's policy is made on each hit, and few calls have any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InEffect(Option<Box<Freshness>>);
+
 /// The longest time that an option of freshness takes: a year, so that the sum of any two fits into whatever holds a time.
 pub(crate) const LONGEST: Duration = Duration::from_secs(31_557_600);
 
@@ -48,6 +53,16 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// All is early with less already. A product with it is still finite.
 const MOST_EARLY: f64 = 1e6;
+
+impl Deref for InEffect {
+    type Target = Freshness;
+
+    #[inline]
+    fn deref(&self) -> &Freshness {
+        static OFF: Freshness = Freshness::OFF;
+        self.0.as_deref().unwrap_or(&OFF)
+    }
+}
 
 impl FreshnessOverrides {
     /// These, and `others` where these set nothing.
@@ -79,7 +94,7 @@ impl Freshness {
     /// The options of these, of which the first that sets an option wins. The value's life is `expire`: where that is zero nothing is
     /// stored, so that nothing is ever stale or early.
     #[inline(never)] // Few calls come here; the others need no copy of it.
-    pub(super) fn merged(layers: [Option<&FreshnessOverrides>; 3], expire: Duration) -> Self {
+    pub(super) fn merged(layers: [Option<&FreshnessOverrides>; 3], expire: Duration) -> InEffect {
         let time = |of: fn(&FreshnessOverrides) -> Option<Duration>| layers.into_iter().flatten().find_map(of);
         let stores = !expire.is_zero();
         let window = |of| time(of).filter(|window| stores && !window.is_zero()).map_or(Duration::ZERO, bounded);
@@ -99,7 +114,8 @@ impl Freshness {
         };
         // The hard one comes first, or nothing is there to serve in place of what the work returns.
         let is_in_effect = |soft: &Duration| hard_timeout.is_none_or(|hard| *soft < hard) && merged.reads_ttl();
-        Self { soft_timeout: merged.soft_timeout.filter(is_in_effect), ..merged }
+        let soft_timeout = merged.soft_timeout.filter(is_in_effect);
+        InEffect(Some(Box::new(Self { soft_timeout, ..merged })))
     }
 
     /// Whether none of the options is in effect.

@@ -425,7 +425,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
             .hard_timeout(7 * SECOND)
     }
     for config in [config(set(builder()).standalone("h")), config(set(memory()))] {
-        assert_eq!(Policy::of_handle(&config.overrides).freshness, expected);
+        assert_eq!(*Policy::of_handle(&config.overrides).freshness, expected);
     }
     let users = NamespaceOptions::default()
         .jitter(SECOND)
@@ -439,7 +439,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
     assert!(config.overrides.freshness.is_none());
     let call = Overrides::default();
     let policy = Policy::merged(&config.overrides, Some(&config.namespaces["users"].0), &call);
-    assert_eq!(policy.freshness, expected);
+    assert_eq!(*policy.freshness, expected);
 }
 
 #[test]

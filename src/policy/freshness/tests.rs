@@ -45,7 +45,7 @@ fn with(set: Set, n: u32) -> Overrides {
 fn of_call(change: impl FnOnce(&mut FreshnessOverrides)) -> Freshness {
     let mut freshness = FreshnessOverrides::default();
     change(&mut freshness);
-    Policy::merged(&Overrides::default(), None, &overrides(freshness)).freshness
+    *Policy::merged(&Overrides::default(), None, &overrides(freshness)).freshness
 }
 
 #[test]
@@ -55,9 +55,9 @@ fn what_none_sets_is_off() {
     for (handle, namespace, call) in
         [(&none, None, &none), (&none, Some(&none), &none), (&empty, Some(&empty), &empty), (&empty, None, &none)]
     {
-        assert_eq!(Policy::merged(handle, namespace, call).freshness, Freshness::OFF);
+        assert_eq!((*Policy::merged(handle, namespace, call).freshness), Freshness::OFF);
     }
-    assert_eq!(Policy::of_handle(&none).freshness, Freshness::OFF);
+    assert_eq!((*Policy::of_handle(&none).freshness), Freshness::OFF);
     assert_eq!(Freshness::OFF.retry_after, SECOND);
     assert!(Freshness::OFF.is_off() && !Freshness::OFF.reads_ttl());
 }
@@ -68,7 +68,7 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
     for (name, set, in_effect) in OPTIONS {
         let (handle, namespace, call) = (with(set, 2), with(set, 3), with(set, 4));
         let other = overrides(FreshnessOverrides::default());
-        let of = |namespace, call| in_effect(&Policy::merged(&handle, namespace, call).freshness);
+        let of = |namespace, call| in_effect(&(*Policy::merged(&handle, namespace, call).freshness));
         assert_eq!(of(None, &none), Some(2.0), "{name} of the handle");
         assert_eq!(of(Some(&none), &none), Some(2.0), "{name} of the handle");
         assert_eq!(of(Some(&other), &other), Some(2.0), "{name} of the handle, beside other options");
@@ -76,13 +76,13 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
         assert_eq!(of(Some(&namespace), &other), Some(3.0), "{name} of the namespace, beside other options");
         assert_eq!(of(Some(&namespace), &call), Some(4.0), "{name} of the call");
         assert_eq!(of(None, &call), Some(4.0), "{name} of the call");
-        let zero = in_effect(&Policy::merged(&handle, Some(&namespace), &with(set, 0)).freshness);
+        let zero = in_effect(&(*Policy::merged(&handle, Some(&namespace), &with(set, 0)).freshness));
         let off = if name == "retry_after" { Some(0.001) } else { Some(0.0).filter(|_| !name.contains("timeout")) };
         assert_eq!(zero, off, "a call turns {name} off");
         // The others are as if it weren't set.
         for (other, _, in_effect) in OPTIONS.iter().filter(|(other, ..)| *other != name) {
             let is_set_too = name == "soft_timeout" && *other == "stale_if_error";
-            let merged = Policy::merged(&handle, Some(&namespace), &call).freshness;
+            let merged = *Policy::merged(&handle, Some(&namespace), &call).freshness;
             assert!(is_set_too || in_effect(&merged) == in_effect(&Freshness::OFF), "{name} sets {other}");
         }
     }
@@ -91,7 +91,7 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
 #[test]
 fn each_option_is_kept_where_it_is_set_first_and_filled_in_where_it_is_not() {
     for (name, set, in_effect) in OPTIONS {
-        let of = |overrides: Overrides| in_effect(&Policy::of_handle(&overrides).freshness);
+        let of = |overrides: Overrides| in_effect(&(*Policy::of_handle(&overrides).freshness));
         assert_eq!(of(with(set, 2).or(with(set, 3))), Some(2.0), "{name}");
         assert_eq!(of(with(set, 2).or(Overrides::default())), Some(2.0), "{name}");
         assert_eq!(of(Overrides::default().or(with(set, 3))), Some(3.0), "{name}");
@@ -146,7 +146,7 @@ fn where_nothing_is_stored_nothing_is_stale_or_early() {
         hard_timeout: Some(MINUTE),
     });
     call.expire = Some(Duration::ZERO);
-    let merged = Policy::merged(&Overrides::default(), None, &call).freshness;
+    let merged = *Policy::merged(&Overrides::default(), None, &call).freshness;
     assert_eq!(merged, Freshness { retry_after: MINUTE, hard_timeout: Some(MINUTE), ..Freshness::OFF });
     // It's the expiry in effect that counts.
     let zero = Overrides { expire: Some(Duration::ZERO), ..Overrides::default() };

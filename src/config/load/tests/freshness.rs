@@ -11,8 +11,8 @@ fn in_effect(text: &str, variables: &[(&str, &str)]) -> (Freshness, Freshness) {
     let config = Place::new().with(DEFAULT_FILE, text).load(variables).unwrap_or_else(|error| panic!("{error}"));
     let config = config.into_builder().into_config().expect("it's right");
     let users = config.namespaces.get("users").map(|options| &options.0);
-    let of_users = Policy::merged(&config.overrides, users, &Default::default()).freshness;
-    (Policy::of_handle(&config.overrides).freshness, of_users)
+    let of_users = *Policy::merged(&config.overrides, users, &Default::default()).freshness;
+    ((*Policy::of_handle(&config.overrides).freshness), of_users)
 }
 
 const ALL: &str = "jitter = \"1s\"\nstale_while_revalidate = 2\nstale_if_error = \"3s\"\nretry_after = \"4s\"\nrefresh_early = 1.5\nsoft_timeout = \"6s\"\nhard_timeout = \"7s\"\n";
@@ -73,7 +73,7 @@ fn code_wins_over_what_is_loaded_and_is_checked_with_it() {
     let builder = || Place::new().with(DEFAULT_FILE, ALL).load(&[]).expect("it's right").into_builder();
     let config = builder().hard_timeout(Duration::from_secs(8)).into_config().expect("it's right");
     let expected = Freshness { hard_timeout: Some(Duration::from_secs(8)), ..all() };
-    assert_eq!(Policy::of_handle(&config.overrides).freshness, expected);
+    assert_eq!((*Policy::of_handle(&config.overrides).freshness), expected);
     let error = builder().hard_timeout(Duration::from_secs(6)).into_config().expect_err("it isn't below");
     insta::assert_snapshot!(error, @"soft_timeout: is 6s, which isn't below `.hard_timeout(…)` of 6s, so it never takes effect; accepts a shorter time, or zero for none");
 }
