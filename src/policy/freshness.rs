@@ -1,5 +1,6 @@
 //! The options of freshness: how they are merged, and what a combination means that makes no sense.
 
+use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub(crate) struct Freshness {
 }
 
 /// The options of freshness of one call. In a box where one is in effect: a call's policy is made on each hit, and few calls have any.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct InEffect(Option<Box<Freshness>>);
 
 /// The longest time that an option of freshness takes: a year, so that the sum of any two fits into whatever holds a time.
@@ -61,6 +62,12 @@ impl Deref for InEffect {
     fn deref(&self) -> &Freshness {
         static OFF: Freshness = Freshness::OFF;
         self.0.as_deref().unwrap_or(&OFF)
+    }
+}
+
+impl fmt::Debug for InEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
