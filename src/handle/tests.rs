@@ -1,5 +1,7 @@
 //! The engine over a server whose answers a test holds back.
 
+mod freshness;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -35,6 +37,8 @@ struct Fake(Arc<State>);
 #[derive(Default)]
 struct State {
     values: Mutex<HashMap<ServerKey, Bytes>>,
+    /// What remains of the keys' TTLs, which stand still.
+    ttls: Mutex<HashMap<ServerKey, Duration>>,
     /// What it was asked, in order.
     log: Mutex<Vec<&'static str>>,
     /// The operation that is held back until another is named, or none.
@@ -103,7 +107,8 @@ impl Server for Fake {
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
         let value = self.get(key).await?;
-        Ok(value.map(|bytes| (bytes, Ttl::Remaining(Duration::from_secs(60)))))
+        let ttl = self.0.ttls.lock().get(key).copied().unwrap_or(Duration::from_secs(60));
+        Ok(value.map(|bytes| (bytes, Ttl::Remaining(ttl))))
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
@@ -132,12 +137,13 @@ impl Server for Fake {
         &self,
         key: &ServerKey,
         value: Bytes,
-        _: Duration,
+        ttl: Duration,
         proof: Option<Proof>,
         mut under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
         let (state, key) = (Arc::clone(&self.0), key.clone());
         let stored = tokio::spawn(async move {
+            let ttls = &state.ttls;
             let set = |values: &mut HashMap<ServerKey, Bytes>| {
                 if let Some(Proof { lease, token }) = proof {
                     if values.get(&lease) != Some(&token) {
@@ -145,6 +151,7 @@ impl Server for Fake {
                     }
                     values.remove(&lease);
                 }
+                ttls.lock().insert(key.clone(), ttl);
                 values.insert(key, value);
                 Stored::Kept
             };
@@ -175,6 +182,11 @@ impl Server for Fake {
 
 fn engine() -> (Engine<Fake>, Fake) {
     let server = Fake::default();
+    (engine_of(&server), server)
+}
+
+/// A process that uses this server.
+fn engine_of(server: &Fake) -> Engine<Fake> {
     let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
     let tiers = Tiers {
         memory: Some(Memory::new(limits, Clock::default())),
@@ -188,7 +200,7 @@ fn engine() -> (Engine<Fake>, Fake) {
     let defaults = Defaults { overrides: Overrides::defaults(), namespaces: Namespaces::default() };
     let health = Arc::new(HealthReporter::new(Health::Connecting, ""));
     let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1), Clock::default());
-    (Engine::new(inner, Scope::new("p", "n").expect("both parts are given")), server)
+    Engine::new(inner, Scope::new("p", "n").expect("both parts are given"))
 }
 
 fn call() -> CacheOptions {

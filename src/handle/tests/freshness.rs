@@ -1,0 +1,254 @@
+//! Values in their windows, forced refreshes and timeouts.
+
+use std::future::pending;
+
+use super::super::freshness::Fetched;
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Far more than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+type Result<T = i32> = std::result::Result<T, &'static str>;
+
+/// Fresh for a minute, and then served for another while it's renewed.
+fn revalidated() -> CacheOptions {
+    call().expire(MINUTE).stale_while_revalidate(MINUTE)
+}
+
+/// Fresh for a minute, and then served for another where the work fails.
+fn if_error() -> CacheOptions {
+    call().expire(MINUTE).stale_if_error(MINUTE)
+}
+
+impl Fake {
+    /// The server has `value`, with so much left of its TTL; the engine's memory has nothing.
+    fn holds(&self, engine: &Engine<Fake>, value: &'static str, remaining: Duration) {
+        let key = engine.key().server_key();
+        self.0.values.lock().insert(key.clone(), Bytes::from_static(value.as_bytes()));
+        self.0.ttls.lock().insert(key, remaining);
+        engine.inner.tiers.memory.as_ref().expect("there is memory").clear();
+    }
+}
+
+impl Engine<Fake> {
+    async fn fetched(&self, options: CacheOptions, work: impl Future<Output = Result>) -> Result<Fetched<i32>> {
+        self.read_through(&options, Caller::asynchronous, Want::VALUE, Work::plain(|_| work)).await
+    }
+
+    async fn cached(&self, options: CacheOptions, work: impl Future<Output = Result>) -> Result {
+        self.fetched(options, work).await.map(|found| found.value)
+    }
+
+    async fn refreshed(&self, options: CacheOptions, work: impl Future<Output = Result>) -> Result {
+        let work = Work::plain(|_| work);
+        self.read_through(&options, Caller::asynchronous, Want::REFRESH, work).await.map(|found| found.value)
+    }
+
+    /// How often its work has run, old values were served, and values were renewed.
+    fn told(&self) -> (u64, u64, u64) {
+        let stats = self.inner.tiers.stats();
+        (stats.runs, stats.stale_hits, stats.refreshes)
+    }
+}
+
+/// What `call` comes to; a hang is a failure.
+async fn ends<T>(what: &str, call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| panic!("hangs: {what}"))
+}
+
+async fn gives(value: i32) -> Result {
+    Ok(value)
+}
+
+async fn fails() -> Result {
+    Err("no route")
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn the_remaining_ttl_says_whether_a_value_is_fresh_or_stale() {
+    let (engine, server) = engine();
+    for (options, remaining, value, failing) in [
+        (revalidated(), 2 * MINUTE, 1, 1),
+        (revalidated(), MINUTE + MS, 1, 1),
+        (revalidated(), MINUTE, 2, 1),
+        (revalidated(), MS, 2, 1),
+        (if_error(), MINUTE + MS, 1, 1),
+        (if_error(), MINUTE, 2, 1),
+        (if_error(), MS, 2, 1),
+        (call().expire(MINUTE), MS, 1, 1),
+    ] {
+        server.holds(&engine, "1", remaining);
+        assert_eq!(engine.cached(options.clone(), fails()).await, Ok(failing), "{options:?} {remaining:?}");
+        engine.inner.retries.forget(&engine.key());
+        assert_eq!(engine.cached(options.clone(), gives(2)).await, Ok(value), "{options:?} {remaining:?}");
+        engine.inner.retries.forget(&engine.key());
+    }
+    assert_eq!(engine.told(), (8, 4, 8));
+    server.0.values.lock().clear();
+    assert_eq!(engine.cached(if_error(), fails()).await, Err("no route"));
+}
+
+#[tokio::test]
+async fn what_is_stored_lives_for_its_life_and_the_longer_window() {
+    let (engine, server) = engine();
+    let options = revalidated().stale_if_error(3 * MINUTE);
+    assert_eq!(engine.fetched(options, gives(1)).await.expect("it's made").remaining, Some(4 * MINUTE));
+    assert_eq!(server.0.ttls.lock().get(&engine.key().server_key()), Some(&(4 * MINUTE)));
+}
+
+#[tokio::test]
+async fn while_one_renews_the_others_read_the_old_value_themselves() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    let go_on = Notify::new();
+    let mut renewing = pin!(engine.cached(revalidated(), async {
+        go_on.notified().await;
+        Ok(2)
+    }));
+    assert!(poll!(renewing.as_mut()).is_pending());
+    let reads = server.count("get");
+    for other in 1..4 {
+        assert_eq!(engine.fetched(revalidated(), fails()).await.expect("the old value").value, 1);
+        assert_eq!(server.count("get"), reads + other);
+    }
+    // What another process writes meanwhile is seen at once.
+    server.holds(&engine, "5", 2 * MINUTE);
+    assert_eq!(engine.cached(revalidated(), fails()).await, Ok(5));
+    go_on.notify_one();
+    assert_eq!(renewing.await, Ok(2));
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.told()), (Some("2"), (1, 3, 1)));
+}
+
+#[tokio::test]
+async fn a_removal_by_another_process_ends_a_window_and_the_renewal_in_it_is_stored_nowhere() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    let go_on = Notify::new();
+    let mut renewing = pin!(engine.cached(revalidated(), async {
+        go_on.notified().await;
+        Ok(2)
+    }));
+    assert!(poll!(renewing.as_mut()).is_pending());
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    let mut late = pin!(engine.cached(revalidated(), gives(3)));
+    assert!(poll!(late.as_mut()).is_pending(), "there is nothing to serve");
+    go_on.notify_one();
+    assert_eq!(renewing.await, Ok(2));
+    assert_eq!(ends("who came after the removal", late).await, Ok(3));
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.inner.tiers.stats().fenced), (Some("3"), 1));
+}
+
+#[tokio::test]
+async fn a_removal_by_this_process_ends_a_window_at_once() {
+    for options in [revalidated(), if_error()] {
+        let (engine, server) = engine();
+        server.holds(&engine, "1", MINUTE);
+        let go_on = Notify::new();
+        let mut renewing = pin!(engine.cached(options.clone(), async {
+            go_on.notified().await;
+            Err("no route")
+        }));
+        assert!(poll!(renewing.as_mut()).is_pending());
+        engine.remove(&call()).await.expect("the server is there");
+        assert_eq!(engine.cached(options.clone(), fails()).await, Err("no route"));
+        assert_eq!(engine.cached(options, gives(3)).await, Ok(3));
+        go_on.notify_one();
+        // Its call began before the removal.
+        assert_eq!(renewing.await, Ok(1));
+        assert_eq!((server.has(&engine.key()).as_deref(), engine.look().await), (Some("3"), Some(3)));
+    }
+}
+
+#[tokio::test]
+async fn what_comes_after_a_hard_timeout_is_returned_and_not_stored() {
+    let (engine, server) = engine();
+    let options = || call().hard_timeout(20 * MS);
+    let go_on = Notify::new();
+    let mut hung = pin!(engine.fetched(options(), async {
+        go_on.notified().await;
+        Ok(1)
+    }));
+    assert!(poll!(hung.as_mut()).is_pending());
+    let mut waiting = pin!(engine.cached(options(), gives(2)));
+    assert!(poll!(waiting.as_mut()).is_pending());
+    // The hung call isn't even polled.
+    assert_eq!(ends("who waits for hung work", waiting).await, Ok(2));
+    assert_eq!(engine.cached(options(), gives(3)).await, Ok(2));
+    go_on.notify_one();
+    let late = ends("the late work", hung).await.expect("it's made");
+    assert_eq!((late.value, late.remaining), (1, None));
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.look().await), (Some("2"), Some(2)));
+}
+
+#[tokio::test]
+async fn a_call_past_its_hard_timeout_frees_the_key_on_the_server_too() {
+    let (engine, server) = engine();
+    let hung = engine.cached(call().hard_timeout(10 * MS), pending());
+    assert!(tokio::time::timeout(100 * MS, hung).await.is_err());
+    assert_eq!((server.count("release"), engine.cached(call(), gives(2)).await), (1, Ok(2)));
+}
+
+#[tokio::test]
+async fn with_an_old_value_a_timeout_serves_it_and_holds_the_work_back() {
+    for options in [if_error().soft_timeout(10 * MS), if_error().hard_timeout(10 * MS)] {
+        let (engine, server) = engine();
+        server.holds(&engine, "1", MINUTE);
+        let slow = ends("slow work", engine.cached(options.clone(), pending())).await;
+        assert_eq!((slow, engine.cached(options, gives(2)).await), (Ok(1), Ok(1)));
+        assert_eq!((server.count("release"), engine.told()), (1, (1, 2, 1)));
+    }
+}
+
+#[tokio::test]
+async fn a_forced_refresh_has_older_fills_refused_here_and_elsewhere() {
+    for here in [true, false] {
+        let (engine, server) = engine();
+        let other = if here { engine.clone() } else { engine_of(&server) };
+        let go_on = Notify::new();
+        let mut older = pin!(other.cached(call(), async {
+            go_on.notified().await;
+            Ok(1)
+        }));
+        assert!(poll!(older.as_mut()).is_pending());
+        assert_eq!(engine.refreshed(call(), gives(2)).await, Ok(2));
+        go_on.notify_one();
+        assert_eq!(older.await, Ok(1));
+        assert_eq!((server.has(&engine.key()).as_deref(), other.look().await), (Some("2"), Some(2)), "{here}");
+    }
+}
+
+#[tokio::test]
+async fn all_who_refresh_at_once_share_a_run_and_others_are_served_meanwhile() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    let go_on = Notify::new();
+    let mut first = pin!(engine.refreshed(call(), async {
+        go_on.notified().await;
+        Ok(2)
+    }));
+    assert!(poll!(first.as_mut()).is_pending());
+    let mut second = pin!(engine.refreshed(call(), fails()));
+    assert!(poll!(second.as_mut()).is_pending());
+    assert_eq!(engine.cached(call(), fails()).await, Ok(1));
+    go_on.notify_one();
+    assert_eq!((first.await, second.await), (Ok(2), Ok(2)));
+    assert_eq!((engine.cached(call(), fails()).await, engine.told()), (Ok(2), (1, 0, 1)));
+}
+
+#[tokio::test]
+async fn without_a_value_others_wait_for_a_forced_refresh() {
+    let (engine, _server) = engine();
+    let go_on = Notify::new();
+    let mut first = pin!(engine.refreshed(call(), async {
+        go_on.notified().await;
+        Ok(2)
+    }));
+    assert!(poll!(first.as_mut()).is_pending());
+    let mut waiting = pin!(engine.cached(call(), gives(3)));
+    assert!(poll!(waiting.as_mut()).is_pending());
+    go_on.notify_one();
+    assert_eq!((first.await, waiting.await), (Ok(2), Ok(2)));
+}
