@@ -57,7 +57,11 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<T, E>>,
     {
         let Turn { leader, storable, old } = turn;
-        let call = self.resolve(key, options);
+        let mut call = self.resolve(key, options);
+        if want.forced {
+            // Neither what is cached nor what another process computes will do.
+            call.lease = Duration::ZERO;
+        }
         if let Some(Old { fetched, .. }) = old.as_ref().filter(|old| old.verdict.is_served()) {
             leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
         }

@@ -252,3 +252,16 @@ async fn without_a_value_others_wait_for_a_forced_refresh() {
     go_on.notify_one();
     assert_eq!((first.await, waiting.await), (Ok(2), Ok(2)));
 }
+
+#[tokio::test]
+async fn a_forced_refresh_runs_also_with_a_lease() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    assert_eq!(ends("a refresh", engine.refreshed(call().lease(MINUTE), gives(2))).await, Ok(2));
+    // Another process computes the key.
+    let other = engine_of(&server);
+    let mut computing = pin!(other.refreshed(call(), pending()));
+    assert!(poll!(computing.as_mut()).is_pending());
+    assert_eq!(ends("a refresh", engine.refreshed(call().lease(MINUTE), gives(3))).await, Ok(3));
+    assert_eq!(server.has(&engine.key()).as_deref(), Some("3"));
+}
