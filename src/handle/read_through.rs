@@ -395,7 +395,7 @@ impl<S: Server> Engine<S> {
                         let found = Fetched { value: value.clone(), source, remaining: landed.remaining };
                         return Place::Have(found, verdict);
                     }
-                    if flight.renews() {
+                    if !want.forced && flight.renews() {
                         return Place::Beside(flight);
                     }
                     // Too old, or of another type, as which its stored bytes may decode too: one waiter reads them, for all.

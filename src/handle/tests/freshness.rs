@@ -265,3 +265,19 @@ async fn a_forced_refresh_runs_also_with_a_lease() {
     assert_eq!(ends("a refresh", engine.refreshed(call().lease(MINUTE), gives(3))).await, Ok(3));
     assert_eq!(server.has(&engine.key()).as_deref(), Some("3"));
 }
+
+#[tokio::test]
+async fn a_refresh_that_comes_while_another_is_being_stored_runs_its_own_work() {
+    let (engine, server) = engine();
+    server.hold("set");
+    let mut first = pin!(engine.refreshed(call(), gives(1)));
+    assert!(poll!(first.as_mut()).is_pending());
+    others_run().await;
+    assert_eq!(server.count("set"), 1);
+    let mut second = pin!(engine.refreshed(call(), gives(2)));
+    assert!(poll!(second.as_mut()).is_pending());
+    server.release();
+    assert_eq!(first.await, Ok(1));
+    assert_eq!(ends("the second refresh", second).await, Ok(2));
+    assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
+}
