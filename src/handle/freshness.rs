@@ -42,6 +42,14 @@ pub(super) struct Old<T> {
     pub(super) verdict: Verdict,
 }
 
+impl<T> Old<T> {
+    /// Whether `found` is to be renewed early, as this one was: it's no newer, or the work would run twice.
+    pub(super) fn elects(&self, found: &Fetched<T>) -> bool {
+        let (before, now) = (self.fetched.remaining, found.remaining);
+        self.verdict == Verdict::Early && before.zip(now).is_some_and(|(before, now)| now <= before)
+    }
+}
+
 impl Verdict {
     /// What a value is good for that has so much left of its TTL. `work` is how long the work takes, where that is known, and `random`
     /// is above 0 and up to 1.

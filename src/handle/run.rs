@@ -122,8 +122,8 @@ impl<S: Server> Engine<S> {
             Fill::Fenced(lease) if lease.is_shared && old.is_some_and(|old| old.verdict.is_served()) => {
                 return Ok(Ran::Old);
             }
-            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, options, leader, lease).await,
-            Fill::Fenced(lease) => self.look_again(call, options, leader, lease).await,
+            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, options, leader, old, lease).await,
+            Fill::Fenced(lease) => self.look_again(call, options, leader, old, lease).await,
             fill => Waited::Run(fill),
         };
         let mut fill = match waited {
@@ -237,6 +237,7 @@ impl<S: Server> Engine<S> {
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
         leader: &Leader,
+        old: Option<&Old<T>>,
         mut lease: Lease,
     ) -> Waited<T>
     where
@@ -273,7 +274,9 @@ impl<S: Server> Engine<S> {
             }
             match tiers.begin_fill(call).await {
                 // The holder has failed, or its value was invalidated: this call is the next.
-                Fill::Fenced(next) if !next.is_shared => break self.look_again(call, options, leader, next).await,
+                Fill::Fenced(next) if !next.is_shared => {
+                    break self.look_again(call, options, leader, old, next).await;
+                }
                 Fill::Fenced(next) => lease = next,
                 fill => break Waited::Run(fill),
             }
@@ -288,6 +291,7 @@ impl<S: Server> Engine<S> {
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
         leader: &Leader,
+        old: Option<&Old<T>>,
         lease: Lease,
     ) -> Waited<T>
     where
@@ -301,7 +305,8 @@ impl<S: Server> Engine<S> {
             // The call is counted already, as a miss.
             Read::Hit(value, remaining) => {
                 let found = Fetched { value, source: Source::Server, remaining };
-                if self.verdict(call, options, &found) != Verdict::Fresh {
+                let is_elected = old.is_some_and(|old| old.elects(&found));
+                if is_elected || self.verdict(call, options, &found) != Verdict::Fresh {
                     return Waited::Run(fill);
                 }
                 tiers.give_up_fill(fill).await;

@@ -281,3 +281,18 @@ async fn a_refresh_that_comes_while_another_is_being_stored_runs_its_own_work() 
     assert_eq!(ends("the second refresh", second).await, Ok(2));
     assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
 }
+
+#[tokio::test]
+async fn a_lease_does_not_keep_values_from_being_renewed_early() {
+    let (engine, server) = engine();
+    // Two of three are elected: exp(-0.4).
+    let options = || call().expire(MINUTE).refresh_early(1.0).lease(MINUTE);
+    const CALLS: u32 = 400;
+    let mut renewed = 0;
+    for _ in 0..CALLS {
+        server.holds(&engine, "1", MINUTE);
+        engine.inner.work_times.note(engine.name_hash(&call()), MINUTE.mul_f64(2.5));
+        renewed += u32::from(engine.cached(options(), gives(2)).await == Ok(2));
+    }
+    assert!((230..310).contains(&renewed), "{renewed} of {CALLS}");
+}
