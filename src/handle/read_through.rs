@@ -247,8 +247,7 @@ impl<S: Server> Engine<S> {
                     has_waited = true;
                 }
                 Place::Lead(leader, Start::Lookup) => {
-                    let is_elected = old.is_some_and(|old| old.verdict == Verdict::Early);
-                    return self.lead(&call, options, leader, is_elected).await;
+                    return self.lead(&call, options, leader, old.as_ref()).await;
                 }
                 Place::Lead(leader, Start::Run(storable)) => {
                     self.answered(options, Answer::Uncached);
@@ -263,13 +262,13 @@ impl<S: Server> Engine<S> {
         }
     }
 
-    /// What a leader does before any work; `is_elected`: to renew a fresh value early.
+    /// What a leader does before any work; `old`: what it has found in memory, perhaps to renew it early.
     async fn lead<T, E, C>(
         &self,
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
         leader: Leader,
-        is_elected: bool,
+        old: Option<&Old<T>>,
     ) -> Outcome<T, E>
     where
         T: Clone + Any + Send + Sync,
@@ -278,7 +277,7 @@ impl<S: Server> Engine<S> {
         match leader.run(self.lookup(call, &leader)).await {
             Found::Value(found) => {
                 let verdict = match self.verdict(call, options, &found) {
-                    Verdict::Fresh if is_elected => Verdict::Early,
+                    Verdict::Fresh if old.is_some_and(|old| old.elects(&found)) => Verdict::Early,
                     verdict => verdict,
                 };
                 if verdict == Verdict::Fresh || self.waits_to_retry(call, verdict) {

@@ -2,7 +2,8 @@
 
 use std::future::pending;
 
-use super::super::freshness::Fetched;
+use super::super::freshness::{Fetched, Old, Verdict};
+use super::super::read_through::Outcome;
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -295,4 +296,18 @@ async fn a_lease_does_not_keep_values_from_being_renewed_early() {
         renewed += u32::from(engine.cached(options(), gives(2)).await == Ok(2));
     }
     assert!((230..310).contains(&renewed), "{renewed} of {CALLS}");
+}
+
+#[tokio::test]
+async fn who_is_elected_to_renew_a_value_early_leaves_a_newer_one_alone() {
+    let (engine, server) = engine();
+    let options = call().expire(MINUTE).refresh_early(1.0);
+    let (key, want) = (engine.key(), Want::<&str>::VALUE);
+    for (remaining, renews) in [(MINUTE, false), (MINUTE / 4, true)] {
+        server.holds(&engine, "2", remaining);
+        let fetched = Fetched { value: 1, source: Source::Memory, remaining: Some(MINUTE / 2) };
+        let old = Some(Old { fetched, verdict: Verdict::Early });
+        let outcome = engine.fetch::<i32, _, _>(&key, &options, Caller::asynchronous(), old, &want).await;
+        assert_eq!(matches!(outcome, Outcome::Run(_)), renews, "{remaining:?}");
+    }
 }
