@@ -140,12 +140,18 @@ impl<S: Server> Engine<S> {
         let deadline = freshness.soft_timeout.and_then(|soft| Instant::now().checked_add(soft));
         match until(deadline, pin!(renewed)).await {
             Some(Ok(Ok(found))) if found.source == Source::Work => {
-                self.answered(options, Answer::ServerMiss);
+                let was_on_server = fetched.source == Source::Server;
+                self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
+                Ok(found.value)
+            }
+            // The old value, or one that another process has stored.
+            Some(Ok(Ok(found))) => {
+                self.served(options, key, &found, self.verdict(&self.resolve(key, options), options, &found));
                 Ok(found.value)
             }
             Some(Ok(Err(error))) => Err(error),
-            // It has failed, panicked or been aborted.
-            Some(Ok(Ok(_)) | Err(_)) => {
+            // It has panicked or been aborted.
+            Some(Err(_)) => {
                 self.served(options, key, &fetched, verdict);
                 Ok(fetched.value)
             }

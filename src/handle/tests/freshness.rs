@@ -4,6 +4,7 @@ use std::future::pending;
 
 use super::super::freshness::{Fetched, Old, Verdict};
 use super::super::read_through::Outcome;
+use super::super::renewals::Slot;
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,6 +45,10 @@ impl Engine<Fake> {
     async fn refreshed(&self, options: CacheOptions, work: impl Future<Output = Result>) -> Result {
         let work = Work::plain(|_| work);
         self.read_through(&options, Caller::asynchronous, Want::REFRESH, work).await.map(|found| found.value)
+    }
+
+    async fn renewing(&self, options: CacheOptions, work: impl Future<Output = Result> + Send + 'static) -> Result {
+        self.refreshing(options, Caller::asynchronous(), || work, Slot::in_task).await
     }
 
     /// How often its work has run, old values were served, and values were renewed.
@@ -310,4 +315,22 @@ async fn who_is_elected_to_renew_a_value_early_leaves_a_newer_one_alone() {
         let outcome = engine.fetch::<i32, _, _>(&key, &options, Caller::asynchronous(), old, &want).await;
         assert_eq!(matches!(outcome, Outcome::Run(_)), renews, "{remaining:?}");
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_renewal_gets_the_value_that_another_process_has_stored() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    let other = engine_of(&server);
+    let go_on = Notify::new();
+    let mut computing = pin!(other.cached(if_error(), async {
+        go_on.notified().await;
+        Ok(2)
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    let mut waiting = pin!(engine.renewing(if_error().lease(MINUTE), gives(3)));
+    assert!(poll!(waiting.as_mut()).is_pending());
+    go_on.notify_one();
+    assert_eq!(computing.await, Ok(2));
+    assert_eq!(ends("who waits for another process", waiting).await, Ok(2));
 }
