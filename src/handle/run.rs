@@ -122,7 +122,15 @@ impl<S: Server> Engine<S> {
             Fill::Fenced(lease) if lease.is_shared && old.is_some_and(|old| old.verdict.is_served()) => {
                 return Ok(Ran::Old);
             }
-            Fill::Fenced(lease) if lease.is_shared => self.wait_for_another(call, options, leader, old, lease).await,
+            Fill::Fenced(lease) if lease.is_shared => {
+                let soft = old.and(call.freshness.soft_timeout).and_then(|soft| Instant::now().checked_add(soft));
+                let waiting = pin!(self.wait_for_another(call, options, leader, old, lease));
+                let Some(waited) = until(soft, waiting).await else {
+                    self.inner.retries.note(call.key, call.freshness.retry_after);
+                    return Ok(Ran::Old);
+                };
+                waited
+            }
             Fill::Fenced(lease) => self.look_again(call, options, leader, old, lease).await,
             fill => Waited::Run(fill),
         };

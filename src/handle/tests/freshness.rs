@@ -334,3 +334,14 @@ async fn who_waits_for_a_renewal_gets_the_value_that_another_process_has_stored(
     assert_eq!(computing.await, Ok(2));
     assert_eq!(ends("who waits for another process", waiting).await, Ok(2));
 }
+
+#[tokio::test]
+async fn a_soft_timeout_bounds_the_wait_for_another_process_too() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    let other = engine_of(&server);
+    let mut computing = pin!(other.cached(if_error(), pending()));
+    assert!(poll!(computing.as_mut()).is_pending());
+    let options = if_error().lease(10 * MINUTE).soft_timeout(20 * MS);
+    assert_eq!(ends("who waits for another process", engine.cached(options, gives(3))).await, Ok(1));
+}
