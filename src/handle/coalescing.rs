@@ -367,6 +367,11 @@ impl Leader {
         self.flight.changed.notify_waiters();
     }
 
+    /// The leader has a value that it may fall back on, and callers too.
+    pub(crate) fn falls_back(&self) {
+        self.flight.state.lock().falls_back = true;
+    }
+
     fn landed<T>(&self, value: &T, remaining: Option<Duration>, is_answer: bool, is_final: bool) -> Phase
     where
         T: Clone + Any + Send + Sync,

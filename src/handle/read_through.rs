@@ -372,16 +372,34 @@ impl<S: Server> Engine<S> {
             if flight.is_led_here() {
                 return Place::Alone;
             }
-            if !want.forced && flight.renews() {
+            let is_late = || flight.falls_back() && self.inner.retries.hold(key);
+            if !want.forced && (flight.renews() || is_late()) {
                 return Place::Beside(flight);
             }
-            let phase = if caller.is_async {
-                flight.ended().await
+            let soft = call.freshness.soft_timeout.filter(|_| !want.forced);
+            let soft = soft.and_then(|soft| Instant::now().checked_add(soft));
+            // `None`: the work takes too long for this caller, and an old value is there.
+            let ended = async {
+                if let Some(soft) = soft {
+                    let ended = watchdog::within(soft, flight.ended()).await;
+                    if ended.is_some() || flight.falls_back() {
+                        return ended;
+                    }
+                }
+                Some(flight.ended().await)
+            };
+            let ended = if caller.is_async {
+                ended.await
             } else {
                 let Some(patience) = flight.patience_of(&caller, self.inner.patience) else { return Place::Alone };
-                let ended = watchdog::within(Instant::now() + patience, flight.ended());
-                let Some(phase) = ended.await else { return Place::Alone };
-                phase
+                let Some(ended) = watchdog::within(Instant::now() + patience, ended).await else {
+                    return Place::Alone;
+                };
+                ended
+            };
+            let Some(phase) = ended else {
+                self.inner.retries.note(key, call.freshness.retry_after);
+                return Place::Beside(flight);
             };
             match phase {
                 Phase::Landed(landed) => {

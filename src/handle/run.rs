@@ -62,8 +62,12 @@ impl<S: Server> Engine<S> {
             // Neither what is cached nor what another process computes will do.
             call.lease = Duration::ZERO;
         }
-        if let Some(Old { fetched, .. }) = old.as_ref().filter(|old| old.verdict.is_served()) {
-            leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+        match &old {
+            Some(Old { fetched, verdict }) if verdict.is_served() => {
+                leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+            }
+            Some(_) => leader.falls_back(),
+            None => {}
         }
         if old.is_some() || want.forced {
             self.inner.tiers.counters.refreshes.add_one();

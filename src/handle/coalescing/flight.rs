@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) offered: Option<Landed>,
     /// Its leader renews a value that callers may be served meanwhile: they read it themselves.
     pub(super) renews: bool,
+    /// Its leader has a value to fall back on, which waiters with a soft timeout are served after that.
+    pub(super) falls_back: bool,
     /// Its leader runs its work whatever is cached.
     pub(super) is_forced: bool,
     /// When its work has taken so long that the next caller leads another flight.
@@ -110,6 +112,7 @@ impl Flight {
             overtaken: None,
             offered: None,
             renews: false,
+            falls_back: false,
             is_forced: false,
             gives_way_at: None,
         };
@@ -157,6 +160,11 @@ impl Flight {
     /// Whether callers may be served the value that its leader renews.
     pub(crate) fn renews(&self) -> bool {
         self.state.lock().renews
+    }
+
+    /// Whether there is a value that callers may be served where the work takes too long for them.
+    pub(crate) fn falls_back(&self) -> bool {
+        self.state.lock().falls_back
     }
 
     /// Waits until the leader has ended; whether that didn't take too long.

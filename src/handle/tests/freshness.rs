@@ -345,3 +345,33 @@ async fn a_soft_timeout_bounds_the_wait_for_another_process_too() {
     let options = if_error().lease(10 * MINUTE).soft_timeout(20 * MS);
     assert_eq!(ends("who waits for another process", engine.cached(options, gives(3))).await, Ok(1));
 }
+
+#[tokio::test]
+async fn a_soft_timeout_bounds_the_wait_for_another_caller_too() {
+    for renews in [false, true] {
+        let (engine, server) = engine();
+        server.holds(&engine, "1", MINUTE);
+        let options = || if_error().soft_timeout(20 * MS).retry_after(50 * MS);
+        let mut slow: std::pin::Pin<Box<dyn Future<Output = Result>>> = match renews {
+            true => Box::pin(engine.renewing(options(), pending())),
+            // Sync work, say, that no timeout interrupts.
+            false => Box::pin(engine.cached(if_error(), pending())),
+        };
+        assert!(poll!(slow.as_mut()).is_pending());
+        others_run().await;
+        for other in 0..3 {
+            let what = "who comes while slow work runs";
+            assert_eq!(ends(what, engine.cached(options(), fails())).await, Ok(1), "{renews} {other}");
+            if other == 1 {
+                tokio::time::sleep(60 * MS).await;
+            }
+        }
+        if renews {
+            assert_eq!(ends("who has begun the renewal", slow).await, Ok(1));
+        }
+        // Not what another process has removed.
+        server.remove(&engine.key().server_key()).await.expect("the server is there");
+        let mut late = pin!(engine.cached(options(), fails()));
+        assert!(tokio::time::timeout(100 * MS, late.as_mut()).await.is_err(), "it waits for the work");
+    }
+}
