@@ -126,7 +126,7 @@ impl Retries {
         }
     }
 
-    /// The work of `key` has succeeded.
+    /// The work of `key` has succeeded, or its value has come from outside.
     pub(super) fn forget(&self, key: &CallKey) {
         let mut until = self.until.lock();
         if !until.is_empty() {

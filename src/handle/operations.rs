@@ -71,6 +71,7 @@ impl<S: Server> Engine<S> {
         let tiers = &self.inner.tiers;
         let call = self.resolve(&key, options);
         tiers.counters.invalidations.add_one();
+        self.inner.retries.forget(&key);
         let old = Invalidation::Key(key.clone());
         let ttl = self.lifetime(&call, options, None, value);
         if ttl.is_zero() {

@@ -76,12 +76,10 @@ impl<S: Server> Engine<S> {
             leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), want.detached, work)).await;
         match (ran, old) {
             (Ok(Ran::Value(found)), old) => {
-                if let Some(old) = old {
-                    self.inner.retries.forget(key);
-                    if !want.detached {
-                        let was_on_server = old.fetched.source == Source::Server;
-                        self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
-                    }
+                self.inner.retries.forget(key);
+                if let Some(old) = old.filter(|_| !want.detached) {
+                    let was_on_server = old.fetched.source == Source::Server;
+                    self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
                 }
                 leader.finish(&found.value, found.remaining, found.source == Source::Server);
                 Ok(found)

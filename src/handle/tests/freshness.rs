@@ -375,3 +375,23 @@ async fn a_soft_timeout_bounds_the_wait_for_another_caller_too() {
         assert!(tokio::time::timeout(100 * MS, late.as_mut()).await.is_err(), "it waits for the work");
     }
 }
+
+#[tokio::test]
+async fn once_a_key_has_a_new_value_an_older_failure_holds_nothing_back() {
+    let (engine, server) = engine();
+    let options = || if_error().retry_after(60 * MINUTE);
+    for stores in ["refreshed", "inserted", "computed"] {
+        server.holds(&engine, "1", MINUTE);
+        assert_eq!(engine.cached(options(), fails()).await, Ok(1));
+        match stores {
+            "refreshed" => _ = engine.refreshed(options(), gives(2)).await,
+            "inserted" => _ = engine.insert(&options(), &2, Caller::asynchronous()).await,
+            _ => {
+                engine.remove(&options()).await.expect("the server is there");
+                assert_eq!(engine.cached(options(), gives(2)).await, Ok(2));
+            }
+        }
+        server.holds(&engine, "2", MINUTE);
+        assert_eq!(engine.cached(options(), gives(3)).await, Ok(3), "{stores}");
+    }
+}
