@@ -380,9 +380,9 @@ impl Leader {
         Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, command, is_final })
     }
 
-    /// From then on the next caller leads another flight, and nothing of this one is stored.
-    pub(crate) fn gives_way_at(&self, at: Instant) {
-        self.flight.state.lock().gives_way_at = Some(at);
+    /// From then on the next caller leads another flight, and nothing of this one is stored; `None`: never.
+    pub(crate) fn gives_way_at(&self, at: Option<Instant>) {
+        self.flight.state.lock().gives_way_at = at;
     }
 
     /// The work takes too long: the same, now.

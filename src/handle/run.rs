@@ -146,7 +146,7 @@ impl<S: Server> Engine<S> {
         // The caller of a detached one keeps the soft timeout.
         let soft = after(call.freshness.soft_timeout).filter(|_| !is_detached);
         let hard = after(call.freshness.hard_timeout);
-        if let Some(hard) = hard {
+        if hard.is_some() {
             leader.gives_way_at(hard);
         }
         let Work { run, decisions } = work;
@@ -183,6 +183,10 @@ impl<S: Server> Engine<S> {
             // It may be older than what others have stored since.
             tiers.give_up_fill(fill).await;
             return Ok(Ran::Value(computed(value)));
+        }
+        if hard.is_some() {
+            // The store has deadlines of its own.
+            leader.gives_way_at(None);
         }
         if call.freshness.refresh_early > 0.0 {
             self.inner.work_times.note(self.name_hash(options), begun.elapsed());

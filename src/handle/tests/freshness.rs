@@ -395,3 +395,19 @@ async fn once_a_key_has_a_new_value_an_older_failure_holds_nothing_back() {
         assert_eq!(engine.cached(options(), gives(3)).await, Ok(3), "{stores}");
     }
 }
+
+#[tokio::test]
+async fn a_hard_timeout_does_not_count_the_store() {
+    let (engine, server) = engine();
+    server.hold("set");
+    let mut storing = pin!(engine.cached(call().hard_timeout(30 * MS), gives(1)));
+    assert!(poll!(storing.as_mut()).is_pending());
+    others_run().await;
+    assert_eq!(server.count("set"), 1);
+    tokio::time::sleep(50 * MS).await;
+    let mut late = pin!(engine.cached(call(), gives(2)));
+    assert!(poll!(late.as_mut()).is_pending());
+    server.release();
+    assert_eq!((storing.await, engine.in_memory()), (Ok(1), true));
+    assert_eq!((ends("who comes during the store", late).await, engine.told().0), (Ok(1), 1));
+}
