@@ -42,6 +42,8 @@ struct Shard {
     /// What callers don't join and invalidations have to know of: stores that are under way, and reads by callers without work. A key
     /// may have several.
     apart: HashTable<Arc<Flight>>,
+    /// Flights that were invalidated while callers waited for them. The watchdog looks after them until they end.
+    behind: Vec<Arc<Flight>>,
 }
 
 /// How often the watchdog wakes leaders that callers wait for.
@@ -223,7 +225,9 @@ impl Flights {
             let mut shard = shard.lock();
             let from = taken.len();
             taken.extend(shard.apart.iter().filter(|flight| matches(&flight.key)).cloned());
+            let current = taken.len();
             taken.extend(shard.current.extract_if(|flight| matches(&flight.key)));
+            shard.leave_behind(&taken[current..]);
             invalidate(&taken[from..]);
         }
         taken
@@ -256,6 +260,9 @@ impl Watched for Flights {
             stuck.extend(shard.current.extract_if(is_stuck));
             invalidate(&stuck[from..]);
             awaited.extend(shard.current.iter().filter(waited_for).cloned());
+            shard.behind.retain(|flight| waited_for(&flight));
+            stuck.extend(shard.behind.extract_if(.., is_stuck));
+            awaited.extend(shard.behind.iter().cloned());
         }
         let waits = !awaited.is_empty();
         // Wakers are the user's code.
@@ -276,7 +283,7 @@ impl Watched for Flights {
             return Some(next);
         }
         let one_waits =
-            || self.shards.iter().any(|shard| shard.lock().current.iter().any(|flight| waited_for(&flight)));
+            || self.shards.iter().any(|shard| shard.lock().waited_on().any(|flight| waited_for(&flight)));
         self.attention.end(|| one_waits().then_some(next))
     }
 }
@@ -287,10 +294,21 @@ impl Shard {
         let mut taken = Vec::new();
         if let Ok(entry) = self.current.find_entry(key.hash(), |flight| flight.is_of(key)) {
             taken.push(entry.remove().0);
+            self.leave_behind(&taken);
         }
         taken.extend(self.apart.iter_hash(key.hash()).filter(|flight| flight.is_of(key)).cloned());
         invalidate(&taken);
         taken
+    }
+
+    /// Has the watchdog look after those of these flights that callers wait for.
+    fn leave_behind(&mut self, current: &[Arc<Flight>]) {
+        self.behind.extend(current.iter().filter(|flight| flight.state.lock().waiters > 0).cloned());
+    }
+
+    /// All that callers may wait for.
+    fn waited_on(&self) -> impl Iterator<Item = &Arc<Flight>> {
+        self.current.iter().chain(&self.behind)
     }
 }
 

@@ -411,3 +411,21 @@ async fn a_hard_timeout_does_not_count_the_store() {
     assert_eq!((storing.await, engine.in_memory()), (Ok(1), true));
     assert_eq!((ends("who comes during the store", late).await, engine.told().0), (Ok(1), 1));
 }
+
+#[tokio::test]
+async fn who_waits_for_work_whose_key_is_invalidated_does_not_depend_on_its_being_polled() {
+    for refreshes in [false, true] {
+        let (engine, _server) = engine();
+        let mut left = pin!(engine.cached(call(), pending()));
+        assert!(poll!(left.as_mut()).is_pending());
+        let mut waiting = pin!(engine.cached(call(), gives(2)));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        if refreshes {
+            assert_eq!(engine.refreshed(call(), gives(3)).await, Ok(3));
+        } else {
+            engine.remove(&call()).await.expect("the server is there");
+        }
+        let value = ends("who waits for work that isn't polled", waiting).await;
+        assert_eq!(value, Ok(if refreshes { 3 } else { 2 }));
+    }
+}
