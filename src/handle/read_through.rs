@@ -426,6 +426,12 @@ impl<S: Server> Engine<S> {
                         return Place::Failed(error);
                     }
                     // No caller waits for a second failure: one of the waiters leads, the others run side by side with it.
+                    if want.forced {
+                        return match flights.join_forced(key, caller) {
+                            (Join::Lead(leader), stores) => Place::Lead(leader, Start::Forced(stores)),
+                            (Join::Wait(..), _) => Place::Alone,
+                        };
+                    }
                     return match flights.join(key, caller) {
                         Join::Lead(leader) => Place::Lead(leader, Start::Run(storable)),
                         Join::Wait(..) => Place::Alone,

@@ -429,3 +429,19 @@ async fn who_waits_for_work_whose_key_is_invalidated_does_not_depend_on_its_bein
         assert_eq!(value, Ok(if refreshes { 3 } else { 2 }));
     }
 }
+
+#[tokio::test]
+async fn who_refreshes_after_another_has_failed_has_older_fills_refused_too() {
+    let (engine, server) = engine();
+    let go_on = Notify::new();
+    let mut first = pin!(engine.refreshed(call(), async {
+        go_on.notified().await;
+        Err("no route")
+    }));
+    assert!(poll!(first.as_mut()).is_pending());
+    let mut second = pin!(engine.refreshed(call(), gives(2)));
+    assert!(poll!(second.as_mut()).is_pending());
+    go_on.notify_one();
+    assert_eq!((first.await, second.await), (Err("no route"), Ok(2)));
+    assert_eq!((server.count("check_type"), server.has(&engine.key()).as_deref()), (2, Some("2")));
+}
