@@ -282,8 +282,7 @@ impl Watched for Flights {
         if waits {
             return Some(next);
         }
-        let one_waits =
-            || self.shards.iter().any(|shard| shard.lock().waited_on().any(|flight| waited_for(&flight)));
+        let one_waits = || self.shards.iter().any(|shard| shard.lock().waited_on().any(|flight| waited_for(&flight)));
         self.attention.end(|| one_waits().then_some(next))
     }
 }

@@ -121,7 +121,7 @@ impl Retries {
         if until.len() >= MOST_RETRIES {
             until.retain(|_, until| *until > now);
         }
-        if until.len() < MOST_RETRIES {
+        if until.len() < MOST_RETRIES || until.contains_key(key.as_bytes()) {
             until.insert(key.as_bytes().into(), now.after(retry_after));
         }
     }

@@ -224,3 +224,199 @@ fn work_knows_its_own_flight_while_it_runs_and_only_then() {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| futures::executor::block_on(panics)));
     assert!(caught.is_err() && !flight.is_led_here());
 }
+
+/// On its thread, whatever it does there, so that the watchdog, which runs beside the test, never takes it for stuck.
+fn lead_blocking(flights: &Arc<Flights>, key: &CallKey) -> Leader {
+    match flights.join(key, Caller::blocking()) {
+        Join::Lead(lead) => lead,
+        Join::Wait(..) => panic!("another leads"),
+    }
+}
+
+fn lead_forced(flights: &Arc<Flights>, key: &CallKey) -> (Leader, Stores) {
+    match flights.join_forced(key, Caller::asynchronous()) {
+        (Join::Lead(leader), stores) => (leader, stores),
+        (Join::Wait(..), _) => panic!("another refreshes"),
+    }
+}
+
+fn ended_now(flight: &Flight) -> Option<Phase> {
+    futures::FutureExt::now_or_never(flight.ended()).filter(|phase| !matches!(phase, Phase::Running))
+}
+
+fn is_over(flight: &Flight) -> bool {
+    futures::FutureExt::now_or_never(flight.over()).is_some()
+}
+
+#[test]
+fn who_waits_for_a_leader_that_renews_gets_the_old_value_and_who_comes_reads_it() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let waiting = wait(&flights, &key("n", "a"));
+    assert!(!waiting.renews() && ended_now(&waiting).is_none());
+    leader.renews(&1_u32, Some(Duration::from_secs(5)), false);
+    let Some(Phase::Landed(old)) = ended_now(&waiting) else { panic!("the old value is there") };
+    assert_eq!(
+        (old.value.downcast_ref(), old.remaining, old.is_final),
+        (Some(&1_u32), Some(Duration::from_secs(5)), false)
+    );
+    let late = wait(&flights, &key("n", "a"));
+    assert!(late.renews() && !is_over(&late), "the flight goes on");
+    leader.finish(&2_u32, None, false);
+    assert!(is_over(&late));
+    drop(lead(&flights, &key("n", "a")));
+}
+
+#[tokio::test]
+async fn a_leader_that_renews_and_is_dropped_or_fails_frees_its_key() {
+    for fails in [false, true] {
+        let flights = flights();
+        let leader = lead(&flights, &key("n", "a"));
+        leader.renews(&1_u32, None, false);
+        let late = wait(&flights, &key("n", "a"));
+        let mut over = pin!(late.over());
+        assert!(futures::poll!(over.as_mut()).is_pending());
+        if fails {
+            leader.fail(Storable::Yes, None)
+        } else {
+            drop(leader)
+        }
+        assert!(over.await);
+        drop(lead(&flights, &key("n", "a")));
+    }
+}
+
+#[test]
+fn an_answer_may_be_older_than_who_came_after_the_question() {
+    let flights = flights();
+    for renews in [false, true] {
+        let leader = lead(&flights, &key("n", "a"));
+        let Join::Wait(flight, before) = flights.join(&key("n", "a"), Caller::asynchronous()) else {
+            panic!("one leads")
+        };
+        leader.asks();
+        let Join::Wait(_, after) = flights.join(&key("n", "a"), Caller::asynchronous()) else { panic!("one leads") };
+        if renews {
+            leader.renews(&1_u32, None, true);
+        } else {
+            leader.finish(&1_u32, None, true);
+        }
+        let Some(Phase::Landed(landed)) = ended_now(&flight) else { panic!("it has landed") };
+        assert_eq!((landed.may_precede(before), landed.may_precede(after)), (false, true));
+        assert_eq!(landed.is_final, !renews);
+    }
+}
+
+#[test]
+fn a_forced_flight_takes_the_key_over_and_is_shared_while_it_runs() {
+    let flights = flights();
+    let older = lead(&flights, &key("n", "a"));
+    let storing = older.begin_store().expect("nothing was invalidated");
+    let (leader, stores) = lead_forced(&flights, &key("n", "a"));
+    assert!(!is_settled(&stores), "it waits for the older store");
+    assert!(!keeps(&older) && older.begin_store().is_none() && keeps(&leader));
+    drop(storing);
+    assert!(is_settled(&stores));
+    let (Join::Wait(second, _), stores) = flights.join_forced(&key("n", "a"), Caller::asynchronous()) else {
+        panic!("one refreshes")
+    };
+    assert!(is_settled(&stores) && ended_now(&second).is_none());
+    assert!(wait(&flights, &key("n", "a")).renews(), "other callers are served what there is");
+    drop(older);
+    leader.finish(&2_u32, None, false);
+    assert_eq!(ended_now(&second).and_then(landed), Some(2));
+    let (next, _) = lead_forced(&flights, &key("n", "a"));
+    // Its value has landed: a refresh that comes now takes over.
+    next.publish(&3_u32, Some(Duration::from_secs(5)));
+    drop((lead_forced(&flights, &key("n", "a")), next));
+    assert!(flights.shards.iter().all(|shard| shard.lock().current.is_empty()));
+}
+
+#[test]
+fn a_flight_gives_way_from_its_time_on() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    leader.gives_way_at(Some(far()));
+    let waiting = wait(&flights, &key("n", "a"));
+    leader.gives_way_at(Some(Instant::now()));
+    let next = lead(&flights, &key("n", "a"));
+    assert!(matches!(ended_now(&waiting), Some(Phase::Abandoned)), "who waited takes a turn");
+    assert!(is_over(&waiting) && !keeps(&leader) && leader.begin_store().is_none());
+    leader.finish(&1_u32, None, false);
+    assert!(keeps(&next), "the flight that came after is none of the late one's business");
+    next.gives_way_at(Some(Instant::now()));
+    next.gives_way_at(None);
+    assert!(ended_now(&wait(&flights, &key("n", "a"))).is_none(), "its work has ended in time");
+}
+
+#[test]
+fn a_leader_gives_way_by_itself_and_its_waiters_take_turns() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let waiting = wait(&flights, &key("n", "a"));
+    leader.offer(&1_u32, Duration::from_secs(5));
+    leader.give_way();
+    assert!(matches!(ended_now(&waiting), Some(Phase::Abandoned)) && is_over(&waiting));
+    let next = lead(&flights, &key("n", "a"));
+    assert!(!keeps(&leader) && leader.begin_store().is_none());
+    leader.fail(Storable::Yes, None);
+    assert!(keeps(&next));
+    drop(next);
+    assert!(flights.shards.iter().all(|shard| shard.lock().apart.is_empty()));
+}
+
+#[test]
+fn the_watchdog_has_flights_give_way_that_callers_wait_for() {
+    let flights = flights();
+    let (leader, unwanted) = (lead_blocking(&flights, &key("n", "a")), lead_blocking(&flights, &key("n", "b")));
+    let waiting = wait(&flights, &key("n", "a"));
+    let now = Instant::now();
+    for leader in [&leader, &unwanted] {
+        leader.gives_way_at(Some(now + PULSE));
+    }
+    // An invalidation changes nothing about that.
+    flights.invalidate(&Invalidation::Key(key("n", "a")));
+    flights.look(now);
+    assert!(ended_now(&waiting).is_none());
+    flights.look(now + PULSE);
+    assert!(matches!(ended_now(&waiting), Some(Phase::Abandoned)));
+    assert!(keeps(&unwanted), "whoever comes next sees to that");
+    assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
+}
+
+#[test]
+fn an_invalidated_flight_is_looked_after_until_it_ends() {
+    let flights = flights();
+    for clears in [false, true] {
+        let leader = lead_blocking(&flights, &key("n", "a"));
+        drop(wait(&flights, &key("n", "a")));
+        if clears {
+            flights.invalidate_all();
+        } else {
+            flights.invalidate(&Invalidation::Key(key("n", "a")));
+        }
+        let behind = || flights.shards.iter().map(|shard| shard.lock().behind.len()).sum::<usize>();
+        flights.look(Instant::now());
+        assert_eq!(behind(), 1);
+        leader.finish(&1_u32, None, false);
+        flights.look(Instant::now());
+        assert_eq!(behind(), 0);
+        // Nobody waits for it.
+        let leader = lead_blocking(&flights, &key("n", "a"));
+        flights.invalidate_all();
+        assert_eq!(behind(), 0);
+        drop(leader);
+    }
+}
+
+#[test]
+fn an_error_that_is_shared_reaches_all_who_wait() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let waiting = [wait(&flights, &key("n", "a")), wait(&flights, &key("n", "a"))];
+    leader.fail(Storable::Yes, Some(Arc::new("no route")));
+    for flight in waiting {
+        let Some(Phase::Failed(Storable::Yes, Some(shared))) = ended_now(&flight) else { panic!("it has failed") };
+        assert_eq!(shared.downcast_ref(), Some(&"no route"));
+    }
+}
