@@ -44,7 +44,9 @@ impl Engine<Fake> {
 
     async fn refreshed(&self, options: CacheOptions, work: impl Future<Output = Result>) -> Result {
         let work = Work::plain(|_| work);
-        self.read_through(&options, Caller::asynchronous, Want::REFRESH, work).await.map(|found| found.value)
+        self.read_through(&options, Caller::asynchronous, Want { forced: true, ..Want::VALUE }, work)
+            .await
+            .map(|found| found.value)
     }
 
     async fn renewing(&self, options: CacheOptions, work: impl Future<Output = Result> + Send + 'static) -> Result {
