@@ -58,7 +58,9 @@ impl CacheHandle {
             async { Ok(work.await) }
         };
         let work = Work { run, decisions: Some(&decisions) };
-        let found = infallible(self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work).await);
+        // Boxed, so that the call's future stays small.
+        let found = Box::pin(self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work)).await;
+        let found = infallible(found);
         self.engine.entry(&options, found)
     }
 
@@ -129,7 +131,8 @@ impl CacheHandle {
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work { run, decisions: Some(&decisions) };
-        let found = self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work).await?;
+        // Boxed, so that the call's future stays small.
+        let found = Box::pin(self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work)).await?;
         Ok(self.engine.entry(&options, found))
     }
 

@@ -108,7 +108,7 @@ impl<S: Server> Engine<S> {
             Lookup::Open(key, old) => {
                 let Work { run, decisions } = work;
                 let work = Work { run: |old| async { run(old) }, decisions };
-                blocking::block_on(self.fetch_or_run(&key, options, caller, old, want, work))
+                blocking::block_on(self.fetch_or_run(&key, options, caller, old.as_ref(), &want, work))
             }
         })
     }
@@ -133,7 +133,7 @@ impl<S: Server> Engine<S> {
                 timer.worked();
                 result.map(computed)
             }
-            Lookup::Open(key, old) => self.fetch_or_run(&key, options, caller(), old, want, work).await,
+            Lookup::Open(key, old) => self.fetch_or_run(&key, options, caller(), old.as_ref(), &want, work).await,
         }
     }
 
@@ -174,8 +174,8 @@ impl<S: Server> Engine<S> {
         key: &CallKey,
         options: &CacheOptions<C>,
         caller: Caller,
-        old: Option<Old<T>>,
-        want: Want<E>,
+        old: Option<&Old<T>>,
+        want: &Want<E>,
         work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
     ) -> Result<Fetched<T>, E>
     where
@@ -183,10 +183,10 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        match self.fetch(key, options, caller, old, &want).await {
+        match self.fetch(key, options, caller, old, want).await {
             Outcome::Found(found) => Ok(found),
             // Boxed: the futures of all callers would contain it, and a hit doesn't come here.
-            Outcome::Run(turn) => Box::pin(self.run(key, options, turn, &want, work)).await,
+            Outcome::Run(turn) => Box::pin(self.run(key, options, turn, want, work)).await,
             Outcome::Alone => {
                 let timer = self.runs_alone(options);
                 let result = (work.run)(None).await;
@@ -203,7 +203,7 @@ impl<S: Server> Engine<S> {
         key: &CallKey,
         options: &CacheOptions<C>,
         caller: Caller,
-        old: Option<Old<T>>,
+        old: Option<&Old<T>>,
         want: &Want<E>,
     ) -> Outcome<T, E>
     where
@@ -230,7 +230,7 @@ impl<S: Server> Engine<S> {
                 Place::Alone => return Outcome::Alone,
                 Place::Beside(flight) => {
                     // Boxed, as what follows: the futures of all callers would contain it.
-                    if let Some(found) = Box::pin(self.look_beside(&call, options, caller, old.as_ref())).await {
+                    if let Some(found) = Box::pin(self.look_beside(&call, options, caller, old)).await {
                         return Outcome::Found(found);
                     }
                     let is_over = if caller.is_async {
@@ -247,7 +247,8 @@ impl<S: Server> Engine<S> {
                     has_waited = true;
                 }
                 Place::Lead(leader, Start::Lookup) => {
-                    return self.lead(&call, options, leader, old.as_ref()).await;
+                    let found = leader.run(self.lookup(&call, &leader)).await;
+                    return self.after_lookup(&call, options, leader, old, found);
                 }
                 Place::Lead(leader, Start::Run(storable)) => {
                     self.answered(options, Answer::Uncached);
@@ -262,19 +263,20 @@ impl<S: Server> Engine<S> {
         }
     }
 
-    /// What a leader does before any work; `old`: what it has found in memory, perhaps to renew it early.
-    async fn lead<T, E, C>(
+    /// What becomes of a leader that has looked up the value; `old`: what it has found in memory before, perhaps to renew it early.
+    fn after_lookup<T, E, C>(
         &self,
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
         leader: Leader,
         old: Option<&Old<T>>,
+        found: Found<T>,
     ) -> Outcome<T, E>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        match leader.run(self.lookup(call, &leader)).await {
+        match found {
             Found::Value(found) => {
                 let verdict = match self.verdict(call, options, &found) {
                     Verdict::Fresh if old.is_some_and(|old| old.elects(&found)) => Verdict::Early,

@@ -53,7 +53,7 @@ impl<S: Server> Engine<S> {
             }
         };
         let options = Arc::new(options);
-        let turn = match self.fetch(&key, &options, caller, old, &want).await {
+        let turn = match self.fetch(&key, &options, caller, old.as_ref(), &want).await {
             Outcome::Found(found) => return Ok(found.value),
             Outcome::Failed(error) => return Err(error),
             Outcome::Run(turn) => turn,
