@@ -8,6 +8,7 @@ mod conformance;
 mod faults;
 #[cfg(unix)]
 mod fleet;
+mod freshness;
 mod leaks;
 mod login;
 #[cfg(feature = "macros")]
