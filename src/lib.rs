@@ -251,5 +251,9 @@ struct Cookbook;
 struct Coherence;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/freshness.md")]
+struct FreshnessGuide;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/from-python.md")]
 struct FromPython;

@@ -108,7 +108,8 @@ impl<T> Entry<T> {
         self.is_stale
     }
 
-    /// How long ago the value was stored, by what remains of its TTL; too high by up to the call's `jitter`. `None` where it isn't
+    /// How long ago the value was stored, by what remains of its TTL; too high by what the call's `jitter` or a shorter
+    /// [`WorkContext::expire`] took off. `None` where it isn't
     /// known: the value has no TTL on the server, or a longer one than the call's options give it.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
