@@ -221,6 +221,7 @@ done
 service_port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$scratch/service.log")
 ask "$service_port" /products/1 '"name":"lamp"'
 ask "$service_port" /products/1 '"name":"lamp"'
+ask "$service_port" /rates/EUR 'cache-control: max-age=5'
 ask "$service_port" /health '"status":'
 ask "$service_port" /metrics 'cachehouse_requests_total{namespace="products",result="hit"'
 kill -TERM "$service_pid"
@@ -229,6 +230,9 @@ wait "$service_pid" || status=$?
 service_pid=""
 [ "$status" = 0 ] || fail "the service ended with $status, not with 0, when it was told to stop"
 grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good order"
+
+heading "freshness without a server"
+example "runs of the work" freshness --scale 0.25
 
 if port=$(free_ports 1 6379); then
     server="localhost:$port"
@@ -252,6 +256,7 @@ if port=$(free_ports 1 6379); then
     example "connected to a standalone server" sync_app "$server"
     example "connected to a standalone server" autodetect "$server" --seconds 1
     example "connected to a standalone server" from_file
+    example "connected to a standalone server" freshness --server "$server" --scale 0.25
     example "insert, get, remove: fine" config_check
     example "all is well" config_check examples/cachehouse.toml
     example "no answer was older than promised" fleet --endpoint "$server" --seconds 2

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
-use cache_house::{CacheHandle, CacheHouse, Health, cached, opts};
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, Health, cached, opts};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ async fn index() -> &'static str {
     "GET /products/1             a product, cached by the attribute\n\
      PUT /products/1             a JSON such as {\"name\": \"lamp\", \"cents\": 1900}; what was cached of products goes\n\
      GET /prices/1/EUR           a price, cached by a call\n\
-     GET /rates/EUR              a rate, cached for seconds, in a namespace of its own\n\
+     GET /rates/EUR              a rate, cached for seconds, with its age, in a namespace of its own\n\
      GET /health, GET /metrics   how the cache is doing\n"
 }
 
@@ -106,13 +106,32 @@ async fn price(
     price.await.map(Json)
 }
 
-async fn rate(State(shop): State<Arc<Shop>>, Path(currency): Path<String>) -> Result<Json<f64>, StatusCode> {
-    find_rate(&shop, &currency).await.map(Json).ok_or(StatusCode::NOT_FOUND)
+/// Clients and proxies keep a rate for as long as it's fresh here.
+async fn rate(
+    State(shop): State<Arc<Shop>>,
+    Path(currency): Path<String>,
+) -> Result<([(HeaderName, String); 2], Json<f64>), StatusCode> {
+    let entry = shop.cache.entry_async(rate_options(&currency), |_| shop.store.rate(&currency)).await;
+    let (age, remaining) = (entry.age().unwrap_or_default(), entry.remaining().unwrap_or_default());
+    let headers = [
+        (header::AGE, age.as_secs().to_string()),
+        // Counted from the origin's answer, as HTTP has it.
+        (header::CACHE_CONTROL, format!("max-age={}", (age + remaining).as_secs())),
+    ];
+    let rate = entry.into_value().ok_or(StatusCode::NOT_FOUND)?;
+    Ok((headers, Json(rate)))
 }
 
 async fn find_rate(shop: &Shop, currency: &str) -> Option<f64> {
-    let options = opts!("rate", currency).namespace("rates").expire(Duration::from_secs(5));
-    shop.cache.cached_async(options, || shop.store.rate(currency)).await
+    shop.cache.cached_async(rate_options(currency), || shop.store.rate(currency)).await
+}
+
+/// A rate is served for a minute more while one caller renews it.
+fn rate_options(currency: &str) -> CacheOptions {
+    opts!("rate", currency)
+        .namespace("rates")
+        .expire(Duration::from_secs(5))
+        .stale_while_revalidate(Duration::from_secs(60))
 }
 
 /// Of the cache. The service is well without its server, so the answer is 200 either way, and a restart would help nobody.
