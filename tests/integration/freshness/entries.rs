@@ -7,7 +7,7 @@ use cache_house::{Entry, Source, WorkContext};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::support::{DEADLINE, let_others_run};
+use crate::support::let_others_run;
 
 over_backends!(
     an_entry_says_where_its_value_is_from_and_how_fresh_it_is,
@@ -83,9 +83,9 @@ fn an_entry_says_where_its_value_is_from_and_how_fresh_it_is(backend: &impl Back
         let go_on = Notify::new();
         let leads = cache.entry_async(plain("waited"), async |_| {
             go_on.notified().await;
-            1
+            1_u32
         });
-        let waits = cache.entry_async(plain("waited"), async |_| 2);
+        let waits = cache.entry_async(plain("waited"), async |_| 2_u32);
         let tells = async {
             let_others_run().await;
             go_on.notify_one();
@@ -149,7 +149,7 @@ fn work_decides_how_long_its_value_lives(backend: &impl Backend) {
     backend.set(&cache, &revalidated("old"), 1, STALE);
     let made = cache.entry(revalidated("old"), |cx| {
         cx.skip_store();
-        2
+        2_u32
     });
     assert_eq!(*made.value(), 2);
     assert_eq!(ask(false, &cache, revalidated("old"), fails), Ok(1));
@@ -160,7 +160,7 @@ fn a_value_decides_how_long_it_lives(backend: &impl Backend) {
     let by_value = |n: u32| revalidated("f").arg(n).expire_by(|value: &u32| Duration::from_secs(u64::from(*value)));
     for (value, stores) in [(0, false), (300, true), (3_000, true)] {
         assert_eq!(cache.cached(by_value(value), || value), value);
-        let found = cache.entry(by_value(value), |_| 7);
+        let found = cache.entry(by_value(value), |_| 7_u32);
         if stores {
             assert_eq!(*found.value(), value);
             assert_near(found.remaining(), Duration::from_secs(u64::from(value)));
@@ -172,7 +172,7 @@ fn a_value_decides_how_long_it_lives(backend: &impl Backend) {
     let conditional = |n: u32| plain("g").arg(n).store_if(|value: &u32| *value > 1);
     for (value, next) in [(1, 7), (2, 2)] {
         assert_eq!(current_thread().block_on(cache.cached_async(conditional(value), async || value)), value);
-        assert_eq!(cache.cached(conditional(value), || 7), next);
+        assert_eq!(cache.cached(conditional(value), || 7_u32), next);
     }
     // Both say what an insert stores, and what goes.
     cache.insert(conditional(3), &5).expect("it's stored");
@@ -185,15 +185,15 @@ fn a_decision_that_panics_stores_nothing(backend: &impl Backend) {
     let cache = backend.cache();
     let by_value = || plain("f").expire_by(|_: &u32| panic!("own"));
     let conditional = || plain("g").store_if(|_: &u32| panic!("own"));
-    assert_eq!((cache.cached(by_value(), || 1), cache.cached(conditional(), || 1)), (1, 1));
+    assert_eq!((cache.cached(by_value(), || 1_u32), cache.cached(conditional(), || 1_u32)), (1, 1));
     current_thread().block_on(async {
-        assert_eq!(cache.cached_async(by_value(), async || 2).await, 2);
-        assert_eq!(cache.refresh_async(conditional(), async || 2).await, 2);
+        assert_eq!(cache.cached_async(by_value(), async || 2_u32).await, 2);
+        assert_eq!(cache.refresh_async(conditional(), async || 2_u32).await, 2);
     });
     assert!(!cache.contains(plain("f")) && !cache.contains(plain("g")));
     backend.set(&cache, &plain("f"), 5, STALE);
     // Its age isn't known, and that's no reason to fail.
-    let entry = cache.entry(by_value(), |_| 6);
+    let entry = cache.entry(by_value(), |_| 6_u32);
     assert_eq!(*entry.value(), 5);
 }
 
@@ -289,7 +289,7 @@ fn sync_callers_share_a_failure(backend: &impl Backend) {
 fn a_shared_failure_is_not_kept(backend: &impl Backend) {
     let cache = backend.cache();
     assert_eq!(cache.try_cached_shared(plain("f"), fails), Err(Arc::new("no route")));
-    assert_eq!(cache.try_cached_shared(plain("f"), || Ok::<_, &str>(1)), Ok(1));
+    assert_eq!(cache.try_cached_shared(plain("f"), || Ok::<u32, &str>(1)), Ok(1));
     assert_eq!(current_thread().block_on(cache.try_cached_shared_async(plain("f"), async || fails())), Ok(1));
 }
 
@@ -309,7 +309,7 @@ fn callers_that_share_and_callers_that_do_not_mix(backend: &impl Backend) {
             fails()
         });
         let other_type = cache.try_cached_shared_async(plain("f"), async || Err::<u32, _>(7_u8));
-        let own = cache.try_cached_async(plain("f"), async || Ok::<_, &str>(2));
+        let own = cache.try_cached_async(plain("f"), async || Ok::<u32, &str>(2));
         let tells = async {
             let_others_run().await;
             go_on.notify_one();
@@ -321,7 +321,7 @@ fn callers_that_share_and_callers_that_do_not_mix(backend: &impl Backend) {
             go_on.notified().await;
             fails()
         });
-        let shares = cache.try_cached_shared_async(plain("g"), async || Ok::<_, &str>(2));
+        let shares = cache.try_cached_shared_async(plain("g"), async || Ok::<u32, &str>(2));
         let tells = async {
             let_others_run().await;
             go_on.notify_one();

@@ -5,7 +5,7 @@ use std::thread;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::support::{DEADLINE, let_others_run, multi_thread};
+use crate::support::{let_others_run, multi_thread};
 
 over_backends!(
     a_refresh_runs_and_stores_whatever_is_cached,
@@ -43,8 +43,8 @@ fn a_refresh_runs_and_stores_whatever_is_cached(backend: &impl Backend) {
         }
     }
     assert_eq!(told(&cache), (12, 0, 12));
-    assert_eq!(cache.refresh(plain("infallible"), || 3), 3);
-    assert_eq!(current_thread().block_on(cache.refresh_async(plain("infallible"), async || 4)), 4);
+    assert_eq!(cache.refresh(plain("infallible"), || 3_u32), 3);
+    assert_eq!(current_thread().block_on(cache.refresh_async(plain("infallible"), async || 4_u32)), 4);
 }
 
 fn a_refresh_that_fails_leaves_what_is_cached(backend: &impl Backend) {
@@ -67,7 +67,7 @@ fn all_who_refresh_at_once_share_one_run(backend: &impl Backend) {
         let go_on = Notify::new();
         let leads = cache.refresh_async(options.clone(), async || {
             go_on.notified().await;
-            2
+            2_u32
         });
         let others =
             futures::future::join_all((0..100).map(|_| cache.try_refresh_async(options.clone(), async || never())));
@@ -86,11 +86,11 @@ fn all_who_refresh_at_once_share_one_run(backend: &impl Backend) {
         let leads = scope.spawn(|| {
             cache.refresh(options.clone(), || {
                 gate.pass();
-                3
+                3_u32
             })
         });
         gate.until_begun();
-        let others: Vec<_> = (0..8).map(|_| scope.spawn(|| cache.refresh(options.clone(), || 4))).collect();
+        let others: Vec<_> = (0..8).map(|_| scope.spawn(|| cache.refresh(options.clone(), || 4_u32))).collect();
         thread::sleep(SHORT);
         gate.open();
         assert_eq!(leads.join().expect("it doesn't panic"), 3);
@@ -107,7 +107,7 @@ fn plain_callers_are_served_meanwhile(backend: &impl Backend) {
             let go_on = Notify::new();
             let mut refreshing = Box::pin(cache.refresh_async(options.clone(), async || {
                 go_on.notified().await;
-                2
+                2_u32
             }));
             assert!(futures::poll!(refreshing.as_mut()).is_pending());
             let served = async {
@@ -139,7 +139,7 @@ fn who_finds_nothing_waits_for_the_refresh(backend: &impl Backend) {
             let go_on = Notify::new();
             let mut refreshing = Box::pin(cache.refresh_async(options.clone(), async || {
                 go_on.notified().await;
-                2
+                2_u32
             }));
             assert!(futures::poll!(refreshing.as_mut()).is_pending());
             let waiting = cache.try_cached_async(options.clone(), async || never());
@@ -161,7 +161,7 @@ fn while_computing(cache: &CacheHandle, options: &CacheOptions, meanwhile: impl 
         let older = cache.cached_async(options.clone(), async || {
             begun.send(()).expect("the test waits for it");
             go_on.notified().await;
-            1
+            1_u32
         });
         let meanwhile = async {
             begins.await.expect("the work begins");
@@ -177,7 +177,7 @@ fn an_older_fill_is_not_stored_over_a_refresh(backend: &impl Backend) {
     let cache = backend.cache();
     let options = plain("f");
     while_computing(&cache, &options, async || {
-        assert_eq!(cache.refresh_async(options.clone(), async || 2).await, 2);
+        assert_eq!(cache.refresh_async(options.clone(), async || 2_u32).await, 2);
     });
     assert_eq!(cache.get::<u32>(options), Some(2));
 }
@@ -186,7 +186,7 @@ fn an_older_fill_of_another_handle_is_refused(backend: &impl Backend) {
     let (cache, options) = (backend.cache(), plain("f"));
     let Some(other) = backend.other() else { return };
     while_computing(&other, &options, async || {
-        assert_eq!(cache.refresh_async(options.clone(), async || 2).await, 2);
+        assert_eq!(cache.refresh_async(options.clone(), async || 2_u32).await, 2);
     });
     assert_eq!((cache.get::<u32>(options.clone()), other.get::<u32>(options)), (Some(2), Some(2)));
     assert_eq!(other.stats().fenced, 1);
@@ -201,7 +201,7 @@ fn a_refresh_that_is_removed_meanwhile_is_not_stored(backend: &impl Backend) {
         current_thread().block_on(async {
             let refreshed = cache.refresh_async(options.clone(), async || {
                 remover.remove_async(options.clone()).await.expect("the cache is there");
-                2
+                2_u32
             });
             assert_eq!(refreshed.await, 2);
         });
@@ -224,8 +224,8 @@ fn a_dropped_refresh_hands_over(backend: &impl Backend) {
             })
         };
         begun.notified().await;
-        let second = cache.refresh_async(options.clone(), async || 2);
-        let plain = cache.cached_async(options.clone(), async || 3);
+        let second = cache.refresh_async(options.clone(), async || 2_u32);
+        let plain = cache.cached_async(options.clone(), async || 3_u32);
         let drops = async {
             let_others_run().await;
             first.abort();

@@ -9,7 +9,7 @@ fn lives_are_within_the_jitter(backend: &impl Backend) {
     let mut lives = Vec::new();
     for n in 0..200_u32 {
         let options = revalidated("f").arg(n).jitter(LIFE / 2);
-        let made = cache.entry(options, |_| 1);
+        let made = cache.entry(options, |_| 1_u32);
         lives.push(made.remaining().expect("it's stored"));
     }
     let (least, most) = (lives.iter().min().expect("there are some"), lives.iter().max().expect("there are some"));
@@ -25,7 +25,7 @@ fn no_more_is_taken_off_than_there_is(backend: &impl Backend) {
     let cache = backend.cache();
     for n in 0..50_u32 {
         let options = revalidated("f").arg(n).jitter(100 * LIFE);
-        let made = cache.entry(options, |_| 1);
+        let made = cache.entry(options, |_| 1_u32);
         let remaining = made.remaining().expect("it's stored");
         assert!(!remaining.is_zero() && remaining <= LIFE, "{remaining:?}");
     }

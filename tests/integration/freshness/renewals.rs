@@ -1,14 +1,15 @@
 //! `refreshing`: renewals in tasks and threads of their own.
 
 use std::future::pending;
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
-use crate::support::{DEADLINE, let_others_run, multi_thread, wait_until};
+use crate::support::{eventually, finishes, let_others_run, multi_thread};
 
 over_backends!(
     without_an_old_value_the_work_runs_in_the_call,
@@ -24,6 +25,9 @@ over_backends!(
     a_value_may_be_renewed_early_behind_its_callers,
 );
 
+/// Renewals end with the runtime that they run in.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| multi_thread(2));
+
 /// Calls `try_refreshing`, or its async twin with work that ends at once.
 fn ask_refreshing(
     is_async: bool,
@@ -33,11 +37,7 @@ fn ask_refreshing(
 ) -> Outcome {
     match is_async {
         false => cache.try_refreshing(options, work),
-        true => current_thread().block_on(async {
-            let outcome = cache.try_refreshing_async(options, async move || work()).await;
-            let_others_run().await;
-            outcome
-        }),
+        true => RUNTIME.block_on(cache.try_refreshing_async(options, async move || work())),
     }
 }
 
@@ -64,7 +64,7 @@ fn no_async_call_waits_for_a_renewal(backend: &impl Backend) {
         let (tell, told_to) = oneshot::channel::<()>();
         let work = async move || {
             let _ = told_to.await;
-            Ok::<_, &str>(2)
+            Ok::<u32, &str>(2)
         };
         assert_eq!(cache.try_refreshing_async(options.clone(), work).await, Ok(1));
         for _ in 0..100 {
@@ -85,7 +85,7 @@ fn no_sync_call_waits_for_a_renewal(backend: &impl Backend) {
     let work = move || {
         told_to.recv_timeout(DEADLINE).expect("the test tells it to end");
         assert_eq!(thread::current().name(), Some("cache-house-renew"));
-        Ok::<_, &str>(2)
+        Ok::<u32, &str>(2)
     };
     assert_eq!(cache.try_refreshing(options.clone(), work), Ok(1));
     for _ in 0..10 {
@@ -98,7 +98,7 @@ fn no_sync_call_waits_for_a_renewal(backend: &impl Backend) {
     let options = revalidated("g");
     backend.set(&cache, &options, 1, STALE);
     for runtime in [current_thread(), multi_thread(1)] {
-        runtime.block_on(async { assert!(cache.refreshing(options.clone(), || 2) <= 2) });
+        runtime.block_on(async { assert!(cache.refreshing(options.clone(), || 2_u32) <= 2) });
     }
     until_it_has(&cache, &options, 2);
 }
@@ -116,7 +116,7 @@ fn a_renewal_outlives_its_callers(backend: &impl Backend) {
                     let work = async move || {
                         begun.notify_one();
                         go_on.notified().await;
-                        2
+                        2_u32
                     };
                     cache.refreshing_async(options, work).await
                 })
@@ -196,7 +196,7 @@ fn a_renewal_that_is_slower_than_its_soft_timeout_goes_on(backend: &impl Backend
                     let (tell, told_to) = oneshot::channel::<()>();
                     let work = async move || {
                         let _ = told_to.await;
-                        Ok::<_, &str>(2)
+                        Ok::<u32, &str>(2)
                     };
                     assert_eq!(cache.try_refreshing_async(options.clone(), work).await, Ok(1));
                     tokio::time::sleep(2 * SHORT).await;
@@ -206,7 +206,7 @@ fn a_renewal_that_is_slower_than_its_soft_timeout_goes_on(backend: &impl Backend
                     let (tell, told_to) = mpsc::channel::<()>();
                     let work = move || {
                         told_to.recv_timeout(DEADLINE).expect("the test tells it to end");
-                        Ok::<_, &str>(2)
+                        Ok::<u32, &str>(2)
                     };
                     assert_eq!(cache.try_refreshing(options.clone(), work), Ok(1));
                     thread::sleep(2 * SHORT);
@@ -243,7 +243,7 @@ fn a_hung_renewal_hangs_nobody(backend: &impl Backend) {
         assert_eq!(cache.try_refreshing_async(options.clone(), work).await, Ok(1));
         tokio::time::sleep(3 * SHORT).await;
         backend.clock().advance(2 * SHORT);
-        assert!(cache.try_refreshing_async(options.clone(), async || Ok::<_, &str>(2)).await.is_ok());
+        assert!(cache.try_refreshing_async(options.clone(), async || Ok::<u32, &str>(2)).await.is_ok());
         until_it_has(&cache, &options, 2);
     });
 }
@@ -258,7 +258,7 @@ fn what_is_removed_while_it_is_renewed_stays_removed(backend: &impl Backend) {
             let (tell, told_to) = oneshot::channel::<()>();
             let work = async move || {
                 let _ = told_to.await;
-                2
+                2_u32
             };
             assert_eq!(cache.refreshing_async(options.clone(), work).await, 1);
             remover.remove_async(options.clone()).await.expect("the cache is there");
@@ -267,7 +267,7 @@ fn what_is_removed_while_it_is_renewed_stays_removed(backend: &impl Backend) {
             let mut value = cache.try_cached_async(options.clone(), async || fails()).await;
             assert_ne!(value, Ok(1));
             // The renewal may have ended, or not: nothing of it is served either way.
-            value = cache.try_cached_async(options.clone(), async || Ok::<_, &str>(3)).await;
+            value = cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(3)).await;
             assert_eq!(value, Ok(3), "{runs}");
         });
     }
@@ -279,13 +279,13 @@ fn a_value_may_be_renewed_early_behind_its_callers(backend: &impl Backend) {
     current_thread().block_on(async {
         let slow = async || {
             tokio::time::sleep(SHORT).await;
-            1
+            1_u32
         };
         assert_eq!(cache.refreshing_async(options.clone(), slow).await, 1);
         // A gap of eight hours on average: nearly every call is elected.
         let mut value = 1;
         for _ in 0..1_000 {
-            value = cache.refreshing_async(options.clone(), async || 2).await;
+            value = cache.refreshing_async(options.clone(), async || 2_u32).await;
             if value == 2 {
                 break;
             }
@@ -312,7 +312,7 @@ fn sixty_four_renewals_run_at_once_and_one_more_is_left_for_the_next_caller() {
             let go_on = Arc::clone(&go_on);
             let work = async move || {
                 let _permit = go_on.acquire().await.expect("it's open");
-                2
+                2_u32
             };
             assert_eq!(cache.refreshing_async(options(n), work).await, 1);
         }
@@ -322,11 +322,11 @@ fn sixty_four_renewals_run_at_once_and_one_more_is_left_for_the_next_caller() {
             assert_eq!(cache.try_refreshing(options(64), never), Ok(1));
         }
         // Where the old value isn't served, the call runs its work itself.
-        assert_eq!(cache.refreshing_async(if_error("g"), async || 2).await, 2);
+        assert_eq!(cache.refreshing_async(if_error("g"), async || 2_u32).await, 2);
         assert_eq!(cache.stats().runs, 65);
         go_on.add_permits(1);
         wait_until("a place is free", DEADLINE, || {
-            cache.refreshing(options(64), || 2);
+            cache.refreshing(options(64), || 2_u32);
             cache.get::<u32>(options(64)) == Some(2)
         });
         go_on.add_permits(64);
@@ -362,7 +362,7 @@ fn renewals_end_with_the_handle() {
                 assert_eq!(Arc::strong_count(&dropped), 2, "a clone is left");
             }
             drop(clone);
-            crate::support::eventually("the renewal's future is dropped", || Arc::strong_count(&dropped) == 1).await;
+            eventually("the renewal's future is dropped", || Arc::strong_count(&dropped) == 1).await;
         });
     }
 }
@@ -379,7 +379,7 @@ fn of_a_thread_nothing_is_stored_once_the_handle_is_closed() {
     let work = move || {
         let _ended = ended;
         gate_of_work.pass();
-        2
+        2_u32
     };
     assert_eq!(cache.refreshing(options.clone(), work), 1);
     gate.until_begun();
@@ -407,7 +407,7 @@ fn the_last_handle_may_go_inside_a_renewal() {
                 let _ = told_to.await;
                 drop(clone);
                 ended.send(()).expect("the test waits for it");
-                2
+                2_u32
             };
             assert_eq!(cache.refreshing_async(options, work).await, 1);
             drop(cache);

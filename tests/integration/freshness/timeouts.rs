@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::support::{DEADLINE, multi_thread, wait_until};
+use crate::support::multi_thread;
 
 over_backends!(
     slow_async_work_leaves_the_old_value_and_is_dropped,
@@ -68,7 +68,7 @@ fn slow_sync_work_goes_on_and_others_are_served_the_old_value(backend: &impl Bac
             let slow = scope.spawn(|| {
                 cache.try_cached(options.clone(), || {
                     gate.pass();
-                    Ok::<_, &str>(2)
+                    Ok::<u32, &str>(2)
                 })
             });
             gate.until_begun();
@@ -89,7 +89,7 @@ fn without_an_old_value_a_soft_timeout_changes_nothing(backend: &impl Backend) {
     current_thread().block_on(async {
         let work = async || {
             tokio::time::sleep(3 * SHORT).await;
-            Ok::<_, &str>(1)
+            Ok::<u32, &str>(1)
         };
         let (one, two) = futures::join!(
             cache.try_cached_async(options.clone(), work),
@@ -107,12 +107,12 @@ fn hung_work_frees_its_key_after_its_hard_timeout(backend: &impl Backend) {
         let go_on = Notify::new();
         let work = async || {
             go_on.notified().await;
-            Ok::<_, &str>(1)
+            Ok::<u32, &str>(1)
         };
         let mut hung = Box::pin(cache.try_cached_async(options.clone(), work));
         let others = async {
             tokio::time::sleep(2 * SHORT).await;
-            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2)).await, Ok(2));
+            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2)).await, Ok(2));
             assert_eq!(cache.try_cached_async(options.clone(), async || never()).await, Ok(2));
         };
         tokio::select! {
@@ -140,17 +140,17 @@ fn hung_sync_work_frees_its_key_after_its_hard_timeout(backend: &impl Backend) {
         let hung = scope.spawn(|| {
             cache.cached(options.clone(), || {
                 gate.pass();
-                1
+                1_u32
             })
         });
         gate.until_begun();
         // The second waits at first, or comes after the timeout.
-        assert_eq!(cache.cached(options.clone(), || 2), 2);
+        assert_eq!(cache.cached(options.clone(), || 2_u32), 2);
         thread::sleep(2 * SHORT);
         gate.open();
         assert_eq!(hung.join().expect("it doesn't panic"), 1);
     });
-    assert_eq!(cache.cached(options, || 3), 2);
+    assert_eq!(cache.cached(options, || 3_u32), 2);
 }
 
 fn who_waits_for_hung_work_takes_a_turn(backend: &impl Backend) {

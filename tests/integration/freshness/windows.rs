@@ -180,7 +180,7 @@ fn sync_callers_are_served_while_one_renews(backend: &impl Backend) {
         let renewing = scope.spawn(|| {
             cache.try_cached(options.clone(), || {
                 gate.pass();
-                Ok::<_, &str>(2)
+                Ok::<u32, &str>(2)
             })
         });
         gate.until_begun();
@@ -265,7 +265,7 @@ fn a_removal_in_mid_renewal_wins(backend: &impl Backend) {
                 remover.remove_async(options.clone()).await.expect("the cache is there");
                 let late = {
                     let (cache, options) = (cache.clone(), options.clone());
-                    tokio::spawn(async move { cache.try_cached_async(options, async || Ok::<_, &str>(3)).await })
+                    tokio::spawn(async move { cache.try_cached_async(options, async || Ok::<u32, &str>(3)).await })
                 };
                 tell.send(()).expect("the work waits for it");
                 // That call began before the removal.
@@ -284,7 +284,7 @@ fn a_leader_that_is_dropped_leaves_the_window_to_others(backend: &impl Backend) 
         backend.set(&cache, &options, 1, STALE);
         current_thread().block_on(async {
             let (renewing, _tell) = renewal(&cache, &options, fails).await;
-            let mut waiting = Box::pin(cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2)));
+            let mut waiting = Box::pin(cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2)));
             // In the window of errors it waits; else it's served.
             let mut served = futures::poll!(waiting.as_mut()).is_ready();
             renewing.abort();
@@ -293,7 +293,7 @@ fn a_leader_that_is_dropped_leaves_the_window_to_others(backend: &impl Backend) 
                 served = waiting.await.is_ok();
             }
             assert!(served);
-            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2)).await, Ok(2));
+            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2)).await, Ok(2));
         });
     }
 }
@@ -318,7 +318,7 @@ fn all_callers_may_go(backend: &impl Backend) {
                 // It was served, or is gone.
                 assert!(call.await.map_or(true, |value| value == Ok(1)));
             }
-            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2)).await, Ok(2));
+            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2)).await, Ok(2));
         });
     }
 }
@@ -339,13 +339,13 @@ fn a_panic_is_its_callers_and_nobody_elses(backend: &impl Backend) {
             .catch_unwind();
             let others = async {
                 let_others_run().await;
-                let other = cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2));
+                let other = cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2));
                 go_on.notify_one();
                 other.await
             };
             let (panicked, other) = futures::join!(panics, others);
             assert!(panicked.is_err() && other.is_ok());
-            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<_, &str>(2)).await, Ok(2));
+            assert_eq!(cache.try_cached_async(options.clone(), async || Ok::<u32, &str>(2)).await, Ok(2));
         });
     }
 }
@@ -359,6 +359,6 @@ fn a_renewal_with_a_codec_of_its_own_keeps_its_window(backend: &impl Backend) {
     };
     backend.set(&cache, &revalidated("f"), 1, STALE);
     assert_eq!(cache.try_cached(options(), fails), Ok(1));
-    assert_eq!(cache.try_refresh(options(), || Ok::<_, &str>(2)), Ok(2));
+    assert_eq!(cache.try_refresh(options(), || Ok::<u32, &str>(2)), Ok(2));
     assert_eq!(cache.try_cached(options(), never), Ok(2));
 }
