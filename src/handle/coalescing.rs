@@ -330,11 +330,13 @@ fn remove(table: &mut HashTable<Arc<Flight>>, flight: &Arc<Flight>) {
 }
 
 impl Leader {
-    /// Gives the waiters the value before it's stored; they needn't wait for that. With the value's `ttl`, later callers get it too.
-    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Option<Duration>) {
+    /// Gives the waiters the value, which lives for `ttl`, before it's stored; they needn't wait for that. `hands_on`: later callers get
+    /// it too.
+    pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Duration, hands_on: bool) {
+        let remaining = Some(ttl);
         let landed =
-            |command| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining: ttl, command, is_final: true });
-        if let Some(ttl) = ttl {
+            |command| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, command, is_final: true });
+        if hands_on {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
             let until = Instant::now() + ttl.min(HANDED_ON);
             // As old as the store that follows.

@@ -1,5 +1,6 @@
 //! How fresh a value is, and what that means for a call.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::OnceLock;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::coalescing::Leader;
 use super::entry::Source;
 use crate::clock::{Clock, Moment};
 use crate::key::CallKey;
@@ -47,6 +49,17 @@ impl<T> Old<T> {
     pub(super) fn elects(&self, found: &Fetched<T>) -> bool {
         let (before, now) = (self.fetched.remaining, found.remaining);
         self.verdict == Verdict::Early && before.zip(now).is_some_and(|(before, now)| now <= before)
+    }
+}
+
+impl Leader {
+    /// Has other callers served this value while it's renewed, or where its work takes too long for them.
+    pub(super) fn announce<T: Clone + Any + Send + Sync>(&self, Old { fetched, verdict }: &Old<T>) {
+        if verdict.is_served() {
+            self.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+        } else {
+            self.falls_back();
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl<S: Server> Engine<S> {
         // Not what a later writer may have put there since.
         tiers.forget_within(&leader, &key);
         // Callers that wait for the key needn't wait for the server.
-        leader.publish(value, Some(ttl));
+        leader.publish(value, ttl, true);
         let in_order = pending.stores_end().await;
         // Journalled before the flight ends: once it's over, calls read from the server what the journal doesn't block.
         let result = match tiers.replace(&call, &leader, value, ttl).await {

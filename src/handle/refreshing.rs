@@ -70,6 +70,8 @@ impl<S: Server> Engine<S> {
         };
         match (old, slot) {
             (Some(old), Some(slot)) => {
+                // Before the renewal gets to run: a caller on this very thread would take it for work that it can't wait for.
+                turn.leader.announce(&old);
                 let (done, renewed) = oneshot::channel();
                 let (engine, key_of_task, options_of_task) = (self.clone(), key.clone(), Arc::clone(&options));
                 let renewal = async move {

@@ -62,12 +62,8 @@ impl<S: Server> Engine<S> {
             // Neither what is cached nor what another process computes will do.
             call.lease = Duration::ZERO;
         }
-        match &old {
-            Some(Old { fetched, verdict }) if verdict.is_served() => {
-                leader.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
-            }
-            Some(_) => leader.falls_back(),
-            None => {}
+        if let Some(old) = &old {
+            leader.announce(old);
         }
         if old.is_some() || want.forced {
             self.inner.tiers.counters.refreshes.add_one();
@@ -197,8 +193,8 @@ impl<S: Server> Engine<S> {
         }
         match &fill {
             _ if ttl.is_zero() => {}
-            Fill::Withheld => leader.publish(&value, None),
-            Fill::Unfenced => leader.publish(&value, Some(ttl)),
+            Fill::Withheld => leader.publish(&value, ttl, false),
+            Fill::Unfenced => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),
         }
         if let Err(error) = tiers.store(call, leader, &value, ttl, fill).await {

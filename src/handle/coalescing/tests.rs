@@ -147,10 +147,10 @@ fn what_an_invalidation_takes_out_of_the_table_stores_nothing_from_then_on() {
 fn a_published_value_isnt_handed_on_past_its_life_or_its_store() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
-    leader.publish(&7_u32, Some(Duration::ZERO));
+    leader.publish(&7_u32, Duration::ZERO, true);
     drop(lead(&flights, &key("n", "a")));
     let leader = (leader, lead(&flights, &key("n", "a"))).1;
-    leader.publish(&7_u32, Some(Duration::from_secs(600)));
+    leader.publish(&7_u32, Duration::from_secs(600), true);
     assert_eq!(landed(futures::executor::block_on(wait(&flights, &key("n", "a")).ended())), Some(7));
     drop(leader.begin_store().expect("nothing was invalidated"));
     // Though its leader isn't polled any more.
@@ -327,7 +327,7 @@ fn a_forced_flight_takes_the_key_over_and_is_shared_while_it_runs() {
     assert_eq!(ended_now(&second).and_then(landed), Some(2));
     let (next, _) = lead_forced(&flights, &key("n", "a"));
     // Its value has landed: a refresh that comes now takes over.
-    next.publish(&3_u32, Some(Duration::from_secs(5)));
+    next.publish(&3_u32, Duration::from_secs(5), true);
     drop((lead_forced(&flights, &key("n", "a")), next));
     assert!(flights.shards.iter().all(|shard| shard.lock().current.is_empty()));
 }
