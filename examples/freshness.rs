@@ -74,7 +74,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         None => CacheHouse::builder().memory().build()?,
     };
     println!("the cache: {}", cache.ready(Duration::from_secs(2)).await);
-    println!("a value is fresh for 1 s, then served for 1 s while one caller renews it, and kept for 5 s against errors\n");
+    println!(
+        "a value is fresh for 1 s, then served for 1 s while one caller renews it, and kept for 5 s against errors\n"
+    );
     println!("second  origin    fresh  stale  computed  failed    slowest  oldest value");
 
     let origin = Origin { begun: Instant::now(), second, answers: Mutex::new(0) };

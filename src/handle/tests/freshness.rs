@@ -314,7 +314,7 @@ async fn who_is_elected_to_renew_a_value_early_leaves_a_newer_one_alone() {
         server.holds(&engine, "2", remaining);
         let fetched = Fetched { value: 1, source: Source::Memory, remaining: Some(MINUTE / 2) };
         let old = Some(Old { fetched, verdict: Verdict::Early });
-        let outcome = engine.fetch::<i32, _, _>(&key, &options, Caller::asynchronous(), old, &want).await;
+        let outcome = engine.fetch::<i32, _, _>(&key, &options, Caller::asynchronous(), old.as_ref(), &want).await;
         assert_eq!(matches!(outcome, Outcome::Run(_)), renews, "{remaining:?}");
     }
 }
