@@ -414,10 +414,10 @@ impl Leader {
     /// Waits until the insert has ended that has taken the key over, but not past `deadline`. Whether it has; `None` where none took it over.
     pub(crate) async fn replaced(&self, deadline: Instant) -> Option<bool> {
         let replaced_by = self.flight.state.lock().replaced_by.clone()?;
-        match replaced_by.upgrade() {
-            Some(flight) => Some(flight.left(deadline).await),
-            None => Some(true),
-        }
+        let Some(flight) = replaced_by.upgrade() else { return Some(true) };
+        // Only flights with waiters say when they have ended.
+        flight.state.lock().waiters += 1;
+        Some(flight.left(deadline).await)
     }
 
     /// The leader's work returned an error, which the waiters share where it's given.
