@@ -96,6 +96,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// The work, with what the fence asks for before it and what is kept of it after.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one turn, which its caller still needs")]
     async fn run_and_store<T, E, C, Fut>(
         &self,
         call: &ResolvedCall<'_, C>,

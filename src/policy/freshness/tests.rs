@@ -68,7 +68,7 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
     for (name, set, in_effect) in OPTIONS {
         let (handle, namespace, call) = (with(set, 2), with(set, 3), with(set, 4));
         let other = overrides(FreshnessOverrides::default());
-        let of = |namespace, call| in_effect(&(*Policy::merged(&handle, namespace, call).freshness));
+        let of = |namespace, call| in_effect(&Policy::merged(&handle, namespace, call).freshness);
         assert_eq!(of(None, &none), Some(2.0), "{name} of the handle");
         assert_eq!(of(Some(&none), &none), Some(2.0), "{name} of the handle");
         assert_eq!(of(Some(&other), &other), Some(2.0), "{name} of the handle, beside other options");
@@ -76,7 +76,7 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
         assert_eq!(of(Some(&namespace), &other), Some(3.0), "{name} of the namespace, beside other options");
         assert_eq!(of(Some(&namespace), &call), Some(4.0), "{name} of the call");
         assert_eq!(of(None, &call), Some(4.0), "{name} of the call");
-        let zero = in_effect(&(*Policy::merged(&handle, Some(&namespace), &with(set, 0)).freshness));
+        let zero = in_effect(&Policy::merged(&handle, Some(&namespace), &with(set, 0)).freshness);
         let off = if name == "retry_after" { Some(0.001) } else { Some(0.0).filter(|_| !name.contains("timeout")) };
         assert_eq!(zero, off, "a call turns {name} off");
         // The others are as if it weren't set.
@@ -91,7 +91,7 @@ fn each_option_is_merged_by_itself_and_a_call_wins_over_its_namespace_and_that_o
 #[test]
 fn each_option_is_kept_where_it_is_set_first_and_filled_in_where_it_is_not() {
     for (name, set, in_effect) in OPTIONS {
-        let of = |overrides: Overrides| in_effect(&(*Policy::of_handle(&overrides).freshness));
+        let of = |overrides: Overrides| in_effect(&Policy::of_handle(&overrides).freshness);
         assert_eq!(of(with(set, 2).or(with(set, 3))), Some(2.0), "{name}");
         assert_eq!(of(with(set, 2).or(Overrides::default())), Some(2.0), "{name}");
         assert_eq!(of(Overrides::default().or(with(set, 3))), Some(3.0), "{name}");
