@@ -244,7 +244,9 @@ impl<S: Server> Tiers<S> {
         if !call.fence {
             return Fill::Unfenced;
         }
-        match server.take_lease(&call.key.server_key(), call.freshness.hard_timeout).await {
+        // Work that ends just in time has its value stored yet: the lease stands until the store is decided.
+        let limit = call.freshness.hard_timeout.map(|hard| hard.saturating_add(server.patience()));
+        match server.take_lease(&call.key.server_key(), limit).await {
             Ok(Some(lease)) => Fill::Fenced(lease),
             Ok(None) => Fill::Unfenced,
             // Out of memory, say, which would refuse the value too.

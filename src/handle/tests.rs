@@ -39,6 +39,8 @@ struct State {
     values: Mutex<HashMap<ServerKey, Bytes>>,
     /// What remains of the keys' TTLs, which stand still.
     ttls: Mutex<HashMap<ServerKey, Duration>>,
+    /// How long the last lease was to last.
+    lease_limit: Mutex<Option<Duration>>,
     /// What it was asked, in order.
     log: Mutex<Vec<&'static str>>,
     /// The operation that is held back until another is named, or none.
@@ -120,7 +122,8 @@ impl Server for Fake {
         self.0.answer("check_type", |values| _ = values.remove(&lease)).await
     }
 
-    async fn take_lease(&self, key: &ServerKey, _: Option<Duration>) -> Result<Option<Lease>, ServerError> {
+    async fn take_lease(&self, key: &ServerKey, limit: Option<Duration>) -> Result<Option<Lease>, ServerError> {
+        *self.0.lease_limit.lock() = limit;
         let lease = lease_key(key, "p").expect("it has one");
         let own = Bytes::from(self.count("lease").to_string());
         let take = |values: &mut HashMap<ServerKey, Bytes>| values.entry(lease.clone()).or_insert(own).clone();

@@ -447,3 +447,13 @@ async fn who_refreshes_after_another_has_failed_has_older_fills_refused_too() {
     assert_eq!((first.await, second.await), (Err("no route"), Ok(2)));
     assert_eq!((server.count("check_type"), server.has(&engine.key()).as_deref()), (2, Some("2")));
 }
+
+#[tokio::test]
+async fn a_lease_outlasts_the_store_of_work_that_ends_just_in_time() {
+    let (engine, server) = engine();
+    let limit = || *server.0.lease_limit.lock();
+    assert_eq!((engine.cached(call(), gives(1)).await, limit()), (Ok(1), None));
+    engine.remove(&call()).await.expect("the server is there");
+    assert_eq!(engine.cached(call().hard_timeout(MINUTE), gives(1)).await, Ok(1));
+    assert_eq!(limit(), Some(MINUTE + server.patience()));
+}
