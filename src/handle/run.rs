@@ -164,6 +164,11 @@ impl<S: Server> Engine<S> {
             }
         };
         timer.worked();
+        let is_late = hard.is_some_and(|hard| Instant::now() >= hard);
+        if is_late {
+            // The lease may be another's by now, who shares its token; it ends by its TTL.
+            fill = Fill::Withheld;
+        }
         let value = match result {
             Ok(value) => value,
             Err(error) => {
@@ -176,9 +181,8 @@ impl<S: Server> Engine<S> {
                 return Ok(Ran::Old);
             }
         };
-        if hard.is_some_and(|hard| Instant::now() >= hard) {
+        if is_late {
             // It may be older than what others have stored since.
-            tiers.give_up_fill(fill).await;
             return Ok(Ran::Value(computed(value)));
         }
         if hard.is_some() {

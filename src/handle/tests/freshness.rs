@@ -457,3 +457,19 @@ async fn a_lease_outlasts_the_store_of_work_that_ends_just_in_time() {
     assert_eq!(engine.cached(call().hard_timeout(MINUTE), gives(1)).await, Ok(1));
     assert_eq!(limit(), Some(MINUTE + server.patience()));
 }
+
+#[tokio::test]
+async fn late_work_takes_no_lease_away_that_others_may_share_by_now() {
+    for end in [Ok(1), Err("no route")] {
+        let (engine, server) = engine();
+        let late = engine.cached(call().hard_timeout(5 * MS), async {
+            // No timeout interrupts what blocks, sync work say.
+            std::thread::sleep(20 * MS);
+            end
+        });
+        assert_eq!(late.await, end);
+        assert_eq!((server.count("lease"), server.count("release"), server.has(&engine.key())), (1, 0, None));
+        assert_eq!(engine.cached(call(), gives(2)).await, Ok(2));
+        assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
+    }
+}
