@@ -420,6 +420,11 @@ impl Leader {
         Some(flight.left(deadline).await)
     }
 
+    /// Whether its key was invalidated, or another has taken over because the work took too long: nothing of it is stored.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.flight.state.lock().invalidated
+    }
+
     /// The leader's work returned an error, which the waiters share where it's given.
     pub(crate) fn fail(mut self, storable: Storable, shared: Option<Arc<dyn Any + Send + Sync>>) {
         self.leave();

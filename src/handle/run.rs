@@ -152,14 +152,16 @@ impl<S: Server> Engine<S> {
         let result = match (ended, old) {
             (Some(result), _) => result,
             (None, Some(_)) => {
-                tiers.give_up_fill(fill).await;
+                self.give_up(leader, fill).await;
                 self.inner.retries.note(call.key, call.freshness.retry_after);
                 return Ok(Ran::Old);
             }
             (None, None) => {
                 // Others go on: the key is free, here and on the server.
+                let fill = std::mem::replace(&mut fill, Fill::Withheld);
+                let fill = if leader.is_overtaken() { Fill::Withheld } else { fill };
                 leader.give_way();
-                tiers.give_up_fill(std::mem::replace(&mut fill, Fill::Withheld)).await;
+                tiers.give_up_fill(fill).await;
                 running.await
             }
         };
@@ -172,7 +174,7 @@ impl<S: Server> Engine<S> {
         let value = match result {
             Ok(value) => value,
             Err(error) => {
-                tiers.give_up_fill(fill).await;
+                self.give_up(leader, fill).await;
                 if old.is_none() {
                     return Err(error);
                 }
@@ -207,6 +209,13 @@ impl<S: Server> Engine<S> {
         }
         let remaining = (!ttl.is_zero()).then_some(ttl);
         Ok(Ran::Value(Fetched { remaining, ..computed(value) }))
+    }
+
+    /// Takes the lease away, but not where another has taken over: that one may share it, and would lose it.
+    async fn give_up(&self, leader: &Leader, fill: Fill) {
+        if !leader.is_overtaken() {
+            self.inner.tiers.give_up_fill(fill).await;
+        }
     }
 
     /// The TTL of a value that is about to be stored, its stale window included; zero where it isn't to be stored.

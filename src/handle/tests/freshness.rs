@@ -473,3 +473,27 @@ async fn late_work_takes_no_lease_away_that_others_may_share_by_now() {
         assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
     }
 }
+
+#[tokio::test]
+async fn a_hung_call_that_is_polled_late_takes_no_lease_away_that_another_shares() {
+    for old in [false, true] {
+        let (engine, server) = engine();
+        let options = || if old { if_error() } else { call() };
+        if old {
+            server.holds(&engine, "1", MINUTE);
+        }
+        let mut hung = pin!(engine.cached(options().hard_timeout(20 * MS), pending()));
+        assert!(poll!(hung.as_mut()).is_pending());
+        std::thread::sleep(30 * MS);
+        let go_on = Notify::new();
+        let mut next = pin!(engine.cached(options(), async {
+            go_on.notified().await;
+            Ok(2)
+        }));
+        assert!(poll!(next.as_mut()).is_pending());
+        let late = tokio::time::timeout(100 * MS, hung.as_mut()).await;
+        assert_eq!(late.ok(), old.then_some(Ok(1)));
+        go_on.notify_one();
+        assert_eq!((next.await, server.has(&engine.key()).as_deref()), (Ok(2), Some("2")), "{old}");
+    }
+}
