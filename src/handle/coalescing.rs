@@ -420,9 +420,11 @@ impl Leader {
         Some(flight.left(deadline).await)
     }
 
-    /// Whether its key was invalidated, or another has taken over because the work took too long: nothing of it is stored.
-    pub(crate) fn is_overtaken(&self) -> bool {
-        self.flight.state.lock().invalidated
+    /// Keeps others from taking over because the work takes too long; `false` where one has, or the key was invalidated.
+    pub(crate) fn holds_on(&self) -> bool {
+        let mut state = self.flight.state.lock();
+        state.gives_way_at = None;
+        !state.invalidated
     }
 
     /// The leader's work returned an error, which the waiters share where it's given.

@@ -380,15 +380,12 @@ impl<S: Server> Engine<S> {
             }
             let soft = call.freshness.soft_timeout.filter(|_| !want.forced);
             let soft = soft.and_then(|soft| Instant::now().checked_add(soft));
-            // `None`: the work takes too long for this caller, and an old value is there.
             let ended = async {
-                if let Some(soft) = soft {
-                    let ended = watchdog::within(soft, flight.ended()).await;
-                    if ended.is_some() || flight.falls_back() {
-                        return ended;
-                    }
+                match soft {
+                    // Boxed: the futures of all callers would contain it.
+                    Some(soft) => Box::pin(flight.ended_or_late(soft)).await,
+                    None => Some(flight.ended().await),
                 }
-                Some(flight.ended().await)
             };
             let ended = if caller.is_async {
                 ended.await

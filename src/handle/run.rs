@@ -158,10 +158,8 @@ impl<S: Server> Engine<S> {
             }
             (None, None) => {
                 // Others go on: the key is free, here and on the server.
-                let fill = std::mem::replace(&mut fill, Fill::Withheld);
-                let fill = if leader.is_overtaken() { Fill::Withheld } else { fill };
+                self.give_up(leader, std::mem::replace(&mut fill, Fill::Withheld)).await;
                 leader.give_way();
-                tiers.give_up_fill(fill).await;
                 running.await
             }
         };
@@ -211,9 +209,9 @@ impl<S: Server> Engine<S> {
         Ok(Ran::Value(Fetched { remaining, ..computed(value) }))
     }
 
-    /// Takes the lease away, but not where another has taken over: that one may share it, and would lose it.
+    /// Takes the lease away before another takes over, and not once one has: that one would share it, and lose it.
     async fn give_up(&self, leader: &Leader, fill: Fill) {
-        if !leader.is_overtaken() {
+        if leader.holds_on() {
             self.inner.tiers.give_up_fill(fill).await;
         }
     }

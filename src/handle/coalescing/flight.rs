@@ -157,6 +157,12 @@ impl Flight {
         }
     }
 
+    /// The same; `None` where it hasn't ended by `soft`, and there is a value to fall back on.
+    pub(crate) async fn ended_or_late(&self, soft: Instant) -> Option<Phase> {
+        let ended = watchdog::within(soft, self.ended()).await;
+        if ended.is_some() || self.falls_back() { ended } else { Some(self.ended().await) }
+    }
+
     /// Whether callers may be served the value that its leader renews.
     pub(crate) fn renews(&self) -> bool {
         self.state.lock().renews

@@ -497,3 +497,19 @@ async fn a_hung_call_that_is_polled_late_takes_no_lease_away_that_another_shares
         assert_eq!((next.await, server.has(&engine.key()).as_deref()), (Ok(2), Some("2")), "{old}");
     }
 }
+
+#[tokio::test]
+async fn a_hung_call_gives_its_lease_up_before_others_take_over() {
+    let (engine, server) = engine();
+    server.hold("release");
+    let hung = engine.cached(call().hard_timeout(10 * MS), pending());
+    let mut hung = pin!(tokio::time::timeout(100 * MS, hung));
+    assert!(hung.as_mut().await.is_err());
+    assert_eq!(server.count("release"), 1);
+    let leases = server.count("lease");
+    let mut next = pin!(engine.cached(call(), gives(2)));
+    assert!(poll!(next.as_mut()).is_pending());
+    others_run().await;
+    assert_eq!(server.count("lease"), leases, "it would share the one that is about to go");
+    server.release();
+}
