@@ -243,7 +243,7 @@ impl Nodes<'_> {
         self.running.insert(task.id(), Arc::clone(node));
     }
 
-    /// Makes what was found the layout: nodes that stay are kept, new ones are connected to, those that left are closed.
+    /// Makes what was found the layout: nodes that stay are kept, new ones are connected to, those that left are drained and closed.
     fn adopt(&mut self, found: Found) {
         let before = self.inner.layout.load_full();
         let kept: HashMap<_, _> =
@@ -306,7 +306,7 @@ impl Nodes<'_> {
         }
         for node in before.nodes() {
             if !stays.contains(&node.id) {
-                node.advance(Stage::Closing);
+                node.advance(Stage::Draining);
             }
         }
         for (delay, nodes) in (0..).map(|turn| TURN * turn).zip(added.chunks(AT_ONCE)) {

@@ -156,6 +156,10 @@ impl InFlight {
         self.started.notified().await;
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.lock().len() == self.slots.len()
+    }
+
     /// Ends all that is in flight, because its connection is over.
     pub(crate) fn end_all(&self) {
         self.wake(&self.mark(u64::MAX, LOST));

@@ -10,6 +10,7 @@ use fred::types::Resp3Frame as Frame;
 use futures_util::future::Either;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
@@ -26,6 +27,9 @@ use super::wire::SendError;
 use crate::config::Address;
 use crate::health::{Reason, ReasonKind};
 use crate::telemetry::Counters;
+
+/// How often a node that is draining is looked at.
+const WHILE_DRAINING: Duration = Duration::from_millis(10);
 
 /// Shared by callers and the one supervisor task, which owns the connection.
 pub(crate) struct Node {
@@ -361,6 +365,23 @@ impl Node {
 
     pub(super) async fn reached(&self, stage: Stage) {
         self.stages.reached(stage).await;
+    }
+
+    /// Closes once the node is draining and what was sent to it has been answered: a read that was sent just before its slot moved away
+    /// still gets its value. Waits for `command_timeout` at most, and not at all while the circuit is open.
+    pub(super) async fn close_once_drained(&self) {
+        self.reached(Stage::Draining).await;
+        let drained = async {
+            loop {
+                // Slept first: a caller that has read the old layout may be about to send.
+                sleep(WHILE_DRAINING).await;
+                if self.in_flight.is_empty() || !self.is_available() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(self.command_timeout, drained).await;
+        self.advance(Stage::Closing);
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 #[repr(u8)]
 pub(super) enum Stage {
     Running,
+    /// Nothing new begins, and what is under way may end.
+    Draining,
     Closing,
     Closed,
 }
@@ -28,7 +30,8 @@ impl Stages {
     pub(super) fn now(&self) -> Stage {
         match self.now.load(Ordering::Acquire) {
             0 => Stage::Running,
-            1 => Stage::Closing,
+            1 => Stage::Draining,
+            2 => Stage::Closing,
             _ => Stage::Closed,
         }
     }
@@ -61,8 +64,10 @@ mod tests {
         let mut closed = std::pin::pin!(stages.reached(Stage::Closed));
         let mut poll = || futures::FutureExt::now_or_never(closed.as_mut()).is_some();
         assert!(stages.now() == Stage::Running && !poll());
-        stages.advance(Stage::Closing);
-        assert!(stages.now() == Stage::Closing && !poll());
+        for stage in [Stage::Draining, Stage::Closing] {
+            stages.advance(stage);
+            assert!(stages.now() == stage && !poll());
+        }
         stages.advance(Stage::Closed);
         stages.advance(Stage::Closing);
         assert!(stages.now() == Stage::Closed && poll());

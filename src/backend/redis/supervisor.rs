@@ -3,6 +3,7 @@
 //! One task owns the node's connection and the sweeper of its deadlines. It ends when the node closes. The
 //! [discovery](super::discovery) owns it, and restarts it if it panics.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ impl Supervisor {
             biased;
             () = self.supervise() => {}
             () = self.node.sweep() => {}
+            // Ends the supervision above.
+            () = async { self.node.close_once_drained().await; pending().await } => {}
         }
         self.node.advance(Stage::Closed);
     }

@@ -55,7 +55,7 @@ fn until_refused(map: String, words: &str) {
 
 #[test]
 fn a_map_of_more_primaries_than_a_cluster_may_have_is_refused() {
-    until_refused(scattered(1_001), "more than 1000 primaries");
+    until_refused(map_of(&(0..1_001).map(|slot| (slot, slot, slot)).collect::<Vec<_>>()), "more than 1000 primaries");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Slots that move, and nodes that come and go.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use cache_house::KeyContext;
 
 use super::{Callers, call, shards, until_served, warm};
-use crate::support::cluster::connected_to;
+use crate::support::cluster::{clustered, connected_to};
+use crate::support::fake::{Answer, Fake, healthy};
 use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, wait_until};
 
 /// The slot of all keys of [`one_slot`].
@@ -17,7 +21,7 @@ fn of_one_slot(cache: &cache_house::CacheHandle, cluster: &Cluster) -> usize {
 /// A handle whose key builder gives all keys one hash tag.
 fn one_slot(cluster: &Cluster) -> cache_house::CacheHandle {
     let tagged = |cx: &KeyContext<'_>| cx.scoped(&format!("{{moving}}:{}", cx.args()[0]));
-    let builder = crate::support::cluster::clustered(cluster.endpoint()).key_builder(tagged);
+    let builder = clustered(cluster.endpoint()).key_builder(tagged);
     // Whatever is computed again is seen: memory can't stand in.
     let cache = builder.fallback_to_memory(false).build().expect("the builder is right");
     crate::support::until_connected(&cache);
@@ -28,6 +32,7 @@ fn one_slot(cluster: &Cluster) -> cache_house::CacheHandle {
 fn a_slot_that_moves_under_traffic_loses_no_call_and_no_value() {
     let mut cluster = Cluster::of(3, 0, &[]);
     let added = cluster.add_node();
+    cluster.without_failover();
     let cache = one_slot(&cluster);
     let slot = of_one_slot(&cache, &cluster);
     let questions: Vec<_> = (0..200).collect();
@@ -55,6 +60,78 @@ fn a_slot_that_moves_under_traffic_loses_no_call_and_no_value() {
     let stats = cache.stats();
     assert_eq!(runs, 0, "values that stayed alive were computed again: {stats:?}");
     assert_eq!((stats.server_timeouts, stats.server_errors, stats.circuit_openings), (0, 0, 0), "{stats:?}");
+}
+
+/// What two nodes share that answer for a cluster: the one that stays, and the one whose slots all go to it.
+#[derive(Default)]
+struct Handover {
+    ports: OnceLock<[String; 2]>,
+    is_over: AtomicBool,
+    /// Reads that the leaving node has received.
+    received: AtomicU32,
+    may_answer: AtomicBool,
+}
+
+impl Handover {
+    /// The reply to CLUSTER SLOTS.
+    fn map(&self) -> String {
+        let [stays, leaves] = self.ports.get().expect("the nodes are there");
+        let range = |first, last, port| format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n");
+        match self.is_over.load(Ordering::SeqCst) {
+            false => format!("*2\r\n{}{}", range(0, 8_191, stays), range(8_192, 16_383, leaves)),
+            true => format!("*1\r\n{}", range(0, 16_383, stays)),
+        }
+    }
+
+    /// Answers reads of the handle's keys as `read` does, which have a hash tag.
+    fn node(self: &Arc<Self>, read: impl Fn(&Self) -> String + Send + Sync + 'static) -> Fake {
+        let shared = Arc::clone(self);
+        Fake::answering(move |words| {
+            let reply = match words[0].to_ascii_uppercase().as_str() {
+                "GET" if words[1].contains('{') => read(&shared),
+                "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n".to_owned(),
+                "CLUSTER" if words[1] == "SLOTS" => shared.map(),
+                _ => return healthy(words),
+            };
+            Answer::Reply(reply.into_bytes())
+        })
+    }
+
+    fn leaving(self: &Arc<Self>) -> Fake {
+        self.node(|shared| {
+            shared.received.fetch_add(1, Ordering::SeqCst);
+            wait_until("it may answer", DEADLINE, || shared.may_answer.load(Ordering::SeqCst));
+            "$1\r\n7\r\n".to_owned()
+        })
+    }
+
+    fn staying(self: &Arc<Self>) -> Fake {
+        // A redirect to itself has the map read again.
+        self.node(|shared| format!("-MOVED 5649 127.0.0.1:{}\r\n", shared.ports.get().expect("the nodes are there")[0]))
+    }
+}
+
+#[test]
+fn a_node_that_leaves_the_cluster_may_answer_what_it_was_asked_before() {
+    let handover = Arc::new(Handover::default());
+    let (stays, leaves) = (handover.staying(), handover.leaving());
+    let port = |node: &Fake| node.endpoint().rsplit_once(':').expect("a port").1.to_owned();
+    handover.ports.set([port(&stays), port(&leaves)]).expect("it's set once");
+    // The slot of {1} is 9842, that of {2} 5649.
+    let tagged = |cx: &KeyContext<'_>| cx.scoped(&format!("{{{}}}", cx.args()[0]));
+    let builder = clustered(stays.endpoint()).key_builder(tagged).command_timeout(DEADLINE);
+    let cache = builder.fallback_to_memory(false).build().expect("the builder is right");
+    until_served(&cache, 2, 2);
+    let value = thread::scope(|scope| {
+        let value = scope.spawn(|| cache.cached(call(1), || 0));
+        wait_until("the node has the read", DEADLINE, || handover.received.load(Ordering::SeqCst) == 1);
+        handover.is_over.store(true, Ordering::SeqCst);
+        assert_eq!(cache.cached(call(2), || 5), 5);
+        until_served(&cache, 1, 1);
+        handover.may_answer.store(true, Ordering::SeqCst);
+        value.join().expect("it doesn't panic")
+    });
+    assert_eq!(value, 7, "the work ran: {:?}", cache.stats());
 }
 
 #[test]
@@ -129,7 +206,7 @@ fn a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it() 
         proxies.iter().all(|proxy| nodes.contains(&format!(":{}@", proxy.port())))
     };
     wait_until("all nodes are known by their proxies", DEADLINE, || cluster.nodes.iter().all(knows_proxies));
-    let builder = crate::support::cluster::clustered(proxies[2].endpoint()).command_timeout(Duration::from_secs(15));
+    let builder = clustered(proxies[2].endpoint()).command_timeout(Duration::from_secs(15));
     let cache = builder.build().expect("the builder is right");
     until_served(&cache, 3, 3);
 
@@ -146,7 +223,7 @@ fn a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it() 
         cluster.end_move(slot_of(n), &cluster.nodes[1]);
     };
     let (n, other) = (of_node(0), of_node(2));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let filling = scope.spawn(|| {
             // The slot moves between the question and the store, which is held up on its way to where the slot was.
             cache.cached(call(n), || {

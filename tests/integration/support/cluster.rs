@@ -131,6 +131,14 @@ impl Cluster {
         all - 1
     }
 
+    /// From here on no node that runs is taken for dead, however busy the machine: after [`NODE_TIMEOUT`] of silence others would
+    /// answer `CLUSTERDOWN` for a while.
+    pub(crate) fn without_failover(&self) {
+        for node in &self.nodes {
+            ok(node, &["CONFIG", "SET", "cluster-node-timeout", "15000"]);
+        }
+    }
+
     /// Announces that `slot` is to move.
     pub(crate) fn begin_move(&self, slot: usize, from: &Server, to: &Server) {
         let slot = slot.to_string();
