@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use cache_house::{CacheHouse, Endpoint, Error, Reconnect, Secret, Tls};
 
-fn main() -> Result<(), Error> {
+#[test]
+fn it_compiles_and_runs() -> Result<(), Error> {
     let second = Duration::from_secs(1);
     CacheHouse::builder()
         .namespace("app")

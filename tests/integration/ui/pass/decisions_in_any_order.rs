@@ -28,7 +28,8 @@ fn motd(cache: &CacheHandle, least: usize) -> String {
     cache.cached(options, || "Hei".to_owned())
 }
 
-fn main() -> Result<(), Error> {
+#[test]
+fn it_compiles_and_runs() -> Result<(), Error> {
     let cache = CacheHouse::builder().memory().build()?;
     let options = temperature();
     assert_eq!(cache.cached(options.clone(), || Celsius(-3.5)), Celsius(-3.5));

@@ -10,7 +10,8 @@ fn either(server: bool) -> Result<CacheHandle, Error> {
     if server { builder.standalone("localhost:1").build() } else { builder.memory().build() }
 }
 
-fn main() -> Result<(), Error> {
+#[test]
+fn it_compiles_and_runs() -> Result<(), Error> {
     shared::<CacheHandle>();
     sent::<CacheHouseBuilder>();
     sent::<Error>();

@@ -13,7 +13,8 @@ fn cached_here<T: Clone + Send + Sync + 'static>(
     cache.cached(options.namespace("here"), || value)
 }
 
-fn main() {
+#[test]
+fn it_compiles_and_runs() {
     let cache = CacheHouse::builder().memory().build().expect("the defaults are valid");
     assert_eq!(cached_here(&cache, opts!("one", 1, two = 2), 1_u64), 1);
     let pair = opts!("warm")

@@ -3,7 +3,8 @@ use std::time::Duration;
 use cache_house::codec::Json;
 use cache_house::{CacheHouse, Error, KeyContext, Reconnect, Secret, Tls};
 
-fn main() -> Result<(), Error> {
+#[test]
+fn it_compiles_and_runs() -> Result<(), Error> {
     let second = Duration::from_secs(1);
     CacheHouse::builder().namespace("app").expire(second).memory().codec(Json).memory_max_entries(9).build()?;
     CacheHouse::builder().memory().key_prefix("p").key_builder(|cx: &KeyContext<'_>| cx.scoped(cx.name())).build()?;

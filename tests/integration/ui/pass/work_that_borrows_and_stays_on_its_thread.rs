@@ -3,7 +3,8 @@ use std::rc::Rc;
 
 use cache_house::{CacheHouse, opts};
 
-fn main() {
+#[test]
+fn it_compiles_and_runs() {
     let cache = CacheHouse::builder().memory().build().expect("the defaults are valid");
     let runs = Cell::new(0);
     let borrowed = String::from("borrowed");

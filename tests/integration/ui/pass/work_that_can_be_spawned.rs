@@ -13,8 +13,8 @@ async fn answer(cache: CacheHandle, id: u64) -> u64 {
     value
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test(flavor = "multi_thread")]
+async fn it_compiles_and_runs() {
     let cache = CacheHouse::builder().memory().build().expect("the defaults are valid");
     assert_eq!(tokio::spawn(answer(cache.clone(), 1)).await.expect("it ends"), 7);
     let boxed: std::pin::Pin<Box<dyn Future<Output = u64> + Send>> = Box::pin(answer(cache.clone(), 2));

@@ -1,4 +1,4 @@
-//! With every lint that a strict program might turn on.
+//! With every lint that a strict program might turn on. They find one mistake, at the end, and none in what the attribute writes.
 #![deny(warnings, unused, unused_qualifications, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
 #![forbid(unsafe_code)]
 
@@ -121,21 +121,22 @@ fn is_send<T>(future: impl Future<Output = T> + Send) -> impl Future<Output = T>
 }
 
 fn main() {
+    let mistake = ();
     let state = State { cache: CacheHouse::builder().memory().build().expect("the defaults are valid") };
-    assert_eq!((sum(3), sum_uncached(3)), (6, 6));
+    let _ = (sum(3), sum_uncached(3));
     let options: CacheOptions = sum_options(3);
-    assert!(!state.cache.contains(options));
+    let _ = state.cache.contains(options);
     drop(is_send(load(&state, 1)));
     drop(is_send(load_uncached(&state, 1)));
-    assert_eq!(state.long_name("state"), "the state");
-    assert_eq!(State::new_name(), "name");
-    assert_eq!(state.parse("7"), Ok(7));
+    let _ = state.long_name("state");
+    let _ = State::new_name();
+    let _ = state.parse("7");
     drop(is_send(state.parse_async("7")));
     #[allow(deprecated)]
     {
-        assert_eq!(conditional(1), None);
+        let _ = conditional(1);
     }
-    assert_eq!(state.find(7), Some(6));
+    let _ = state.find(7);
     drop(is_send(Find::load(&state, 7)));
     drop(is_send(alone(String::new())));
     drop(is_send(load_moved(state, String::new())));
