@@ -1,8 +1,8 @@
-//! Deadlines that no task of a program's runtime has to keep.
+//! The watchdog: a thread that keeps deadlines which no task of the program's runtime may miss.
 //!
-//! An async caller is woken by others: by the I/O, by a sweeper, by the leader of its flight. Each of them may never be polled again.
-//! One thread of the process looks after what is waited for meanwhile. It runs only while something is, and costs those who wait no
-//! more than a flag.
+//! An async caller is woken by the I/O, by a sweeper, or by the leader of its flight. Any of these tasks may never be polled again.
+//! So one thread a process checks the deadlines of waiting callers. It runs only while a caller waits. A caller pays for it with
+//! one atomic flag.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,19 +18,19 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::deadline;
 
-/// What is looked after while something waits in it.
+/// A set of waiting callers, whose deadlines the watchdog checks.
 pub(crate) trait Watched: Send + Sync + 'static {
     /// Ends what has waited too long, and says when to look again; `None` while nothing waits.
     fn look(&self, now: Instant) -> Option<Instant>;
 }
 
-/// Whether the thread looks after the owner of this.
+/// Whether the watchdog checks the owner of this flag.
 pub(crate) struct Attention(AtomicBool);
 
-/// How long the thread stays once there is nothing to look after.
+/// How long the thread stays after the last caller has stopped waiting.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long what panicked is left alone.
+/// How long a set is skipped after a panic in its `look`.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 static STATE: Mutex<State> = Mutex::new(State { runs: false, added: Vec::new() });
@@ -46,7 +46,7 @@ impl Attention {
         Self(AtomicBool::new(false))
     }
 
-    /// Has the owner looked after, from when something waits in it on.
+    /// Has the watchdog check the owner, in which a caller waits now.
     #[inline]
     pub(crate) fn ask(&self, owner: impl FnOnce() -> Weak<dyn Watched>) {
         if !self.0.load(Ordering::SeqCst) && !self.0.swap(true, Ordering::SeqCst) {
@@ -54,11 +54,11 @@ impl Attention {
         }
     }
 
-    /// Nothing waits. `waits` looks once more: what has begun in between has seen that the owner is looked after.
+    /// No caller waits. `waits` checks that again: a caller that came in between took the owner for watched.
     pub(crate) fn end<T>(&self, waits: impl FnOnce() -> Option<T>) -> Option<T> {
         self.0.store(false, Ordering::SeqCst);
         let waits = waits()?;
-        // A wait that has begun meanwhile has added the owner once more.
+        // A caller that came meanwhile has added the owner again.
         (!self.0.swap(true, Ordering::SeqCst)).then_some(waits)
     }
 }
@@ -68,7 +68,7 @@ fn add(watched: Weak<dyn Watched>) {
     let mut state = STATE.lock();
     state.added.push(watched);
     if !state.runs {
-        // Without a thread, those who wait rely on the tasks that wake them; the next wait tries to start it again.
+        // Without the thread, callers rely on the tasks that wake them. The next wait tries to start it again.
         state.runs = thread::Builder::new().name("cache-house-watch".into()).spawn(run).is_ok();
         if !state.runs {
             state.added.retain(|watched| watched.strong_count() > 0);
@@ -88,7 +88,7 @@ fn run() {
                 let Some(again) = look(watched, now) else { return false };
                 *due = again;
             }
-            // Not what has gone before its time.
+            // Its owner is gone.
             if watched.strong_count() == 0 {
                 return false;
             }

@@ -32,7 +32,7 @@ pub(crate) struct Proof {
 
 /// What a miss may do with the value of its work.
 pub(crate) enum Fill {
-    /// Nothing: the server was unavailable, the key is somebody else's, or the value isn't to be stored.
+    /// Nothing: the server was unavailable, another program owns the key, or the value isn't to be stored.
     Withheld,
     /// Stored without a fence: it's off, or the server doesn't permit it.
     Unfenced,

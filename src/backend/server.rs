@@ -102,7 +102,7 @@ pub(crate) enum ServerError {
     Unavailable(Unavailable),
     /// Answered with an error; `code` is the first word of the reply.
     Refused { code: String, message: String },
-    /// The key holds another type: it's somebody else's.
+    /// The key holds another type, so another program owns it.
     WrongType,
 }
 

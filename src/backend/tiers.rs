@@ -51,7 +51,7 @@ pub(crate) struct ResolvedCall<'a, C> {
     /// How long a value that is stored now is fresh.
     pub(crate) ttl: Duration,
     pub(crate) freshness: InEffect,
-    /// Whether the caller is told what remains of the value's TTL.
+    /// Whether the lookup also reads the value's remaining TTL.
     pub(crate) asks_ttl: bool,
     /// Whether a fill is fenced against the invalidations of other processes.
     pub(crate) fence: bool,
@@ -83,14 +83,14 @@ pub(crate) enum Read<T> {
     /// With what remains of its TTL, where that is known.
     Hit(T, Option<Duration>),
     Miss,
-    /// The key holds another type: somebody else's, so it's not to be overwritten.
+    /// The key holds another type, so another program owns it and it isn't overwritten.
     Foreign,
     Unavailable,
 }
 
 /// Why a value didn't replace what there is on the server.
 pub(crate) enum NotReplaced {
-    /// The key holds another type, so it's somebody else's and stays as it is.
+    /// The key holds another type, so another program owns it and it stays as it is.
     Foreign(Error),
     /// The old value may still be there.
     Failed(Error),

@@ -1,9 +1,13 @@
-//! How many bytes a value has on the heap, as far as its `Serialize` shows them.
+//! An estimate of how many bytes a value has on the heap, made by a serializer.
 //!
-//! A serializer is handed the parts of a value by reference, so it knows how large they are, and from the kind of what holds them whether
-//! they stand in the value itself or on the heap: elements of a list do, fields of a struct don't, unless they are larger than what was
-//! to hold them, which is then a `Box`. The elements of most lists come as references to references; there the largest that was seen says
-//! how large all are. Spare room isn't seen, nor what `Serialize` leaves out, nor that an `Arc` is shared.
+//! serde hands a serializer each part of a value by reference, so the serializer knows the part's size. The kind of the container says
+//! where the part is:
+//!
+//! - Elements of a list or a map are on the heap. Most lists hand over references to references; the largest element that was seen
+//!   then counts for all.
+//! - Fields of a struct are inside the struct. Fields that are larger than the struct must be behind a `Box`, on the heap.
+//!
+//! Not counted: spare capacity, and fields that `Serialize` skips. A shared `Arc` counts each time.
 
 use std::any::type_name;
 use std::fmt::{self, Display};
@@ -20,7 +24,7 @@ pub(super) fn bytes_of<T: Serialize>(value: &T) -> Option<u64> {
     matches!(counted, Ok(Ok(_))).then_some(heap)
 }
 
-/// What an allocator adds to a piece.
+/// What an allocator adds to an allocation.
 const PIECE: usize = 16;
 
 /// Counts a value's heap, and returns the bytes of the value itself that it has seen.
@@ -30,7 +34,7 @@ struct Counter<'a> {
     own: Option<usize>,
 }
 
-/// What a list or a map holds: on the heap.
+/// The elements of a list or a map, on the heap.
 struct Elements<'a> {
     heap: &'a mut u64,
     keys: Inline,
@@ -44,7 +48,7 @@ struct Inline {
     largest: usize,
 }
 
-/// What a struct or a tuple is made of: in the value itself, if there is room.
+/// The fields of a struct or a tuple: in the value itself, if there is room.
 struct Parts<'a> {
     heap: &'a mut u64,
     own: Option<usize>,
@@ -56,7 +60,7 @@ struct Parts<'a> {
 struct Uncounted;
 
 impl<'a> Counter<'a> {
-    /// A value with a piece of so many bytes on the heap.
+    /// A value with one allocation of `len` bytes.
     fn holds(self, len: usize) -> Result<usize, Uncounted> {
         allocate(self.heap, len);
         Ok(size_of::<Vec<u8>>())
@@ -77,7 +81,7 @@ impl Elements<'_> {
         Ok(size_of::<Vec<u8>>())
     }
 
-    /// Nodes of a tree and tables of hashes are about two thirds full, and there are no smaller ones than for `least` members.
+    /// Tree nodes and hash tables are about two thirds full, and have room for `least` entries at least.
     fn map(self, least: usize) -> Result<usize, Uncounted> {
         let count = self.keys.count;
         let room = if count == 0 { 0 } else { (count + count * 5 / 8).max(least) };
@@ -87,7 +91,7 @@ impl Elements<'_> {
 }
 
 impl Inline {
-    /// Counts an element of this size; where it isn't known, of the size that is seen.
+    /// Counts an element of size `own`, or of the size that was seen where that isn't known.
     fn add<T: Serialize + ?Sized>(&mut self, heap: &mut u64, value: &T, own: Option<usize>) -> Result<(), Uncounted> {
         let seen = value.serialize(Counter { heap, own })?;
         self.count += 1;
@@ -121,13 +125,13 @@ fn allocate(heap: &mut u64, len: usize) {
     }
 }
 
-/// The size of what an iterator of this item goes through, where it's known: a JSON value may be written as less than it is. The type is
-/// found by its name; a wrong answer only makes the estimate worse.
+/// The size of an element where its type says more than its parts: a [`Value`] serializes as less than its size. The type is found by
+/// its name; a wrong answer only makes the estimate worse.
 fn known_size<T>() -> Option<usize> {
     (type_name::<T>().trim_start_matches('&') == type_name::<Value>()).then_some(size_of::<Value>())
 }
 
-/// Values without anything on the heap.
+/// Values without heap memory.
 macro_rules! plain {
     ($($name:ident: $type:ty),*) => {
         $(fn $name(self, _: $type) -> Result<usize, Uncounted> {

@@ -50,7 +50,7 @@ impl Codec for Backwards {
     }
 }
 
-/// A codec that fails as it's told to.
+/// A codec whose failures the test chooses.
 struct Broken(&'static str);
 
 impl Codec for Broken {

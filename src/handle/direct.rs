@@ -232,7 +232,7 @@ impl CacheHandle {
     /// use cache_house::{CacheHouse, opts};
     ///
     ///
-    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server there
     /// cache.cached(opts!("get_user", 7), || "Ada".to_string());
     ///
     /// let removed = cache.remove(opts!("get_user", 7))?;

@@ -229,14 +229,14 @@ impl CacheHandle {
 }
 
 impl<S: Server> Engine<S> {
-    /// What the work of a call knows.
+    /// The context that the work of a call gets.
     fn context<T, C>(&self, options: &CacheOptions<C>, stale: Option<T>, decisions: &Arc<Decisions>) -> WorkContext<T> {
         let key = self.call_key(options).map(|key| String::from_utf8_lossy(&key.server_key()).into_owned());
         // Without a key the call runs uncached.
         WorkContext::new(key.unwrap_or_default(), stale, Arc::clone(decisions))
     }
 
-    /// What a caller is told of a value.
+    /// What an [`Entry`] says of its value.
     fn entry<T, C: ValueCodec<T>>(&self, options: &CacheOptions<C>, found: Fetched<T>) -> Entry<T> {
         let policy = self.policy(options);
         let window = policy.freshness.stale_window();

@@ -151,7 +151,7 @@ impl CacheHandle {
     /// use std::time::Duration;
     ///
     /// # async fn run() -> Result<(), cache_house::Error> {
-    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // nobody is there
+    /// let cache = CacheHouse::builder().standalone("localhost:1").build()?; // no server there
     /// let health = cache.ready(Duration::from_millis(20)).await;
     /// assert!(!health.is_connected());
     /// # Ok(())

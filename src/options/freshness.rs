@@ -145,7 +145,7 @@ impl<C> CacheOptions<C> {
 
     /// How long this very value lives, in place of `expire`: millisecond precision, anything above zero counts as at least one.
     ///
-    /// Zero stores it not at all, and those who waited for it have it all the same. A panic in `life` counts as "not stored" too. Where
+    /// Zero doesn't store it; callers that wait for it have it all the same. A panic in `life` counts as "not stored" too. Where
     /// the call's `expire` is zero nothing is stored, whatever this says. Of two, the last counts. [`encoder`](Self::encoder) comes
     /// before it.
     ///
@@ -173,7 +173,7 @@ impl<C> CacheOptions<C> {
         self.with_codec(|codec| ExpireBy::new(codec, life))
     }
 
-    /// Whether this very value is stored. Those who waited for it have it all the same, and the next caller runs the work again.
+    /// Whether this very value is stored. Callers that wait for it have it all the same, and the next caller runs the work again.
     ///
     /// A panic in `condition` counts as "not stored". Of two, both have to say yes. [`encoder`](Self::encoder) comes before it.
     ///

@@ -46,7 +46,7 @@ pub(crate) struct InEffect(Option<Box<Freshness>>);
 /// The longest time that an option of freshness takes: a year, so that the sum of any two fits into whatever holds a time.
 pub(crate) const LONGEST: Duration = Duration::from_secs(31_557_600);
 
-/// When failed work is tried again, where nobody says.
+/// The default of `retry_after`.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The server's precision.
@@ -87,7 +87,7 @@ impl FreshnessOverrides {
 }
 
 impl Freshness {
-    /// Of calls for which nobody sets anything.
+    /// The freshness of calls without any such option.
     pub(crate) const OFF: Self = Self {
         jitter: Duration::ZERO,
         stale_while_revalidate: Duration::ZERO,

@@ -14,7 +14,7 @@ use super::*;
 use crate::backend::slots::slot_of;
 use crate::key::{CallParts, KeyBuilder, KeyContext, Scope};
 
-/// A server that notes what it's told, and refuses some keys.
+/// A server that records what it's sent, and refuses some keys.
 #[derive(Default)]
 struct Recorder {
     removed: Mutex<HashSet<ServerKey>>,

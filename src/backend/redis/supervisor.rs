@@ -229,7 +229,7 @@ impl Supervisor {
     async fn successor(&self, pool: &Arc<Pool>) -> (Pool, Ended) {
         if self.node.role != Role::Standalone {
             // In a cluster, redirects name the new primary.
-            return std::future::pending().await;
+            return pending().await;
         }
         loop {
             pool.becomes_read_only().await;

@@ -57,7 +57,7 @@ impl Place {
         variables.iter().map(|(name, value)| (name.into(), value.replace("FOLDER", &folder).into())).collect()
     }
 
-    /// What is told, without the name of the folder.
+    /// The error's text, without the name of the folder.
     fn told(&self, result: Result<Config, Error>) -> String {
         let error = result.expect_err("it's wrong");
         assert!(error.is_config(), "{error:?}");
@@ -72,13 +72,13 @@ impl Place {
     }
 }
 
-/// What is told of a file with this text.
+/// The error of a file with this text.
 fn file(text: &str) -> String {
     let place = Place::new().with(DEFAULT_FILE, text);
     place.told(place.load(&[]))
 }
 
-/// What is told of these variables, without a file.
+/// The error of these variables, without a file.
 fn variables(variables: &[(&str, &str)]) -> String {
     let place = Place::new();
     place.told(place.load(variables))

@@ -90,7 +90,7 @@ pub(crate) enum Storable {
     Yes,
     /// The server is unavailable.
     Unavailable,
-    /// The key holds another type: it's somebody else's.
+    /// The key holds another type, so another program owns it.
     Foreign,
 }
 

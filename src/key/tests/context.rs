@@ -13,7 +13,7 @@ fn shared(builder: impl KeyBuilder + 'static) -> Arc<dyn KeyBuilder> {
     Arc::new(builder)
 }
 
-/// What a key builder of the call is told, as `see` puts it.
+/// The context that a key builder gets for the call, as `see` writes it.
 fn seen(options: CacheOptions, see: impl Fn(&KeyContext<'_>) -> String + Send + Sync + 'static) -> String {
     on_server(&options.key_builder(see))
 }

@@ -21,7 +21,7 @@ impl<V: Clone> Table<V> {
         self.insert(key(number).stored(), value, weight)
     }
 
-    /// Checks that all parts of the table tell the same.
+    /// Checks that all parts of the table agree.
     fn check(&self) {
         let (mut entries, mut weight) = (0, 0);
         for shard in &self.shards {

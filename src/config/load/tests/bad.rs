@@ -1,4 +1,4 @@
-//! What is told of files that are wrong, and of providers: each message whole, as an operator reads it.
+//! Errors of wrong files and of providers: each message whole, as an operator reads it.
 
 use super::*;
 

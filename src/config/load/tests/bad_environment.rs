@@ -1,4 +1,4 @@
-//! What is told of an environment that is wrong, and of layers that don't fit together: each message whole.
+//! Errors of wrong variables and of layers that don't fit together: each message whole.
 
 use super::*;
 
@@ -120,7 +120,7 @@ told!(
     @"connection.password: is given, and so is `connection.password_file`; keep one (variable CACHEHOUSE_CONNECTION__PASSWORD, variable CACHEHOUSE_CONNECTION__PASSWORD_FILE)"
 );
 
-/// What is told of this file under these variables.
+/// The error of this file under these variables.
 fn both(text: &str, variables: &[(&str, &str)]) -> String {
     let place = Place::new().with(DEFAULT_FILE, text);
     place.told(place.load(variables))

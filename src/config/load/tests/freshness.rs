@@ -1,4 +1,4 @@
-//! The options of freshness in files and variables: what arrives of them, and what is told where they're wrong.
+//! The options of freshness in files and variables: the values that arrive, and the errors of wrong ones.
 
 use std::time::Duration;
 

@@ -83,7 +83,7 @@ fn variable() -> impl Strategy<Value = (String, String)> {
     (name, value).prop_map(|(name, value)| (format!("CACHEHOUSE_{name}"), value))
 }
 
-/// Whether a line puts the secret where nobody can know that it's one: into a host's name, or a key that is shown.
+/// Whether a line puts the secret where the loader can't recognize it: into a host's name, or a key that is shown.
 fn is_told(key: &str, value: &str) -> bool {
     let is_shown = ["namespace", "key_prefix", "expire", "codec", "username", "max_", "fallback", "_file", "tls"];
     let is_address = ["endpoint", "nodes"].iter().any(|name| key.contains(name)) && !value.contains(':');
