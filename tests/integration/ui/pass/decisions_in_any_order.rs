@@ -19,6 +19,7 @@ fn temperature() -> CacheOptions<impl ValueCodec<Celsius> + Clone> {
         .jitter(Duration::from_secs(1))
 }
 
+#[expect(clippy::ptr_arg, reason = "the value's type is `String`")]
 fn len(text: &String) -> Duration {
     Duration::from_secs(text.len() as u64)
 }
