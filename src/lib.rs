@@ -223,7 +223,9 @@ pub use backend::ServerReport;
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;
 pub use clock::{Clock, ManualClock};
+#[doc(inline)]
 pub use codec::Codec;
+#[doc(inline)]
 pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
 pub use connect::CacheHouse;
 pub use error::Error;

@@ -51,22 +51,29 @@ impl<C, T, F> StoreIf<C, T, F> {
     }
 }
 
+/// Encoding and decoding, which the options underneath do.
+macro_rules! encodes_as_inner {
+    () => {
+        fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
+            self.codec.encode_value(codec, value)
+        }
+
+        fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
+            self.codec.decode_value(codec, bytes)
+        }
+
+        fn heap_of(&self, value: &T) -> Option<u64> {
+            self.codec.heap_of(value)
+        }
+
+        fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
+            self.codec.serde_codec(codec)
+        }
+    };
+}
+
 impl<C: ValueCodec<T>, T, F: Fn(&T) -> Duration> ValueCodec<T> for ExpireBy<C, T, F> {
-    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-        self.codec.encode_value(codec, value)
-    }
-
-    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-        self.codec.decode_value(codec, bytes)
-    }
-
-    fn heap_of(&self, value: &T) -> Option<u64> {
-        self.codec.heap_of(value)
-    }
-
-    fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
-        self.codec.serde_codec(codec)
-    }
+    encodes_as_inner!();
 
     /// Of two, the one that was given last.
     fn ttl_of(&self, value: &T) -> Option<Duration> {
@@ -79,21 +86,7 @@ impl<C: ValueCodec<T>, T, F: Fn(&T) -> Duration> ValueCodec<T> for ExpireBy<C, T
 }
 
 impl<C: ValueCodec<T>, T, F: Fn(&T) -> bool> ValueCodec<T> for StoreIf<C, T, F> {
-    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-        self.codec.encode_value(codec, value)
-    }
-
-    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-        self.codec.decode_value(codec, bytes)
-    }
-
-    fn heap_of(&self, value: &T) -> Option<u64> {
-        self.codec.heap_of(value)
-    }
-
-    fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
-        self.codec.serde_codec(codec)
-    }
+    encodes_as_inner!();
 
     fn ttl_of(&self, value: &T) -> Option<Duration> {
         self.codec.ttl_of(value)

@@ -65,11 +65,12 @@ pub trait Codec: Send + Sync + 'static {
 pub type CodecError = BoxError;
 
 /// The formats that are called without erasure.
-#[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuiltIn {
+    /// [`Json`].
     Json,
+    /// [`MessagePack`](super::MessagePack).
     #[cfg(feature = "messagepack")]
     MessagePack,
 }

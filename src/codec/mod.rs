@@ -14,13 +14,20 @@ mod shared;
 mod value;
 mod weighers;
 
-pub use decisions::{ExpireBy, StoreIf, TakesCodec, TakesEncoder};
+pub use decisions::{ExpireBy, StoreIf};
+#[doc(hidden)]
+pub use decisions::{TakesCodec, TakesEncoder};
 pub use erased_serde;
-pub use format::{BuiltIn, Codec, CodecError, Json};
+#[doc(hidden)]
+pub use format::BuiltIn;
+pub use format::{Codec, CodecError, Json};
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
+#[doc(hidden)]
 pub use shared::SharedCodec;
-pub use value::{EncoderDecoder, Inherited, ValueCodec, WantsDecoder};
+#[doc(hidden)]
+pub use value::WantsDecoder;
+pub use value::{EncoderDecoder, Inherited, ValueCodec};
 pub(crate) use weighers::Weighers;
 
 #[cfg(test)]

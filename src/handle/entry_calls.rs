@@ -57,7 +57,7 @@ impl CacheHandle {
             let work = work(self.engine.context(&options, stale, &decisions));
             async { Ok(work.await) }
         };
-        let work = Work { run, decisions: Some(&decisions) };
+        let work = Work::deciding(run, &decisions);
         // Boxed, so that the call's future stays small.
         let found = Box::pin(self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work)).await;
         let found = infallible(found);
@@ -88,7 +88,7 @@ impl CacheHandle {
     {
         let decisions = Arc::new(Decisions::none());
         let run = |stale| Ok(work(self.engine.context(&options, stale, &decisions)));
-        let work = Work { run, decisions: Some(&decisions) };
+        let work = Work::deciding(run, &decisions);
         let found = infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::ENTRY, work));
         self.engine.entry(&options, found)
     }
@@ -130,7 +130,7 @@ impl CacheHandle {
     {
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
-        let work = Work { run, decisions: Some(&decisions) };
+        let work = Work::deciding(run, &decisions);
         // Boxed, so that the call's future stays small.
         let found = Box::pin(self.engine.read_through(&options, Caller::asynchronous, Want::ENTRY, work)).await?;
         Ok(self.engine.entry(&options, found))
@@ -161,7 +161,7 @@ impl CacheHandle {
     {
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
-        let work = Work { run, decisions: Some(&decisions) };
+        let work = Work::deciding(run, &decisions);
         let found = self.engine.read_through_blocking(&options, Caller::blocking, Want::ENTRY, work)?;
         Ok(self.engine.entry(&options, found))
     }

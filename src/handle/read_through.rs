@@ -106,8 +106,8 @@ impl<S: Server> Engine<S> {
                 result.map(computed)
             }
             Lookup::Open(key, old) => {
-                let Work { run, decisions } = work;
-                let work = Work { run: |old| async { run(old) }, decisions };
+                let Work { run, decisions, is_detached } = work;
+                let work = Work { run: |old| async { run(old) }, decisions, is_detached };
                 blocking::block_on(self.fetch_or_run(&key, options, caller, old.as_ref(), &want, work))
             }
         })

@@ -110,8 +110,8 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let want = Want::DETACHED;
-        let run = self.run(key, options, turn, &want, Work::plain(|_| work()));
+        let want = Want::VALUE;
+        let run = self.run(key, options, turn, &want, Work::detached(|_| work()));
         let ran = AssertUnwindSafe(run).catch_unwind().await;
         if ran.is_err() {
             self.inner.retries.note(key, self.policy(options).freshness.retry_after);

@@ -68,12 +68,12 @@ impl<S: Server> Engine<S> {
         if old.is_some() || want.forced {
             self.inner.tiers.counters.refreshes.add_one();
         }
-        let ran =
-            leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), want.detached, work)).await;
+        let is_detached = work.is_detached;
+        let ran = leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), work)).await;
         match (ran, old) {
             (Ok(Ran::Value(found)), old) => {
                 self.inner.retries.forget(key);
-                if let Some(old) = old.filter(|_| !want.detached) {
+                if let Some(old) = old.filter(|_| !is_detached) {
                     let was_on_server = old.fetched.source == Source::Server;
                     self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
                 }
@@ -81,7 +81,7 @@ impl<S: Server> Engine<S> {
                 Ok(found)
             }
             (Ok(Ran::Old), Some(Old { fetched, verdict })) => {
-                if !want.detached {
+                if !is_detached {
                     self.served(options, key, &fetched, verdict);
                 }
                 leader.finish(&fetched.value, fetched.remaining, fetched.source == Source::Server);
@@ -96,7 +96,6 @@ impl<S: Server> Engine<S> {
     }
 
     /// The work, with what the fence asks for before it and what is kept of it after.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one turn, which its caller still needs")]
     async fn run_and_store<T, E, C, Fut>(
         &self,
         call: &ResolvedCall<'_, C>,
@@ -104,7 +103,6 @@ impl<S: Server> Engine<S> {
         leader: &Leader,
         storable: Storable,
         old: Option<&Old<T>>,
-        is_detached: bool,
         work: Work<'_, impl FnOnce(Option<T>) -> Fut>,
     ) -> Result<Ran<T>, E>
     where
@@ -140,13 +138,12 @@ impl<S: Server> Engine<S> {
         tiers.counters.runs.add_one();
         let (timer, begun) = (Timer::start(), Instant::now());
         let after = |timeout: Option<Duration>| timeout.and_then(|timeout| begun.checked_add(timeout));
-        // The caller of a detached one keeps the soft timeout.
-        let soft = after(call.freshness.soft_timeout).filter(|_| !is_detached);
+        let soft = after(call.freshness.soft_timeout).filter(|_| !work.is_detached);
         let hard = after(call.freshness.hard_timeout);
         if hard.is_some() {
             leader.gives_way_at(hard);
         }
-        let Work { run, decisions } = work;
+        let Work { run, decisions, .. } = work;
         let mut running = pin!(run(old.map(|old| old.fetched.value.clone())));
         let ended = until(old.and(soft).or(hard), running.as_mut()).await;
         let result = match (ended, old) {

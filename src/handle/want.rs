@@ -12,8 +12,6 @@ pub(super) struct Want<E> {
     pub(super) ttl: bool,
     /// The work is run, whatever is cached.
     pub(super) forced: bool,
-    /// The work runs in a task of its own, and the call is counted by its caller.
-    pub(super) detached: bool,
     /// One failure of the work for all that wait for it.
     pub(super) shares: Option<Shared<E>>,
 }
@@ -30,12 +28,13 @@ pub(super) struct Work<'a, W> {
     pub(super) run: W,
     /// What it decides about its value, where it may.
     pub(super) decisions: Option<&'a Decisions>,
+    /// It runs in a task of its own. The caller that has spawned the task keeps the soft timeout, and counts the call.
+    pub(super) is_detached: bool,
 }
 
 impl<E> Want<E> {
-    pub(super) const VALUE: Self = Self { ttl: false, forced: false, detached: false, shares: None };
+    pub(super) const VALUE: Self = Self { ttl: false, forced: false, shares: None };
     pub(super) const ENTRY: Self = Self { ttl: true, ..Self::VALUE };
-    pub(super) const DETACHED: Self = Self { detached: true, ..Self::VALUE };
 
     /// The value, by whichever way the call's options say.
     #[inline]
@@ -44,9 +43,17 @@ impl<E> Want<E> {
     }
 }
 
-impl<W> Work<'_, W> {
+impl<'a, W> Work<'a, W> {
     pub(super) fn plain(run: W) -> Self {
-        Work { run, decisions: None }
+        Work { run, decisions: None, is_detached: false }
+    }
+
+    pub(super) fn detached(run: W) -> Self {
+        Work { is_detached: true, ..Self::plain(run) }
+    }
+
+    pub(super) fn deciding(run: W, decisions: &'a Decisions) -> Self {
+        Work { decisions: Some(decisions), ..Self::plain(run) }
     }
 }
 
