@@ -44,7 +44,8 @@ async fn hits(cache: &CacheHandle, fred: &Client) {
     }
     let keys: Arc<[String]> = keys.into();
     println!("Hit in a cluster of {PRIMARIES}: calls a second, cache-house over fred's clustered GET and serde_json");
-    beside_raw(&[1, 64, 512], cache, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start)).await;
+    beside_raw(&[1, 64, 512], cache, options, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start))
+        .await;
     assert_eq!(cache.stats().runs, KEYS, "each measured call was a hit");
 }
 

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheHouse, opts};
-use common::{KEYS, ROUNDS, RedisServer, User, beside_raw, median, options, raw_calls, user};
+use common::{KEYS, ROUNDS, RedisServer, User, beside_raw, fred_client, median, options, raw_calls, user};
 use criterion::Criterion;
-use fred::prelude::{Client, ClientLike, Config, ServerConfig};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -47,7 +46,8 @@ fn redis_pairs(runtime: &Runtime, server: &RedisServer) {
         }
         let keys: Arc<[String]> = keys.into();
         println!("Redis hit: calls a second, cache-house over raw fred GET and serde_json, median of {ROUNDS} pairs");
-        beside_raw(&[1, 64, 512], &cache, |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start)).await;
+        let raw = |task, start| raw_calls(fred.clone(), Arc::clone(&keys), task, start);
+        beside_raw(&[1, 64, 512], &cache, options, raw).await;
         assert_eq!(cache.stats().runs, KEYS, "each measured call was a hit");
         cache.close_async().await;
     });
@@ -172,11 +172,4 @@ fn parts(criterion: &mut Criterion, runtime: &Runtime) {
         b.iter(|| tracing::debug!(target: "cache_house", key = ?black_box(1_u64), "hit in memory"));
     });
     group.finish();
-}
-
-async fn fred_client(port: u16) -> Client {
-    let config = Config { server: ServerConfig::new_centralized("127.0.0.1", port), ..Config::default() };
-    let client = Client::new(config, None, None, None);
-    client.init().await.unwrap();
-    client
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cache_house::{CacheHandle, CacheOptions, opts};
-use fred::prelude::{Client, KeysInterface};
+use fred::prelude::{Client, ClientLike, Config, KeysInterface, ServerConfig};
 use serde::{Deserialize, Serialize};
 
 /// 175 bytes of JSON.
@@ -43,15 +43,19 @@ pub(crate) fn options(id: u64) -> CacheOptions {
 }
 
 /// Prints calls a second of the handle and of the raw client, and their ratio: measured in turn, the median of the pairs.
-pub(crate) async fn beside_raw<Fut>(tasks: &[u64], cache: &CacheHandle, raw_calls: impl Fn(u64, Instant) -> Fut)
-where
+pub(crate) async fn beside_raw<Fut>(
+    tasks: &[u64],
+    cache: &CacheHandle,
+    options: fn(u64) -> CacheOptions,
+    raw_calls: impl Fn(u64, Instant) -> Fut,
+) where
     Fut: Future<Output = u64> + Send + 'static,
 {
     println!("{:>6} {:>12} {:>12} {:>7}", "tasks", "cache-house", "raw fred", "ratio");
     for &tasks in tasks {
         let mut pairs: Vec<(f64, f64)> = Vec::new();
         for round in 0..=ROUNDS {
-            let ours = throughput(tasks, |task, start| cached_calls(cache.clone(), task, start)).await;
+            let ours = throughput(tasks, |task, start| cached_calls(cache.clone(), options, task, start)).await;
             let raw = throughput(tasks, &raw_calls).await;
             if round > 0 {
                 pairs.push((ours, raw));
@@ -68,7 +72,7 @@ pub(crate) const ROUNDS: usize = 9;
 pub(crate) const ROUND: Duration = Duration::from_millis(400);
 
 /// Calls until the round is over; how many.
-async fn cached_calls(cache: CacheHandle, task: u64, start: Instant) -> u64 {
+async fn cached_calls(cache: CacheHandle, options: fn(u64) -> CacheOptions, task: u64, start: Instant) -> u64 {
     let mut done = 0;
     while start.elapsed() < ROUND {
         let work = || async { unreachable!("every call is a hit") };
@@ -88,6 +92,13 @@ pub(crate) async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, star
         done += 1;
     }
     done
+}
+
+pub(crate) async fn fred_client(port: u16) -> Client {
+    let config = Config { server: ServerConfig::new_centralized("127.0.0.1", port), ..Config::default() };
+    let client = Client::new(config, None, None, None);
+    client.init().await.unwrap();
+    client
 }
 
 /// Calls a second by so many tasks.
