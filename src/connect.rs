@@ -168,7 +168,7 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let server = server.map(Measured::new);
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
-    let defaults = Defaults { overrides: config.overrides, namespaces: config.namespaces };
+    let defaults = Defaults::new(config.overrides, config.namespaces);
     let inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);
     Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

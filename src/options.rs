@@ -330,6 +330,28 @@ impl<C> CacheOptions<C> {
         self
     }
 
+    /// The version of the value's type, part of the key, in place of the handle's [`version`](crate::CacheHouseBuilder::version).
+    ///
+    /// Raise it in the change that alters the type: builds with different versions don't read each other's values. 0 is the default,
+    /// and leaves keys as they are. A [key builder](Self::key_builder)'s key has `:v{version}` appended.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// cache.insert(opts!("user", 7), &"Ada".to_string())?; // by the build before
+    /// let user = cache.cached(opts!("user", 7).version(1), || ("Ada".to_string(), 36));
+    /// assert_eq!(user.1, 36);
+    /// assert_eq!(cache.get(opts!("user", 7)), Some("Ada".to_string()));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("schema", "migration", "cache buster"))]
+    #[inline]
+    pub fn version(mut self, version: u32) -> Self {
+        self.overrides.version = Some(version);
+        self
+    }
+
     /// Makes this call's key, in place of the handle's key builder.
     ///
     /// ```
@@ -364,16 +386,18 @@ impl<C> CacheOptions<C> {
         self.rare.as_ref()?.namespace.as_deref()
     }
 
-    /// The call's key under a handle's defaults.
+    /// The call's key under a handle's defaults; `version` is that of its namespace or handle.
     #[inline]
     pub(crate) fn call_key(
         &self,
         scope: &Scope,
         key_builder: Option<&Arc<dyn KeyBuilder>>,
+        version: u32,
         hasher: &impl BuildHasher,
     ) -> Result<CallKey, Error> {
         let (name, args) = self.call.split_at(self.name_len);
-        let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs };
+        let version = self.overrides.version.unwrap_or(version);
+        let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs, version };
         let Some(rare) = &self.rare else {
             return CallKey::new(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);
         };
@@ -447,6 +471,7 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
             .field("namespace", &rare.and_then(|rare| rare.namespace.as_deref()))
             .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
             .field("expire", &self.overrides.expire)
+            .field("version", &self.overrides.version)
             .field("freshness", &self.overrides.freshness)
             .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
             .field("codec", codec)

@@ -16,6 +16,8 @@ pub(crate) struct Overrides {
     pub(crate) codec: Option<SharedCodec>,
     pub(crate) fence: Option<bool>,
     pub(crate) lease: Option<Duration>,
+    /// Part of the key, so it's no part of [`Policy`].
+    pub(crate) version: Option<u32>,
     /// In a box: the options of a call are moved on every hit, and few calls set these.
     pub(crate) freshness: Option<Box<FreshnessOverrides>>,
 }
@@ -44,6 +46,7 @@ impl Overrides {
             codec: Some(DEFAULT_CODEC.clone()),
             fence: Some(true),
             lease: None,
+            version: Some(0),
             freshness: None,
         }
     }
@@ -60,6 +63,7 @@ impl Overrides {
             codec: self.codec.or(others.codec),
             fence: self.fence.or(others.fence),
             lease: self.lease.or(others.lease),
+            version: self.version.or(others.version),
             freshness: match (self.freshness, others.freshness) {
                 (Some(own), Some(others)) => Some(Box::new(own.or(&others))),
                 (own, others) => own.or(others),
@@ -71,7 +75,8 @@ impl Overrides {
 impl<'a> Policy<'a> {
     /// The policy of calls that set nothing, in a namespace that sets nothing.
     pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
-        static NOTHING: Overrides = Overrides { expire: None, codec: None, fence: None, lease: None, freshness: None };
+        static NOTHING: Overrides =
+            Overrides { expire: None, codec: None, fence: None, lease: None, version: None, freshness: None };
         Self::merged(handle, None, &NOTHING)
     }
 

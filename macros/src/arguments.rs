@@ -33,10 +33,11 @@ pub(crate) struct Arguments {
     pub(crate) siblings: Option<bool>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) store_if: Option<Expr>,
+    pub(crate) version: Option<Expr>,
     seen: Seen,
 }
 
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 27] = [
     "associated",
     "codec",
     "decoder",
@@ -63,6 +64,7 @@ const KNOWN: [&str; 26] = [
     "stale_if_error",
     "stale_while_revalidate",
     "store_if",
+    "version",
 ];
 
 impl Parse for Arguments {
@@ -122,6 +124,7 @@ impl Arguments {
             "siblings" => self.siblings = Some(value::<LitBool>(argument, input)?.value),
             "skip" => self.skip = list(argument, "arguments", input, Ident::parse_any)?,
             "store_if" => self.store_if = Some(self.decision(argument, input)?),
+            "version" => self.version = Some(value(argument, input)?),
             unknown => {
                 let advice = match words::nearest(unknown, &KNOWN) {
                     Some(meant) => format!("did you mean `{meant}`?"),
@@ -153,7 +156,7 @@ impl Arguments {
     /// The expressions that the options of a call are made of, but for those about the value and the arguments themselves.
     pub(crate) fn of_options(&self) -> impl Iterator<Item = &Expr> {
         let plain = [&self.codec, &self.expire, &self.fence, &self.key_builder, &self.key_prefix];
-        let single = plain.into_iter().chain([&self.lease, &self.module, &self.namespace]);
+        let single = plain.into_iter().chain([&self.lease, &self.module, &self.namespace, &self.version]);
         let freshness = self.freshness.iter().map(|(_, expression)| expression);
         single.flatten().chain(freshness).chain(self.key.iter().flatten())
     }

@@ -228,7 +228,7 @@ impl Cached {
     }
 
     fn made_options(&self) -> TokenStream {
-        let Arguments { codec, expire, fence, key, key_builder, key_prefix, lease, module, namespace, .. } =
+        let Arguments { codec, expire, fence, key, key_builder, key_prefix, lease, module, namespace, version, .. } =
             &self.arguments;
         let name = match &self.arguments.name {
             Some(name) => name.to_token_stream(),
@@ -247,7 +247,7 @@ impl Cached {
         let namespace = namespace.iter().map(reference_to);
         let key_prefix = key_prefix.iter().map(reference_to);
         let (expire, codec, key_builder) = (expire.iter(), codec.iter(), key_builder.iter());
-        let (fence, lease) = (fence.iter(), lease.iter());
+        let (fence, lease, version) = (fence.iter(), lease.iter(), version.iter());
         let freshness = self.arguments.freshness.iter().map(|(option, expression)| quote!(.#option(#expression)));
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
@@ -258,6 +258,7 @@ impl Cached {
                 #(.expire(#expire))*
                 #(.fence(#fence))*
                 #(.lease(#lease))*
+                #(.version(#version))*
                 #(#freshness)*
                 #(.codec(#codec))*
                 #(.key_builder(#key_builder))*

@@ -43,9 +43,9 @@ fn an_async_function_with_every_kind_of_argument() {
 
 #[test]
 fn options_between_processes_are_handed_on() {
-    let written = written("fence = false, lease = \"5s\"", "fn sum(n: u64) -> u64 { n }");
+    let written = written("fence = false, lease = \"5s\", version = 3", "fn sum(n: u64) -> u64 { n }");
     let options: String = written.split_whitespace().collect();
-    assert!(options.contains(".fence(false).lease(::core::time::Duration::from_secs(5))"), "{written}");
+    assert!(options.contains(".fence(false).lease(::core::time::Duration::from_secs(5)).version(3)"), "{written}");
 }
 
 #[test]

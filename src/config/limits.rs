@@ -27,6 +27,7 @@ pub(crate) const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 pub(super) const RECONNECT_DELAY: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(600);
 
 pub(super) const DATABASE: RangeInclusive<u64> = 0..=255;
+pub(super) const VERSION: RangeInclusive<u64> = 0..=u32::MAX as u64;
 pub(super) const POOL_SIZE: RangeInclusive<u64> = 1..=64;
 pub(super) const MAX_IN_FLIGHT: RangeInclusive<u64> = 1..=1 << 20;
 pub(super) const MEMORY_MAX_ENTRIES: RangeInclusive<u64> = 1..=1 << 32;

@@ -49,6 +49,13 @@ impl NamespaceOptions {
         self
     }
 
+    /// The version of the types of the namespace's values: see [`CacheHouseBuilder::version`](crate::CacheHouseBuilder::version).
+    #[doc(alias("schema", "migration", "cache buster"))]
+    pub fn version(mut self, version: u32) -> Self {
+        self.0.version = Some(version);
+        self
+    }
+
     /// Up to how much is taken off the life of each entry of the namespace:
     /// see [`CacheHouseBuilder::jitter`](crate::CacheHouseBuilder::jitter).
     #[doc(alias("spread", "stampede", "thundering herd"))]

@@ -55,6 +55,22 @@ pub(crate) struct Defaults {
     pub(crate) overrides: Overrides,
     /// Over the others, for calls of a namespace.
     pub(crate) namespaces: Namespaces,
+    /// Whether a namespace sets a version, so that other hits are spared looking for one.
+    has_versions: bool,
+}
+
+impl Defaults {
+    pub(crate) fn new(overrides: Overrides, namespaces: Namespaces) -> Self {
+        let has_versions = namespaces.values().any(|options| options.0.version.is_some());
+        Self { overrides, namespaces, has_versions }
+    }
+
+    /// The version of calls of this namespace that have none of their own.
+    #[inline]
+    fn version(&self, namespace: &str) -> u32 {
+        let own = if self.has_versions { self.namespaces.get(namespace) } else { None };
+        own.and_then(|own| own.0.version).or(self.overrides.version).unwrap_or_default()
+    }
 }
 
 impl<S> Engine<S> {
@@ -88,7 +104,8 @@ impl<S> Engine<S> {
 
     #[inline]
     pub(super) fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
-        options.call_key(&self.scope, self.inner.key_builder.as_ref(), &self.inner.hasher)
+        let version = self.inner.defaults.version(options.own_namespace().unwrap_or(self.scope.namespace()));
+        options.call_key(&self.scope, self.inner.key_builder.as_ref(), version, &self.inner.hasher)
     }
 
     /// What calls of one name have in common.

@@ -200,7 +200,7 @@ fn engine_of(server: &Fake) -> Engine<Fake> {
         fallback_max_age: None,
         weighers: crate::codec::Weighers::default(),
     };
-    let defaults = Defaults { overrides: Overrides::defaults(), namespaces: Namespaces::default() };
+    let defaults = Defaults::new(Overrides::defaults(), Namespaces::default());
     let health = Arc::new(HealthReporter::new(Health::Connecting, ""));
     let inner = Inner::new(tiers, health, defaults, None, Duration::from_secs(1), Clock::default());
     Engine::new(inner, Scope::new("p", "n").expect("both parts are given"))

@@ -43,9 +43,13 @@ impl CallKey {
             return Ok(Self::hashed(text, scope.as_str().len(), hasher));
         };
         let context = KeyContext::new(scope, parts)?;
-        let custom = catching(|| builder.build_key(&context)).map_err(|_| Error::key("the key builder panicked"))?;
+        let mut custom =
+            catching(|| builder.build_key(&context)).map_err(|_| Error::key("the key builder panicked"))?;
         if custom.is_empty() {
             return Err(Error::key("the key builder returned an empty text"));
+        }
+        if parts.version != 0 {
+            custom += &format!(":v{}", parts.version);
         }
         let scope_len = if custom.starts_with(scope.as_str()) { scope.as_str().len() } else { 0 };
         let mut text = KeyText::new();

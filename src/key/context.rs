@@ -77,6 +77,7 @@ impl<'a> KeyContext<'a> {
     pub(super) fn new(scope: &'a Scope, parts: &'a CallParts<'a>) -> Result<Self, Error> {
         let mut arguments = Text::from(b"[[".as_slice());
         write_arguments(&mut arguments, parts);
+        arguments.push(b']');
         let unreadable = || {
             let reason = "too large a number, too deep a nesting, or `Some` of what JSON writes as `null`";
             Error::key(format!("the key builder can't be shown an argument: {reason}"))
@@ -118,6 +119,12 @@ impl<'a> KeyContext<'a> {
     #[must_use]
     pub fn kwargs(&self) -> &BTreeMap<String, Value> {
         &self.arguments.1
+    }
+
+    /// The version of the value's type, 0 by default. Another than 0 is appended to the built key as `:v{version}`.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.parts.version
     }
 
     /// The key prefix of the call, as the user wrote it.

@@ -17,7 +17,8 @@ pub(crate) type ServerKey = Bytes;
 pub(super) const DEFAULT: u8 = 0;
 pub(super) const CUSTOM: u8 = 1;
 
-/// The parts of a call, one behind the other: the lengths of module and name, both, the arguments as the rest of a JSON array.
+/// The parts of a call, one behind the other: the lengths of module and name, both, then arguments and version as the rest of a JSON
+/// array.
 #[inline]
 pub(super) fn frame(text: &mut KeyText, parts: &CallParts<'_>) {
     let module = parts.module.unwrap_or_default().as_bytes();
@@ -27,6 +28,11 @@ pub(super) fn frame(text: &mut KeyText, parts: &CallParts<'_>) {
     text.extend_from_slice(module);
     text.extend_from_slice(parts.name);
     write_arguments(text, parts);
+    if parts.version != 0 {
+        text.push(b',');
+        text.extend_from_slice(parts.version.to_string().as_bytes());
+    }
+    text.push(b']');
 }
 
 /// The server's key of a text: [`DEFAULT`] or [`CUSTOM`], then a scope of `scope_len` bytes, then the rest.
@@ -44,7 +50,7 @@ pub(super) fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
     key.into()
 }
 
-/// The canonical text of a framed call: `["module","name",[args],{kwargs}]`.
+/// The canonical text of a framed call: `["module","name",[args],{kwargs}]`, and `,version` before the end where that isn't 0.
 pub(super) fn canonical_text(framed: &[u8]) -> Text {
     let mut text = Text::new();
     text.push(b'[');

@@ -12,9 +12,11 @@ pub(crate) struct CallParts<'a> {
     pub(crate) args: &'a [u8],
     /// Names and canonical JSON values, sorted by name.
     pub(crate) kwargs: &'a [(Box<str>, Box<[u8]>)],
+    /// Of the value's type; 0 isn't part of the key.
+    pub(crate) version: u32,
 }
 
-/// `args],{kwargs}]`
+/// `args],{kwargs}`
 pub(super) fn write_arguments<const N: usize>(text: &mut text::Text<N>, parts: &CallParts<'_>) {
     text.extend_from_slice(parts.args);
     text.extend_from_slice(b"],{");
@@ -28,5 +30,5 @@ pub(super) fn write_arguments<const N: usize>(text: &mut text::Text<N>, parts: &
         text.push(b':');
         text.extend_from_slice(value);
     }
-    text.extend_from_slice(b"}]");
+    text.push(b'}');
 }

@@ -1,7 +1,7 @@
 mod context;
 mod prefix;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn key(options: &CacheOptions) -> CallKey {
 }
 
 fn keyed(options: &CacheOptions, builder: Option<&Arc<dyn KeyBuilder>>) -> Result<CallKey, Error> {
-    options.call_key(&scope(), builder, &BuildHasherDefault::<DefaultHasher>::default())
+    options.call_key(&scope(), builder, 0, &BuildHasherDefault::<DefaultHasher>::default())
 }
 
 fn on_server(options: &CacheOptions) -> String {
@@ -87,6 +87,20 @@ impl Serialize for Bytes {
 }
 
 #[test]
+fn a_version_is_part_of_the_key_unless_its_zero() {
+    let options = || call("f").arg(1);
+    assert_eq!(on_server(&options()), on_server(&options().version(0)));
+    let all: BTreeSet<String> = (0..4).chain([u32::MAX]).map(|n| on_server(&options().version(n))).collect();
+    assert_eq!(all.len(), 5);
+    // No arguments look like one.
+    assert_ne!(on_server(&options().version(7)), on_server(&options().arg(7)));
+
+    let builder: Arc<dyn KeyBuilder> = Arc::new(|cx: &KeyContext<'_>| cx.scoped(&format!("f{}", cx.version())));
+    let custom = |n| text_of(&keyed(&options().version(n), Some(&builder)).expect("it has a key"));
+    assert_eq!((custom(0), custom(3)), ("cachehouse:main:f0".into(), "cachehouse:main:f3:v3".into()));
+}
+
+#[test]
 fn keys_of_running_programs_stay_what_they_are() {
     let query = Query { text: "a", page: Some(Page { size: 20, after: None }), tags: vec!["x", "y"] };
     let cases = [
@@ -119,6 +133,7 @@ fn keys_of_running_programs_stay_what_they_are() {
         ("tuples and lists", call("f").arg((1, "two", [3.0])).arg([[1, 2], [3, 4]]).arg([0; 0])),
         ("bytes", call("f").arg(Bytes(&[0, 127, 255])).arg(b"ab")),
         ("keyword arguments", call("f").arg(1).kwarg("z", "last").kwarg("a", [1]).kwarg("é\"", None::<u8>)),
+        ("a version", call("f").arg(1).kwarg("a", 2).version(7)),
         ("another scope", call("f").arg(1).key_prefix("my app").namespace("a:b%c é")),
     ];
     let mut text = String::new();
@@ -270,8 +285,8 @@ fn an_empty_scope_of_a_call_makes_it_unkeyable() {
     }
     let unnamed = scope().with_namespace("");
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    assert!(call("f").call_key(&unnamed, None, &hasher).expect_err("no namespace").is_key());
-    call("f").namespace("main").call_key(&unnamed, None, &hasher).expect("the call names one itself");
+    assert!(call("f").call_key(&unnamed, None, 0, &hasher).expect_err("no namespace").is_key());
+    call("f").namespace("main").call_key(&unnamed, None, 0, &hasher).expect("the call names one itself");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn limits(max_entries: u64, max_bytes: u64) -> MemoryLimits {
 fn key(namespace: &str, number: u64) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
     let name = number.to_string();
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[] };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 

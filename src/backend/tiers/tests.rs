@@ -30,7 +30,7 @@ fn a_copy_keeps_nothing_of_the_buffer_that_the_reply_came_in() {
     let limits = MemoryLimits { max_entries: 10, max_bytes: 64 << 20 };
     let memory = Memory::new(limits, Clock::default());
     let scope = Scope::new("p", "n").expect("both parts are given");
-    let parts = CallParts { module: None, name: b"f", args: b"", kwargs: &[] };
+    let parts = CallParts { module: None, name: b"f", args: b"", kwargs: &[], version: 0 };
     let key = CallKey::new(&parts, &scope, None, &foldhash::quality::FixedState::default()).expect("it has a key");
     let buffer = Bytes::from(vec![7; 4 << 20]);
     for len in [1, 16 * 1024 - 1, 16 * 1024, 1 << 20, buffer.len()] {

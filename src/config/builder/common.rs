@@ -78,6 +78,17 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// The version of the types of all values, part of every key: 0, which leaves keys as they are.
+    ///
+    /// Raise it in the change that alters a cached type, here or for a [namespace](Self::namespace_options) or a
+    /// [call](crate::CacheOptions::version). During a rolling deployment, builds with different versions then don't read each other's
+    /// values, which would decode wrongly in silence or be overwritten back and forth.
+    #[doc(alias("schema", "migration", "cache buster"))]
+    pub fn version(mut self, version: u32) -> Self {
+        self.common.overrides.version = Some(version);
+        self
+    }
+
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
     #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {

@@ -130,6 +130,9 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     if let Some(lease) = settings.time("lease") {
         builder = builder.lease(lease);
     }
+    if let Some(version) = settings.count("version").and_then(as_version) {
+        builder = builder.version(version);
+    }
     let top = |key: &str| settings.get(key).filter(|found| found.source != DEFAULT);
     builder = builder.loaded_freshness(freshness(top));
     if let Some(on) = settings.flag("fallback_to_memory") {
@@ -156,7 +159,11 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 _ => None,
             };
             let codec = settings.codec(&[first, name, "codec"]);
-            let overrides = Overrides { expire, codec, fence, lease, freshness: freshness(found) };
+            let version = match found("version").map(|found| &found.value) {
+                Some(Typed::Count(version)) => as_version(*version),
+                _ => None,
+            };
+            let overrides = Overrides { expire, codec, fence, lease, version, freshness: freshness(found) };
             builder = builder.namespace_options(name.as_str(), NamespaceOptions(overrides));
         }
     }
@@ -180,6 +187,11 @@ fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<Freshn
         hard_timeout: time_of(given("hard_timeout")),
     };
     any.then(|| Box::new(overrides))
+}
+
+/// The bounds of the key leave nothing else.
+fn as_version(number: u64) -> Option<u32> {
+    number.try_into().ok()
 }
 
 fn time_of(found: Option<&Found>) -> Option<Duration> {

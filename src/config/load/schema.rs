@@ -51,7 +51,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 48] = [
+pub(super) static KEYS: [Key; 50] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -67,6 +67,12 @@ pub(super) static KEYS: [Key; 48] = [
         Kind::Time(limits::LEASE),
         "",
         "how long a miss waits for the process that is computing its value, before it computes it too",
+    ),
+    key(
+        "version",
+        Kind::Count(limits::VERSION),
+        "0",
+        "the version of the values' types, part of every key unless it's 0",
     ),
     key("jitter", Kind::Time(limits::FRESHNESS), "", "up to how much is taken off the life of each entry, at random"),
     key(
@@ -203,6 +209,12 @@ pub(super) static KEYS: [Key; 48] = [
         Kind::Time(limits::LEASE),
         "",
         "how long a miss waits for the process that is computing its value, before it computes it too, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.version",
+        Kind::Count(limits::VERSION),
+        "",
+        "the version of the types of this namespace's values, part of their keys unless it's 0",
     ),
     key(
         "namespaces.*.jitter",

@@ -1,6 +1,6 @@
 //! Which calls share an entry.
 
-use cache_house::{CacheOptions, KeyContext, opts};
+use cache_house::{CacheOptions, KeyContext, NamespaceOptions, opts};
 
 use super::{Fixture, Runs, call, over_every_backend};
 
@@ -10,6 +10,8 @@ over_every_backend!(
     a_call_may_name_its_namespace,
     a_call_may_name_its_key_prefix,
     separators_in_a_scope_dont_make_two_scopes_one,
+    builds_of_different_versions_dont_read_each_others_values,
+    a_calls_version_wins_over_its_namespaces_and_that_over_the_handles,
     a_handle_may_have_a_key_builder,
     a_call_may_bring_a_key_builder,
     calls_with_the_same_custom_key_share_an_entry,
@@ -50,6 +52,33 @@ fn the_order_of_keyword_arguments_doesnt_matter(fixture: &impl Fixture) {
     let cache = fixture.build();
     cache.cached(opts!("f", a = 1, b = 2), || 1);
     assert_eq!(cache.cached(opts!("f", b = 2, a = 1), || 2), 1);
+}
+
+fn builds_of_different_versions_dont_read_each_others_values(fixture: &impl Fixture) {
+    let old = fixture.build();
+    let new = fixture.build_with(|builder| builder.version(1));
+    for n in 0..2 {
+        // In turn, as in a rolling deployment: neither overwrites or decodes what the other has stored.
+        assert_eq!(old.cached(call("f"), || "Ada".to_owned()), "Ada");
+        assert_eq!(new.cached(call("f"), || ("Ada".to_owned(), 36)), ("Ada".to_owned(), 36));
+        assert_eq!((old.stats().runs, new.stats().runs, new.stats().decode_failures), (1, 1, 0), "{n}");
+    }
+    assert_eq!(new.remove(call("f")).expect("the cache is there").entries, 1);
+    assert!(old.contains(call("f")) && !new.contains(call("f")));
+}
+
+fn a_calls_version_wins_over_its_namespaces_and_that_over_the_handles(fixture: &impl Fixture) {
+    let users = NamespaceOptions::default().version(2);
+    let cache = fixture.build_with(|builder| builder.version(1).namespace_options("users", users));
+    let unset = fixture.build();
+    let version = |n| key(&unset, &call("f").version(n));
+    assert_eq!(key(&cache, &call("f")), version(1));
+    assert_eq!(key(&cache, &call("f").version(3)), version(3));
+    assert_eq!(key(&cache, &call("f").version(0)), version(0));
+    let in_users = |n| key(&unset, &call("f").namespace("users").version(n));
+    assert_eq!(key(&cache, &call("f").namespace("users")), in_users(2));
+    assert_eq!(key(&cache, &call("f").namespace("users").version(3)), in_users(3));
+    assert_eq!(key(&cache.scoped("users"), &call("f")), in_users(2));
 }
 
 fn a_call_may_name_its_namespace(fixture: &impl Fixture) {

@@ -3,6 +3,16 @@
 use super::*;
 
 told!(
+    versions_that_are_none,
+    file("version = -1\n[namespaces.a]\nversion = 4294967296\n[namespaces.b]\nversion = \"2.0\""),
+    @r#"
+    3 problems in the configuration:
+    namespaces.a.version: is 4294967296; accepts a whole number from 0 to 4294967295 (cachehouse.toml:3)
+    namespaces.b.version: is "2.0"; accepts a whole number from 0 to 4294967295 (cachehouse.toml:5)
+    version: is -1; accepts a whole number from 0 to 4294967295 (cachehouse.toml:1)
+    "#
+);
+told!(
     wrong_type_for_a_time,
     file("\nexpire = true"),
     @r#"expire: is true; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:2)"#

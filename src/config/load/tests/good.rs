@@ -53,6 +53,15 @@ fn without_file_and_variables_all_is_as_the_builder_has_it() {
 }
 
 #[test]
+fn versions_are_of_all_values_or_of_a_namespaces() {
+    let config = checked(load("version = 3\n[namespaces.users]\nversion = 4294967295", &[]));
+    assert_eq!((config.overrides.version, config.namespaces["users"].0.version), (Some(3), Some(u32::MAX)));
+    let config =
+        checked(load("version = 3", &[("CACHEHOUSE_VERSION", "0"), ("CACHEHOUSE_NAMESPACES__USERS__VERSION", "5")]));
+    assert_eq!((config.overrides.version, config.namespaces["users"].0.version), (Some(0), Some(5)));
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_the_file() {
     let config = load("\u{feff}namespace = \"app\"", &[]);
     assert_eq!(
@@ -381,6 +390,7 @@ fn what_is_in_effect_can_be_shown_with_its_sources_and_without_secrets() {
     expire                         = "5m"                     (cachehouse.toml:1)
     codec                          = "json"                   (default)
     fence                          = true                     (default)
+    version                        = 0                        (default)
     retry_after                    = "1s"                     (default)
     fallback_to_memory             = true                     (default)
     max_value_bytes                = "16MiB"                  (default)
