@@ -216,9 +216,7 @@ impl<S: Server> Engine<S> {
         loop {
             match self.take_turn(&call, caller, has_waited, want).await {
                 Place::Have(found, verdict) => {
-                    if verdict.is_stale() {
-                        self.inner.tiers.counters.stale_hits.add_one();
-                    }
+                    self.count_stale(verdict);
                     self.answered(options, Answer::Coalesced);
                     tracing::debug!(target: "cache_house", ?key, "coalesced");
                     return Outcome::Found(found);
@@ -516,12 +514,18 @@ impl<S: Server> Engine<S> {
         verdict != Verdict::Fresh && self.inner.retries.hold(call.key)
     }
 
+    #[inline]
+    fn count_stale(&self, verdict: Verdict) {
+        if verdict.is_stale() {
+            self.inner.tiers.counters.stale_hits.add_one();
+            metrics::stale_hit();
+        }
+    }
+
     /// Counts a hit, once a call.
     #[inline]
     pub(super) fn served<T, C>(&self, options: &CacheOptions<C>, key: &CallKey, found: &Fetched<T>, verdict: Verdict) {
-        if verdict.is_stale() {
-            self.inner.tiers.counters.stale_hits.add_one();
-        }
+        self.count_stale(verdict);
         if found.source == Source::Server {
             self.answered(options, Answer::ServerHit);
             tracing::debug!(target: "cache_house", ?key, "hit on the server");

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::telemetry::Once;
-use crate::telemetry::metrics::{Answer, Timer};
+use crate::telemetry::metrics::{self, Answer, Timer};
 use crate::watchdog;
 
 /// How long a miss that waits for another process pauses before it looks again: at first, and at most.
@@ -67,6 +67,7 @@ impl<S: Server> Engine<S> {
         }
         if old.is_some() || want.forced {
             self.inner.tiers.counters.refreshes.add_one();
+            metrics::refreshed();
         }
         let is_detached = work.is_detached;
         let ran = leader.run(self.run_and_store(&call, options, &leader, storable, old.as_ref(), work)).await;

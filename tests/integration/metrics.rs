@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use cache_house::{CacheHandle, CacheHouse, CacheOptions};
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, ManualClock};
 use metrics::{Unit, set_global_recorder, with_local_recorder};
 
 use crate::support::recorder::{Described, Recorder, Series};
@@ -17,6 +17,8 @@ const REQUESTS: &str = "cachehouse_requests_total";
 const WORK: &str = "cachehouse_work_seconds";
 const SERVER: &str = "cachehouse_server_seconds";
 const COALESCED: &str = "cachehouse_coalesced_total";
+const STALE_HITS: &str = "cachehouse_stale_hits_total";
+const REFRESHES: &str = "cachehouse_refreshes_total";
 const FENCED: &str = "cachehouse_fenced_fills_total";
 const LEASE_WAIT: &str = "cachehouse_lease_wait_seconds";
 const CIRCUIT: &str = "cachehouse_circuit_state";
@@ -158,6 +160,27 @@ fn all_operations(server: &Server, recorder: &Recorder) {
     server.set(&format!("cachehouse::lease:{{{}}}", key(13)), "token");
     assert_eq!(cache.cached(call(13).lease(Duration::from_millis(1)), || 169_u64), 169);
     assert_eq!(recorder.sum(LEASE_WAIT, &[]), 1.0);
+}
+
+#[test]
+fn stale_hits_and_refreshes_are_counted() {
+    let clock = ManualClock::default();
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        let cache = CacheHouse::builder().clock(clock.clone()).memory().build().expect("the builder is right");
+        let (life, window) = (Duration::from_secs(1), Duration::from_secs(60));
+        let options = || call(7).expire(life).stale_if_error(window);
+        let work = |result: Result<u64, &'static str>| cache.try_cached(options(), || result);
+        assert_eq!(work(Ok(49)), Ok(49));
+        assert_eq!((recorder.sum(STALE_HITS, &[]), recorder.sum(REFRESHES, &[])), (0.0, 0.0));
+        clock.advance(life);
+        // One failed run, and two hits: of the caller that ran it, and of one in the pause after it.
+        for _ in 0..2 {
+            assert_eq!(work(Err("away")), Ok(49));
+        }
+        assert_eq!((recorder.sum(STALE_HITS, &[]), recorder.sum(REFRESHES, &[])), (2.0, 1.0));
+        assert_eq!(requests(&recorder, "main", "hit", "memory"), 2.0);
+    });
 }
 
 #[test]

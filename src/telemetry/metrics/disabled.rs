@@ -65,6 +65,11 @@ pub(crate) fn describe() {}
 #[inline]
 pub(crate) fn coalesced() {}
 
+#[inline]
+pub(crate) fn stale_hit() {}
+
+pub(crate) fn refreshed() {}
+
 pub(crate) fn fenced() {}
 
 pub(crate) fn decode_failed() {}

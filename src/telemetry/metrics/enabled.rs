@@ -32,17 +32,21 @@ const REQUESTS: &str = "cachehouse_requests_total";
 const WORK: &str = "cachehouse_work_seconds";
 const SERVER: &str = "cachehouse_server_seconds";
 const COALESCED: &str = "cachehouse_coalesced_total";
+const STALE_HITS: &str = "cachehouse_stale_hits_total";
+const REFRESHES: &str = "cachehouse_refreshes_total";
 const FENCED: &str = "cachehouse_fenced_fills_total";
 const LEASE_WAIT: &str = "cachehouse_lease_wait_seconds";
 const CIRCUIT: &str = "cachehouse_circuit_state";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
 
-const METRICS: [Metric; 9] = [
+const METRICS: [Metric; 11] = [
     Metric { name: REQUESTS, kind: Kind::Counter, unit: Unit::Count, help: "calls, each counted once" },
     Metric { name: WORK, kind: Kind::Histogram, unit: Unit::Seconds, help: "how long work ran to its end" },
     Metric { name: SERVER, kind: Kind::Histogram, unit: Unit::Seconds, help: "what the server cost a call" },
     Metric { name: COALESCED, kind: Kind::Counter, unit: Unit::Count, help: "calls that shared another's value" },
+    Metric { name: STALE_HITS, kind: Kind::Counter, unit: Unit::Count, help: "hits after the value's expiry" },
+    Metric { name: REFRESHES, kind: Kind::Counter, unit: Unit::Count, help: "runs to replace a value" },
     Metric { name: FENCED, kind: Kind::Counter, unit: Unit::Count, help: "values that the fence refused" },
     Metric {
         name: LEASE_WAIT,
@@ -232,6 +236,18 @@ pub(crate) fn set_circuit(endpoint: &str, circuit: Circuit) {
 /// Counts a call that shared another's value.
 pub(crate) fn coalesced() {
     static KEY: Key = Key::from_static_name(COALESCED);
+    increment(&KEY);
+}
+
+/// Counts a hit of a value after its expiry.
+pub(crate) fn stale_hit() {
+    static KEY: Key = Key::from_static_name(STALE_HITS);
+    increment(&KEY);
+}
+
+/// Counts a run that is to replace a value.
+pub(crate) fn refreshed() {
+    static KEY: Key = Key::from_static_name(REFRESHES);
     increment(&KEY);
 }
 

@@ -9,7 +9,11 @@ mod enabled;
 mod event;
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use disabled::{Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, set_circuit};
+pub(crate) use disabled::{
+    Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, refreshed, set_circuit, stale_hit,
+};
 #[cfg(feature = "metrics")]
-pub(crate) use enabled::{Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, set_circuit};
+pub(crate) use enabled::{
+    Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, refreshed, set_circuit, stale_hit,
+};
 pub(crate) use event::{Answer, Circuit, Operation, Outcome};
