@@ -291,7 +291,7 @@ async fn a_fill_that_another_process_has_invalidated_is_stored_nowhere() {
 }
 
 #[tokio::test]
-async fn who_comes_after_an_invalidation_by_another_process_does_not_get_the_value_of_before() {
+async fn a_caller_after_another_processs_invalidation_does_not_get_the_value_of_before() {
     let (engine, server) = engine();
     let go_on = Notify::new();
     let mut computing = pin!(engine.compute(async {
@@ -430,7 +430,7 @@ async fn nothing_of_the_value_that_a_refused_insert_was_to_replace_is_kept() {
 }
 
 #[tokio::test]
-async fn an_insert_over_somebody_elses_key_leaves_it_alone() {
+async fn an_insert_over_another_programs_key_leaves_it_alone() {
     let (engine, server) = engine();
     server.fail("check_type", ServerError::WrongType);
     assert!(engine.put(1).await.expect_err("it's a list, say").is_refused());
@@ -438,7 +438,7 @@ async fn an_insert_over_somebody_elses_key_leaves_it_alone() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_an_insert_do_not_wait_for_the_server() {
+async fn waiters_on_an_insert_do_not_wait_for_the_server() {
     let (engine, server) = engine();
     server.hold("check_type");
     let mut inserting = pin!(engine.put(2));

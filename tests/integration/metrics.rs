@@ -43,7 +43,7 @@ fn served(recorder: &Recorder, op: &str, outcome: &str) -> f64 {
 }
 
 #[test]
-fn calls_over_memory_are_told_by_namespace_and_result() {
+fn calls_over_memory_are_counted_by_namespace_and_result() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         let cache = CacheHouse::builder().namespace("shop").memory().build().expect("it's right");
@@ -71,7 +71,7 @@ fn calls_over_memory_are_told_by_namespace_and_result() {
 }
 
 #[test]
-fn failed_work_is_timed_and_those_who_waited_for_it_are_told_too() {
+fn failed_work_is_timed_and_its_waiters_are_counted_too() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         let cache = CacheHouse::builder().memory().build().expect("it's right");
@@ -92,7 +92,7 @@ fn failed_work_is_timed_and_those_who_waited_for_it_are_told_too() {
 }
 
 #[test]
-fn calls_that_share_a_run_are_told() {
+fn calls_that_share_a_run_are_counted() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         let cache = CacheHouse::builder().memory().build().expect("it's right");
@@ -112,7 +112,7 @@ fn calls_that_share_a_run_are_told() {
 }
 
 #[test]
-fn operations_of_the_server_are_told_by_kind_and_outcome() {
+fn operations_of_the_server_are_measured_by_kind_and_outcome() {
     let server = Server::start();
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || all_operations(&server, &recorder));
@@ -184,7 +184,7 @@ fn stale_hits_and_refreshes_are_counted() {
 }
 
 #[test]
-fn a_frozen_server_is_told_by_its_timeouts() {
+fn a_frozen_server_shows_in_its_timeouts() {
     let server = Server::start();
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
@@ -200,9 +200,9 @@ fn a_frozen_server_is_told_by_its_timeouts() {
 }
 
 #[test]
-fn an_outage_is_told_from_its_beginning_to_its_end() {
+fn an_outage_is_reported_from_its_beginning_to_its_end() {
     // What the I/O thread tells, only a recorder of the whole process hears.
-    alone("metrics::an_outage_is_told_from_its_beginning_to_its_end", || {
+    alone("metrics::an_outage_is_reported_from_its_beginning_to_its_end", || {
         let recorder = Recorder::default();
         assert!(set_global_recorder(recorder.clone()).is_ok(), "it's the only one of this process");
         let server = Server::absent();

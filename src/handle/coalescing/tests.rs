@@ -48,7 +48,7 @@ fn landed(phase: Phase) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn those_who_wait_get_the_leaders_value() {
+async fn waiters_get_the_leaders_value() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
@@ -249,7 +249,7 @@ fn is_over(flight: &Flight) -> bool {
 }
 
 #[test]
-fn who_waits_for_a_leader_that_renews_gets_the_old_value_and_who_comes_reads_it() {
+fn a_waiter_on_a_renewal_gets_the_old_value_and_a_later_caller_reads_it() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let waiting = wait(&flights, &key("n", "a"));
@@ -287,7 +287,7 @@ async fn a_leader_that_renews_and_is_dropped_or_fails_frees_its_key() {
 }
 
 #[test]
-fn an_answer_may_be_older_than_who_came_after_the_question() {
+fn an_answer_may_be_older_than_a_caller_that_joined_after_the_question() {
     let flights = flights();
     for renews in [false, true] {
         let leader = lead(&flights, &key("n", "a"));
@@ -410,7 +410,7 @@ fn an_invalidated_flight_is_looked_after_until_it_ends() {
 }
 
 #[test]
-fn an_error_that_is_shared_reaches_all_who_wait() {
+fn a_shared_error_reaches_all_waiters() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let waiting = [wait(&flights, &key("n", "a")), wait(&flights, &key("n", "a"))];

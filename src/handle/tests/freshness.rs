@@ -229,7 +229,7 @@ async fn a_forced_refresh_has_older_fills_refused_here_and_elsewhere() {
 }
 
 #[tokio::test]
-async fn all_who_refresh_at_once_share_a_run_and_others_are_served_meanwhile() {
+async fn concurrent_refreshes_share_a_run_and_other_callers_are_served_meanwhile() {
     let (engine, server) = engine();
     server.holds(&engine, "1", MINUTE);
     let go_on = Notify::new();
@@ -306,7 +306,7 @@ async fn a_lease_does_not_keep_values_from_being_renewed_early() {
 }
 
 #[tokio::test]
-async fn who_is_elected_to_renew_a_value_early_leaves_a_newer_one_alone() {
+async fn a_caller_elected_to_renew_early_leaves_a_newer_value_alone() {
     let (engine, server) = engine();
     let options = call().expire(MINUTE).refresh_early(1.0);
     let (key, want) = (engine.key(), Want::<&str>::VALUE);
@@ -320,7 +320,7 @@ async fn who_is_elected_to_renew_a_value_early_leaves_a_newer_one_alone() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_renewal_gets_the_value_that_another_process_has_stored() {
+async fn a_waiter_on_a_renewal_gets_the_value_that_another_process_has_stored() {
     let (engine, server) = engine();
     server.holds(&engine, "1", MINUTE);
     let other = engine_of(&server);
@@ -415,7 +415,7 @@ async fn a_hard_timeout_does_not_count_the_store() {
 }
 
 #[tokio::test]
-async fn who_waits_for_work_whose_key_is_invalidated_does_not_depend_on_its_being_polled() {
+async fn a_waiter_on_invalidated_work_does_not_depend_on_its_being_polled() {
     for refreshes in [false, true] {
         let (engine, _server) = engine();
         let mut left = pin!(engine.cached(call(), pending()));
@@ -433,7 +433,7 @@ async fn who_waits_for_work_whose_key_is_invalidated_does_not_depend_on_its_bein
 }
 
 #[tokio::test]
-async fn who_refreshes_after_another_has_failed_has_older_fills_refused_too() {
+async fn a_refresh_after_a_failed_one_has_older_fills_refused_too() {
     let (engine, server) = engine();
     let go_on = Notify::new();
     let mut first = pin!(engine.refreshed(call(), async {

@@ -43,7 +43,7 @@ fn several_connections_to_each_node_are_waited_for() {
 }
 
 #[test]
-fn what_could_not_be_reached_is_journalled_and_told_and_the_rest_is_gone() {
+fn what_could_not_be_reached_is_journalled_and_the_rest_is_gone() {
     let cluster = Cluster::of(3, 0, &["--appendonly", "yes"]);
     let cache = connected_to(&cluster);
     fill(&cache, "users", 150);

@@ -106,7 +106,7 @@ fn what_is_inserted_while_a_value_is_computed_stays() {
 }
 
 #[test]
-fn whoever_comes_after_an_invalidation_doesnt_get_the_value_of_before() {
+fn a_caller_after_an_invalidation_doesnt_get_the_value_of_before() {
     over_each(|cache| {
         let value = while_computing(&cache, |cache| {
             cache.remove(call("f")).expect("the cache is there");

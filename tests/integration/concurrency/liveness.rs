@@ -462,7 +462,7 @@ fn a_get_in_a_loop_keeps_no_work_from_its_turn() {
 }
 
 #[test]
-fn after_work_that_failed_a_waiter_doesnt_overwrite_what_is_somebody_elses() {
+fn after_failed_work_a_waiter_doesnt_overwrite_another_programs_key() {
     finishes("a waiter that takes over on a foreign key", || {
         let server = Server::start();
         let cache = connected(&server);
@@ -497,7 +497,7 @@ fn after_work_that_failed_a_waiter_doesnt_overwrite_what_is_somebody_elses() {
 }
 
 #[test]
-fn who_waits_for_an_insert_has_its_value_before_the_server_does() {
+fn a_waiter_on_an_insert_has_its_value_before_the_server_does() {
     finishes("a call beside an insert on a frozen server", || {
         let server = Server::start();
         let cache = connected(&server);

@@ -22,7 +22,7 @@ fn ask(cache: &CacheHandle) {
 }
 
 #[test]
-fn three_timeouts_in_a_row_open_the_circuit_and_it_is_told() {
+fn three_timeouts_in_a_row_open_the_circuit_and_are_logged() {
     let server = Server::start();
     let cache = connect(standalone(server.endpoint()).command_timeout(SHORT));
     let mut health = cache.watch_health();

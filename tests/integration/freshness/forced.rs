@@ -10,9 +10,9 @@ use crate::support::{let_others_run, multi_thread};
 over_backends!(
     a_refresh_runs_and_stores_whatever_is_cached,
     a_refresh_that_fails_leaves_what_is_cached,
-    all_who_refresh_at_once_share_one_run,
+    concurrent_refreshes_share_one_run,
     plain_callers_are_served_meanwhile,
-    who_finds_nothing_waits_for_the_refresh,
+    a_caller_that_finds_nothing_waits_for_the_refresh,
     an_older_fill_is_not_stored_over_a_refresh,
     an_older_fill_of_another_handle_is_refused,
     a_refresh_that_is_removed_meanwhile_is_not_stored,
@@ -59,7 +59,7 @@ fn a_refresh_that_fails_leaves_what_is_cached(backend: &impl Backend) {
     }
 }
 
-fn all_who_refresh_at_once_share_one_run(backend: &impl Backend) {
+fn concurrent_refreshes_share_one_run(backend: &impl Backend) {
     let cache = backend.cache();
     let options = plain("f");
     backend.set(&cache, &options, 1, FRESH);
@@ -126,7 +126,7 @@ fn plain_callers_are_served_meanwhile(backend: &impl Backend) {
     }
 }
 
-fn who_finds_nothing_waits_for_the_refresh(backend: &impl Backend) {
+fn a_caller_that_finds_nothing_waits_for_the_refresh(backend: &impl Backend) {
     let cache = backend.cache();
     let options = if_error("f");
     // What is stale and served for errors alone is nothing here.

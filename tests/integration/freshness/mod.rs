@@ -9,13 +9,12 @@ mod timeouts;
 mod windows;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, ManualClock};
 
 use crate::support::cluster::{Borrowed, clustered};
-use crate::support::{self, DEADLINE, Server, connect, current_thread, standalone, until_connected, wait_until};
+use crate::support::{self, Count, DEADLINE, Server, connect, current_thread, standalone, until_connected, wait_until};
 
 type Outcome = Result<u32, &'static str>;
 
@@ -197,20 +196,6 @@ fn fails() -> Outcome {
 /// What mustn't run.
 fn never() -> Outcome {
     panic!("the work runs")
-}
-
-/// How often something happened, on any thread.
-#[derive(Clone, Default)]
-struct Count(Arc<AtomicU32>);
-
-impl Count {
-    fn add_one(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    fn read(&self) -> u32 {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 /// What has grown since: runs, stale hits and refreshes.

@@ -15,7 +15,7 @@ over_backends!(
     without_an_old_value_a_soft_timeout_changes_nothing,
     hung_work_frees_its_key_after_its_hard_timeout,
     hung_sync_work_frees_its_key_after_its_hard_timeout,
-    who_waits_for_hung_work_takes_a_turn,
+    a_waiter_on_hung_work_takes_a_turn,
     late_work_returns_its_value_and_its_error,
     work_in_time_is_stored,
 );
@@ -154,7 +154,7 @@ fn hung_sync_work_frees_its_key_after_its_hard_timeout(backend: &impl Backend) {
     assert_eq!(cache.cached(options, || 3_u32), 2);
 }
 
-fn who_waits_for_hung_work_takes_a_turn(backend: &impl Backend) {
+fn a_waiter_on_hung_work_takes_a_turn(backend: &impl Backend) {
     let cache = backend.cache();
     let options = plain("f").hard_timeout(4 * SHORT);
     multi_thread(2).block_on(async {

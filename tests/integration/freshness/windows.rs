@@ -19,7 +19,7 @@ over_backends!(
     failed_work_waits_for_its_pause,
     a_hundred_callers_renew_a_value_once,
     sync_callers_are_served_while_one_renews,
-    who_comes_in_the_window_of_errors_waits_for_the_work,
+    a_caller_in_the_window_of_errors_waits_for_the_work,
     get_and_contains_find_fresh_values_only,
     an_explicit_removal_ends_a_window,
     a_removal_in_mid_renewal_wins,
@@ -193,7 +193,7 @@ fn sync_callers_are_served_while_one_renews(backend: &impl Backend) {
     assert_eq!(cache.try_cached(options, never), Ok(2));
 }
 
-fn who_comes_in_the_window_of_errors_waits_for_the_work(backend: &impl Backend) {
+fn a_caller_in_the_window_of_errors_waits_for_the_work(backend: &impl Backend) {
     let cache = backend.cache();
     for (name, end, expected) in [("well", (|| Ok(2)) as fn() -> Outcome, Ok(2)), ("failing", fails, Ok(1))] {
         let options = if_error(name);

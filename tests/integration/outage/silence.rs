@@ -208,7 +208,7 @@ fn answers_that_are_late_but_in_time_are_used() {
 }
 
 #[test]
-fn answers_that_come_too_late_are_given_to_nobody_else() {
+fn late_answers_are_given_to_no_other_call() {
     let server = Server::start();
     let proxy = Proxy::of(&server);
     let cache = connect(standalone(proxy.endpoint()).command_timeout(Duration::from_millis(60)));

@@ -12,7 +12,8 @@ pub(crate) mod server;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -141,4 +142,18 @@ pub(crate) fn multi_thread(workers: usize) -> Runtime {
 
 pub(crate) fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
+}
+
+/// How often something happened, on any thread.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<AtomicU32>);
+
+impl Count {
+    pub(crate) fn add_one(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn read(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
 }
