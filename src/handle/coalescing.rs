@@ -358,6 +358,17 @@ impl Leader {
         self.flight.state.lock().offered = Some(offered);
     }
 
+    /// The waiters don't get the value, and take turns again.
+    pub(crate) fn keep_to_self(&self) {
+        remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
+        let mut state = self.flight.state.lock();
+        if matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Abandoned;
+        }
+        drop(state);
+        self.flight.changed.notify_waiters();
+    }
+
     /// The flight is about to ask the server for the value: the answer may be older than callers that join from here on.
     pub(crate) fn asks(&self) {
         self.flight.sent.fetch_add(1, Ordering::SeqCst);
@@ -469,6 +480,9 @@ impl Fence for Leader {
         let mut shard = self.flights.shard(key).lock();
         let mut state = self.flight.state.lock();
         if state.invalidated {
+            drop((state, shard));
+            self.flight.refuse_offer();
+            self.flight.changed.notify_waiters();
             return None;
         }
         state.storing = true;
@@ -531,15 +545,7 @@ impl UnderWay for Storing {
     fn end(&mut self, stored: &Result<Stored, ServerError>) {
         match stored {
             Ok(Stored::Kept) => self.replaces = None,
-            Ok(Stored::Refused) => {
-                let mut state = self.flight.state.lock();
-                let offered = state.offered.take();
-                if offered.is_some() && matches!(state.phase, Phase::Running) {
-                    state.phase = Phase::Abandoned;
-                }
-                drop(state);
-                drop(offered);
-            }
+            Ok(Stored::Refused) => self.flight.refuse_offer(),
             Err(_) => {}
         }
     }

@@ -191,11 +191,15 @@ impl<S: Server> Engine<S> {
             self.inner.work_times.note(self.name_hash(options), begun.elapsed());
         }
         let ttl = self.lifetime(call, options, decisions, &value);
-        if tiers.route(call.key) != Route::Server {
+        let route = tiers.route(call.key);
+        if route != Route::Server {
             fill = Fill::Withheld;
         }
         match &fill {
             _ if ttl.is_zero() => {}
+            // The server was unavailable, and is back. No fence shows whether another process has invalidated the key since the work
+            // began, and waiters may have come after that.
+            Fill::Withheld if route == Route::Server && storable != Storable::Foreign => leader.keep_to_self(),
             Fill::Withheld => leader.publish(&value, ttl, false),
             Fill::Unfenced => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),

@@ -308,6 +308,45 @@ async fn a_caller_after_another_processs_invalidation_does_not_get_the_value_of_
 }
 
 #[tokio::test]
+async fn a_removal_here_after_one_by_another_process_hands_no_waiter_the_value_of_before() {
+    let (engine, server) = engine();
+    let go_on = Notify::new();
+    let mut computing = pin!(engine.compute(async {
+        go_on.notified().await;
+        1
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    let mut waiting = pin!(engine.compute(async { 2 }));
+    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
+    // So the value isn't stored, and no fence is asked.
+    engine.remove(&call()).await.expect("the server is there");
+    go_on.notify_one();
+    assert_eq!(computing.await, 1);
+    assert_eq!(waiting.await, 2);
+}
+
+#[tokio::test]
+async fn work_that_began_in_an_outage_hands_no_waiter_its_value_once_the_server_is_back() {
+    let (engine, server) = engine();
+    server.fail("get", ServerError::Unavailable(Unavailable::TimedOut));
+    let go_on = Notify::new();
+    let mut computing = pin!(engine.compute(async {
+        go_on.notified().await;
+        1
+    }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    server.mend();
+    // Another process may invalidate the key here, and no lease notices.
+    let mut waiting = pin!(engine.compute(async { 2 }));
+    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
+    go_on.notify_one();
+    assert_eq!(computing.await, 1);
+    assert_eq!(waiting.await, 2);
+    assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
+}
+
+#[tokio::test]
 async fn waiters_get_a_fenced_value_with_the_servers_answer_also_if_the_leader_is_not_polled_again() {
     let (engine, server) = engine();
     for dies in [false, true] {

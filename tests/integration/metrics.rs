@@ -160,6 +160,12 @@ fn all_operations(server: &Server, recorder: &Recorder) {
     server.set(&format!("cachehouse::lease:{{{}}}", key(13)), "token");
     assert_eq!(cache.cached(call(13).lease(Duration::from_millis(1)), || 169_u64), 169);
     assert_eq!(recorder.sum(LEASE_WAIT, &[]), 1.0);
+    // A value in its window, whose work fails.
+    let stale = call(14).expire(Duration::from_millis(1)).stale_if_error(Duration::from_secs(60));
+    assert_eq!(cache.try_cached(stale.clone(), || Ok::<_, ()>(196_u64)), Ok(196));
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(cache.try_cached(stale, || Err(())), Ok(196_u64));
+    assert_eq!((recorder.sum(STALE_HITS, &[]), recorder.sum(REFRESHES, &[])), (1.0, 1.0));
 }
 
 #[test]

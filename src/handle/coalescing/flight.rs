@@ -225,6 +225,18 @@ impl Flight {
         state.offered.take()
     }
 
+    /// The waiters don't get the value that they were offered: the server hasn't taken it. Some may have come after another process had
+    /// invalidated it. They take turns again; the caller notifies them.
+    pub(super) fn refuse_offer(&self) {
+        let mut state = self.state.lock();
+        let offered = state.offered.take();
+        if offered.is_some() && matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Abandoned;
+        }
+        drop(state);
+        drop(offered);
+    }
+
     pub(super) fn end(&self, phase: Phase) {
         self.state.lock().phase = phase;
         self.changed.notify_waiters();
