@@ -41,8 +41,8 @@ impl<S: Server> Engine<S> {
         W: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let want = Want::VALUE;
-        let (key, old) = match self.lookup_memory(&options, &want) {
+        let want = &Want::VALUE;
+        let (key, old) = match self.lookup_memory(&options, want) {
             Lookup::Found(found) => return Ok(found.value),
             Lookup::Open(key, old) => (key, old),
             Lookup::Uncached => {
@@ -53,7 +53,7 @@ impl<S: Server> Engine<S> {
             }
         };
         let options = Arc::new(options);
-        let turn = match self.fetch(&key, &options, caller, old.as_ref(), &want).await {
+        let turn = match self.fetch(&key, &options, caller, old.as_ref(), want).await {
             Outcome::Found(found) => return Ok(found.value),
             Outcome::Failed(error) => return Err(error),
             Outcome::Run(turn) => turn,
@@ -92,7 +92,7 @@ impl<S: Server> Engine<S> {
             }
             _ => {
                 let work = Work::plain(|_| work());
-                Box::pin(self.run(&key, &options, turn, &want, work)).await.map(|found| found.value)
+                Box::pin(self.run(&key, &options, turn, want, work)).await.map(|found| found.value)
             }
         }
     }
