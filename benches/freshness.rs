@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cache_house::{CacheHandle, CacheHouse, CacheOptions, opts};
-use common::{KEYS, ROUND, ROUNDS, RedisServer, User, beside_raw, fred_client, options, user};
+use cache_house::{CacheHandle, CacheOptions, opts};
+use common::{KEYS, ROUND, ROUNDS, RedisServer, User, beside_raw, connected, fred_client, options, user};
 use fred::prelude::{Client, KeysInterface};
 use tokio::time::{interval, sleep};
 
@@ -27,12 +27,7 @@ const LOAD: Duration = Duration::from_secs(11);
 #[tokio::main]
 async fn main() {
     let server = RedisServer::start();
-    let cache = CacheHouse::builder()
-        .standalone(("127.0.0.1", server.port))
-        .command_timeout(Duration::from_secs(2))
-        .build()
-        .unwrap();
-    assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+    let cache = connected(&server, EXPIRE).await;
     hits(&cache, server.port).await;
     println!(
         "\n1,000 callers a second of a value that expires after {EXPIRE:?} and takes {WORK:?} to compute, for {LOAD:?}"

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheHouse, opts};
-use common::{KEYS, ROUNDS, RedisServer, User, beside_raw, fred_client, median, options, raw_calls, user};
+use common::{KEYS, ROUNDS, RedisServer, User, beside_raw, connected, fred_client, median, options, raw_calls, user};
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 
@@ -32,12 +32,7 @@ fn main() {
 
 fn redis_pairs(runtime: &Runtime, server: &RedisServer) {
     runtime.block_on(async {
-        let cache = CacheHouse::builder()
-            .standalone(("127.0.0.1", server.port))
-            .command_timeout(Duration::from_secs(2))
-            .build()
-            .unwrap();
-        assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+        let cache = connected(server, Duration::from_secs(3600)).await;
         let fred = fred_client(server.port).await;
         let mut keys = Vec::new();
         for id in 0..KEYS {

@@ -3,7 +3,6 @@
 //! `cargo bench --bench miss`. Each call has a key of its own, so each runs its work and stores its value. The pairs are measured in
 //! turn (A B A B …), so that both see the same noise.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
-#![expect(clippy::unwrap_used, reason = "a bench that can't go on stops")]
 
 mod common;
 
@@ -11,8 +10,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cache_house::{CacheHandle, CacheHouse, opts};
-use common::{ROUND, ROUNDS, RedisServer, User, median, throughput, user};
+use cache_house::{CacheHandle, opts};
+use common::{ROUND, ROUNDS, RedisServer, User, connected, median, throughput, user};
 
 /// No two calls have the same.
 static KEY: AtomicU64 = AtomicU64::new(0);
@@ -20,13 +19,7 @@ static KEY: AtomicU64 = AtomicU64::new(0);
 #[tokio::main]
 async fn main() {
     let server = RedisServer::start();
-    let cache = CacheHouse::builder()
-        .standalone(("127.0.0.1", server.port))
-        .command_timeout(Duration::from_secs(2))
-        .expire(Duration::from_secs(5))
-        .build()
-        .unwrap();
-    assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+    let cache = connected(&server, Duration::from_secs(5)).await;
     println!(
         "A stored miss: calls a second, with the fence and without, median of {ROUNDS} pairs; the ratio is of times"
     );

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cache_house::{CacheHandle, CacheOptions, opts};
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, opts};
 use fred::prelude::{Client, ClientLike, Config, KeysInterface, ServerConfig};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,14 @@ pub(crate) async fn raw_calls(fred: Client, keys: Arc<[String]>, task: u64, star
         done += 1;
     }
     done
+}
+
+/// A handle with its server's connection; `expire` is that of calls that set none.
+pub(crate) async fn connected(server: &RedisServer, expire: Duration) -> CacheHandle {
+    let builder = CacheHouse::builder().standalone(("127.0.0.1", server.port));
+    let cache = builder.command_timeout(Duration::from_secs(2)).expire(expire).build().unwrap();
+    assert!(cache.ready(Duration::from_secs(5)).await.is_connected());
+    cache
 }
 
 pub(crate) async fn fred_client(port: u16) -> Client {

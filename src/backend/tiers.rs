@@ -248,7 +248,10 @@ impl<S: Server> Tiers<S> {
         let limit = call.freshness.hard_timeout.map(|hard| hard.saturating_add(server.patience()));
         match server.take_lease(&call.key.server_key(), limit).await {
             Ok(Some(lease)) => Fill::Fenced(lease),
-            Ok(None) => Fill::Unfenced,
+            Ok(None) => {
+                self.counters.unfenced.add_one();
+                Fill::Unfenced
+            }
             // Out of memory, say, which would refuse the value too.
             Err(ServerError::Refused { .. }) => {
                 self.counters.failed_writes.add_one();

@@ -101,7 +101,7 @@ impl Flights {
                 state.waiters += 1;
                 drop((state, shard));
                 self.attention.ask(|| Weak::clone(&self.me) as _);
-                let joined = Joined(flight.sent.load(Ordering::SeqCst));
+                let joined = Joined(flight.steps.load(Ordering::SeqCst));
                 return Join::Wait(flight, joined);
             }
             drop(state);
@@ -133,7 +133,7 @@ impl Flights {
                 drop((state, shard));
                 self.attention.ask(|| Weak::clone(&self.me) as _);
                 // Its work has begun, or is about to.
-                let joined = Joined(current.sent.load(Ordering::SeqCst));
+                let joined = Joined(current.steps.load(Ordering::SeqCst));
                 return (Join::Wait(current, joined), Stores::default());
             }
         }
@@ -334,13 +334,12 @@ impl Leader {
     /// it too.
     pub(crate) fn publish<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Duration, hands_on: bool) {
         let remaining = Some(ttl);
-        let landed =
-            |command| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, command, is_final: true });
+        let landed = |step| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, step, is_final: true });
         if hands_on {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
             let until = Instant::now() + ttl.min(HANDED_ON);
             // As old as the store that follows.
-            let phase = landed(Some(self.flight.sent.load(Ordering::SeqCst) + 1));
+            let phase = landed(Some(self.flight.steps.load(Ordering::SeqCst) + 1));
             let mut state = self.flight.state.lock();
             state.handed_on_until = Some(until);
             state.phase = phase;
@@ -351,27 +350,31 @@ impl Leader {
         }
     }
 
-    /// Gives the waiters the value once the server has taken it, or is unavailable. One that its fence refuses they don't get: some may
-    /// have come after the invalidation, by another process, that refuses it. Then they take turns again.
+    /// Gives the waiters the value once the server has taken it, or is unavailable. One that its fence refuses is as old as the
+    /// work: waiters that came after that began take turns again, because the invalidation that refuses it may have come before them.
     pub(crate) fn offer<T: Clone + Any + Send + Sync>(&self, value: &T, ttl: Duration) {
-        let offered = Landed { value: Arc::new(value.clone()), remaining: Some(ttl), command: None, is_final: true };
+        let offered = Landed { value: Arc::new(value.clone()), remaining: Some(ttl), step: None, is_final: true };
         self.flight.state.lock().offered = Some(offered);
     }
 
-    /// The waiters don't get the value, and take turns again.
-    pub(crate) fn keep_to_self(&self) {
-        remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
-        let mut state = self.flight.state.lock();
-        if matches!(state.phase, Phase::Running) {
-            state.phase = Phase::Abandoned;
+    /// Gives the value to the waiters that joined before the work began: no fence shows whether another process has invalidated it since.
+    /// The others take turns again.
+    pub(crate) fn publish_as_of_work<T: Clone + Any + Send + Sync>(&self, value: &T, remaining: Option<Duration>) {
+        if self.flight.state.lock().waiters > 0 {
+            let (value, step) = (Arc::new(value.clone()), Some(self.flight.work.load(Ordering::SeqCst)));
+            self.flight.end(Phase::Landed(Landed { value, remaining, step, is_final: true }));
         }
-        drop(state);
-        self.flight.changed.notify_waiters();
+    }
+
+    /// The flight is about to run its work.
+    pub(crate) fn begins_work(&self) {
+        let step = self.flight.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        self.flight.work.store(step, Ordering::SeqCst);
     }
 
     /// The flight is about to ask the server for the value: the answer may be older than callers that join from here on.
     pub(crate) fn asks(&self) {
-        self.flight.sent.fetch_add(1, Ordering::SeqCst);
+        self.flight.steps.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The flight has its value, with what remains of its TTL; `is_answer`: from the server, which it asked last.
@@ -406,8 +409,8 @@ impl Leader {
     where
         T: Clone + Any + Send + Sync,
     {
-        let command = is_answer.then(|| self.flight.sent.load(Ordering::SeqCst));
-        Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, command, is_final })
+        let step = is_answer.then(|| self.flight.steps.load(Ordering::SeqCst));
+        Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, step, is_final })
     }
 
     /// From then on the next caller leads another flight, and nothing of this one is stored; `None`: never.
@@ -481,7 +484,7 @@ impl Fence for Leader {
         let mut state = self.flight.state.lock();
         if state.invalidated {
             drop((state, shard));
-            self.flight.refuse_offer();
+            self.flight.age_offer();
             self.flight.changed.notify_waiters();
             return None;
         }
@@ -545,7 +548,8 @@ impl UnderWay for Storing {
     fn end(&mut self, stored: &Result<Stored, ServerError>) {
         match stored {
             Ok(Stored::Kept) => self.replaces = None,
-            Ok(Stored::Refused) => self.flight.refuse_offer(),
+            // A full server refuses the fill before it looks for the lease.
+            Ok(Stored::Refused) | Err(ServerError::Refused { .. }) => self.flight.age_offer(),
             Err(_) => {}
         }
     }
@@ -573,8 +577,8 @@ impl Drop for Storing {
             if matches!(state.phase, Phase::Running)
                 && let Some(landed) = offered.take()
             {
-                let command = Some(self.flight.sent.load(Ordering::SeqCst));
-                state.phase = Phase::Landed(Landed { command, ..landed });
+                let step = Some(self.flight.steps.load(Ordering::SeqCst));
+                state.phase = Phase::Landed(Landed { step, ..landed });
             }
             (state.overtaken.take(), offered)
         };

@@ -145,6 +145,7 @@ impl<S: Server> Engine<S> {
             leader.gives_way_at(hard);
         }
         let Work { run, decisions, .. } = work;
+        leader.begins_work();
         let mut running = pin!(run(old.map(|old| old.fetched.value.clone())));
         let ended = until(old.and(soft).or(hard), running.as_mut()).await;
         let result = match (ended, old) {
@@ -196,10 +197,11 @@ impl<S: Server> Engine<S> {
             fill = Fill::Withheld;
         }
         match &fill {
+            // It isn't to be stored, or the server takes none: it's full, or was unavailable when the work began.
+            fill if route == Route::Server && call.fence && (ttl.is_zero() || matches!(fill, Fill::Withheld)) => {
+                leader.publish_as_of_work(&value, (!ttl.is_zero()).then_some(ttl));
+            }
             _ if ttl.is_zero() => {}
-            // The server was unavailable, and is back. No fence shows whether another process has invalidated the key since the work
-            // began, and waiters may have come after that.
-            Fill::Withheld if route == Route::Server && storable != Storable::Foreign => leader.keep_to_self(),
             Fill::Withheld => leader.publish(&value, ttl, false),
             Fill::Unfenced => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -224,8 +225,12 @@ impl Engine<Fake> {
     }
 
     async fn compute(&self, work: impl Future<Output = i32>) -> i32 {
+        self.compute_as(call(), work).await
+    }
+
+    async fn compute_as(&self, options: CacheOptions, work: impl Future<Output = i32>) -> i32 {
         let work = Work::plain(|_| async { Ok(work.await) });
-        infallible(self.read_through(&call(), Caller::asynchronous, Want::VALUE, work).await).value
+        infallible(self.read_through(&options, Caller::asynchronous, Want::VALUE, work).await).value
     }
 
     fn in_memory(&self) -> bool {
@@ -307,43 +312,69 @@ async fn a_caller_after_another_processs_invalidation_does_not_get_the_value_of_
     assert_eq!(waiting.await, 2);
 }
 
-#[tokio::test]
-async fn a_removal_here_after_one_by_another_process_hands_no_waiter_the_value_of_before() {
-    let (engine, server) = engine();
-    let go_on = Notify::new();
-    let mut computing = pin!(engine.compute(async {
-        go_on.notified().await;
-        1
-    }));
-    assert!(poll!(computing.as_mut()).is_pending());
-    server.remove(&engine.key().server_key()).await.expect("the server is there");
-    let mut waiting = pin!(engine.compute(async { 2 }));
-    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
-    // So the value isn't stored, and no fence is asked.
-    engine.remove(&call()).await.expect("the server is there");
-    go_on.notify_one();
-    assert_eq!(computing.await, 1);
-    assert_eq!(waiting.await, 2);
+/// Why no fence confirms a value.
+#[derive(Debug, Clone, Copy)]
+enum Unconfirmed {
+    InvalidatedElsewhere,
+    InvalidatedHereToo,
+    NoRoomForTheLease,
+    NoRoomForTheValue,
+    BegunInAnOutage,
+    NotStored,
 }
 
 #[tokio::test]
-async fn work_that_began_in_an_outage_hands_no_waiter_its_value_once_the_server_is_back() {
-    let (engine, server) = engine();
-    server.fail("get", ServerError::Unavailable(Unavailable::TimedOut));
-    let go_on = Notify::new();
-    let mut computing = pin!(engine.compute(async {
-        go_on.notified().await;
-        1
-    }));
-    assert!(poll!(computing.as_mut()).is_pending());
-    server.mend();
-    // Another process may invalidate the key here, and no lease notices.
-    let mut waiting = pin!(engine.compute(async { 2 }));
-    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
-    go_on.notify_one();
-    assert_eq!(computing.await, 1);
-    assert_eq!(waiting.await, 2);
-    assert_eq!(server.has(&engine.key()).as_deref(), Some("2"));
+async fn a_value_that_no_fence_confirms_is_for_callers_from_before_its_work_and_one_run_serves_the_others() {
+    use Unconfirmed::*;
+    for why in
+        [InvalidatedElsewhere, InvalidatedHereToo, NoRoomForTheLease, NoRoomForTheValue, BegunInAnOutage, NotStored]
+    {
+        let (engine, server) = engine();
+        let options = || call().expire(if matches!(why, NotStored) { Duration::ZERO } else { Duration::from_secs(60) });
+        match why {
+            NoRoomForTheLease => server.fail("lease", out_of_memory()),
+            NoRoomForTheValue => server.fail("set", out_of_memory()),
+            BegunInAnOutage => server.fail("lease", ServerError::Unavailable(Unavailable::TimedOut)),
+            _ => {}
+        }
+        server.hold("get");
+        let go_on = Notify::new();
+        let mut computing = pin!(engine.compute_as(options(), async {
+            go_on.notified().await;
+            1
+        }));
+        assert!(poll!(computing.as_mut()).is_pending());
+        let mut early = pin!(engine.compute_as(options(), async { 0 }));
+        assert!(poll!(early.as_mut()).is_pending(), "it waits for the read");
+        server.release();
+        assert!(poll!(computing.as_mut()).is_pending());
+        others_run().await;
+        assert!(poll!(computing.as_mut()).is_pending(), "its work runs");
+        let runs = AtomicI32::new(0);
+        let late = || {
+            engine.compute_as(options(), async {
+                tokio::task::yield_now().await;
+                2 + runs.fetch_add(1, Ordering::SeqCst)
+            })
+        };
+        let mut late = [Box::pin(late()), Box::pin(late()), Box::pin(late())];
+        for waiting in &mut late {
+            assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
+        }
+        match why {
+            InvalidatedElsewhere => drop(server.remove(&engine.key().server_key()).await),
+            InvalidatedHereToo => {
+                server.remove(&engine.key().server_key()).await.expect("the server is there");
+                // So the value isn't stored, and no fence is asked.
+                engine.remove(&call()).await.expect("the server is there");
+            }
+            BegunInAnOutage => server.mend(),
+            _ => {}
+        }
+        go_on.notify_one();
+        assert_eq!((computing.await, early.await), (1, 1), "{why:?}");
+        assert_eq!(futures::future::join_all(late).await, [2, 2, 2], "{why:?}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(crate) struct Counters {
     pub(crate) circuit_openings: Counter,
     pub(crate) desyncs: Counter,
     pub(crate) fenced: Counter,
+    pub(crate) unfenced: Counter,
     pub(crate) lease_waits: Counter,
     pub(crate) invalidations: Counter,
     pub(crate) outdated: Counter,
@@ -112,6 +113,9 @@ pub struct Stats {
     /// Values that the server's fence refused: their key was invalidated, by any process, after their work began, or another process
     /// was faster.
     pub fenced: u64,
+    /// Values that were computed without the [fence](crate::CacheHouseBuilder::fence) although it's on: their keys' braces allow no lease,
+    /// or the user may not run what it takes.
+    pub unfenced: u64,
     /// Misses that waited for another process to compute their value.
     pub lease_waits: u64,
     /// Inserts, removals and clearings that were called for, in outages too.
@@ -146,6 +150,7 @@ impl Counters {
             circuit_openings: self.circuit_openings.read(),
             desyncs: self.desyncs.read(),
             fenced: self.fenced.read(),
+            unfenced: self.unfenced.read(),
             lease_waits: self.lease_waits.read(),
             invalidations: self.invalidations.read(),
             outdated: self.outdated.read(),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cache_house::{CacheHandle, CacheOptions};
+use cache_house::{CacheHandle, CacheOptions, KeyContext};
 
 use crate::support::cluster::{Borrowed, clustered};
 use crate::support::{
@@ -138,7 +138,20 @@ fn a_user_who_may_run_no_script_has_no_fence_and_all_else() {
     assert_eq!(cache.cached(call("f"), || 1), 1);
     assert!(server.has(&cache.key(&call("f")).expect("it has a key")));
     assert_eq!(cache.cached(call("g"), || 1), 1);
-    assert_eq!((cache.stats().fenced, cache.stats().circuit_openings), (0, 0));
+    let stats = cache.stats();
+    assert_eq!((stats.fenced, stats.unfenced, stats.circuit_openings), (0, 1, 0), "the first one finds it out");
+}
+
+#[test]
+fn a_key_whose_braces_allow_no_lease_has_no_fence_and_is_counted() {
+    let server = Server::start();
+    let (cache, other) = (connected(&server), connected(&server));
+    let options = || call("f").key_builder(|cx: &KeyContext<'_>| cx.scoped("a}b"));
+    let remove = || assert!(!other.remove(options()).expect("the server is there").journalled);
+    assert_eq!(cache.cached(options(), || (remove(), 1).1), 1);
+    assert!(server.has("cachehouse:main:a}b"), "nothing refuses it");
+    assert_eq!(cache.cached(call("f"), || 1), 1);
+    assert_eq!((cache.stats().fenced, cache.stats().unfenced), (0, 1));
 }
 
 /// Handles of as many processes.

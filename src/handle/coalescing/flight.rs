@@ -1,7 +1,7 @@
 //! One flight: the lookup or run of a key, as its leader, its waiters and invalidations of the key see it.
 
 use std::any::Any;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,10 @@ pub(crate) struct Flight {
     pub(super) pulse: Pulse,
     /// How often the watchdog has looked at it.
     pub(super) looks: AtomicU32,
-    /// How many commands on the key's value it has sent: reads and its store.
-    pub(super) sent: AtomicU32,
+    /// How many steps it has taken that a value may be as old as: commands on the key's value (reads and its store), and its work.
+    pub(super) steps: AtomicU32,
+    /// Which of the steps is its work.
+    pub(super) work: AtomicU32,
     pub(super) state: Mutex<State>,
     /// Notified when the flight ends and when its store ends.
     pub(super) changed: Notify,
@@ -76,11 +78,11 @@ pub(crate) struct Landed {
     pub(crate) remaining: Option<Duration>,
     /// Nothing better comes of this flight: no new value is on its way.
     pub(crate) is_final: bool,
-    /// Which of the flight's commands the value is as old as. `None`: the server has no newer word.
-    pub(super) command: Option<u32>,
+    /// Which of the flight's steps the value is as old as. `None`: the server has no newer word.
+    pub(super) step: Option<u32>,
 }
 
-/// How many commands a flight had sent when a caller joined it.
+/// How many steps a flight had taken when a caller joined it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Joined(pub(super) u32);
 
@@ -122,7 +124,8 @@ impl Flight {
             leader,
             pulse,
             looks: AtomicU32::new(0),
-            sent: AtomicU32::new(0),
+            steps: AtomicU32::new(0),
+            work: AtomicU32::new(0),
             state: Mutex::new(state),
             changed: Notify::new(),
         })
@@ -225,13 +228,15 @@ impl Flight {
         state.offered.take()
     }
 
-    /// The waiters don't get the value that they were offered: the server hasn't taken it. Some may have come after another process had
-    /// invalidated it. They take turns again; the caller notifies them.
-    pub(super) fn refuse_offer(&self) {
+    /// The server hasn't taken the value that the waiters were offered, so it's as old as the work: another process may have invalidated
+    /// it before some of them came. The caller notifies them.
+    pub(super) fn age_offer(&self) {
         let mut state = self.state.lock();
-        let offered = state.offered.take();
-        if offered.is_some() && matches!(state.phase, Phase::Running) {
-            state.phase = Phase::Abandoned;
+        let mut offered = state.offered.take();
+        if matches!(state.phase, Phase::Running)
+            && let Some(landed) = offered.take()
+        {
+            state.phase = Phase::Landed(Landed { step: Some(self.work.load(Ordering::SeqCst)), ..landed });
         }
         drop(state);
         drop(offered);
@@ -252,10 +257,10 @@ impl Flight {
 }
 
 impl Landed {
-    /// Whether the value may be older than the call that joined then: another process may have invalidated it between the command
-    /// and the call, while the answer was on its way.
+    /// Whether the value may be older than the call that joined then: another process may have invalidated it between the step and the
+    /// call, while the answer was on its way or the work ran.
     pub(crate) fn may_precede(&self, joined: Joined) -> bool {
-        self.command.is_some_and(|command| command <= joined.0)
+        self.step.is_some_and(|step| step <= joined.0)
     }
 }
 
