@@ -295,23 +295,6 @@ async fn a_fill_that_another_process_has_invalidated_is_stored_nowhere() {
     assert_eq!((server.has(&engine.key()).as_deref(), engine.in_memory()), (Some("2"), true));
 }
 
-#[tokio::test]
-async fn a_caller_after_another_processs_invalidation_does_not_get_the_value_of_before() {
-    let (engine, server) = engine();
-    let go_on = Notify::new();
-    let mut computing = pin!(engine.compute(async {
-        go_on.notified().await;
-        1
-    }));
-    assert!(poll!(computing.as_mut()).is_pending());
-    server.remove(&engine.key().server_key()).await.expect("the server is there");
-    let mut waiting = pin!(engine.compute(async { 2 }));
-    assert!(poll!(waiting.as_mut()).is_pending(), "it waits for the work that runs");
-    go_on.notify_one();
-    assert_eq!(computing.await, 1);
-    assert_eq!(waiting.await, 2);
-}
-
 /// Why no fence confirms a value.
 #[derive(Debug, Clone, Copy)]
 enum Unconfirmed {
