@@ -149,6 +149,7 @@ pub struct ConnectionOptions {
     pub(super) max_in_flight: Option<usize>,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) fallback_max_age: Option<Duration>,
+    pub(super) near_cache: Option<Duration>,
 }
 
 impl Standalone {
@@ -328,6 +329,7 @@ impl ConnectionOptions {
             max_in_flight: max_in_flight.ok()? as usize,
             reconnect: reconnect.ok()?,
             fallback_max_age: fallback_max_age.ok()?,
+            near_cache: self.near_cache,
         }))))
     }
 }

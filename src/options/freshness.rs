@@ -143,6 +143,12 @@ impl<C> CacheOptions<C> {
         self
     }
 
+    /// How old an answer of the near cache may be for this call; zero asks the server.
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.overrides.freshness_mut().max_staleness = Some(age);
+        self
+    }
+
     /// How long this very value lives, in place of `expire`: millisecond precision, anything above zero counts as at least one.
     ///
     /// Zero doesn't store it; callers that wait for it have it all the same. A panic in `life` counts as "not stored" too. Where

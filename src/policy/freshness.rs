@@ -16,6 +16,7 @@ pub(crate) struct FreshnessOverrides {
     pub(crate) refresh_early: Option<f64>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) hard_timeout: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
 }
 
 /// The options of freshness that are in effect for one call.
@@ -37,6 +38,8 @@ pub(crate) struct Freshness {
     pub(crate) soft_timeout: Option<Duration>,
     /// Longer than zero.
     pub(crate) hard_timeout: Option<Duration>,
+    /// How old an answer of the near cache may be; zero asks the server. `None`: the near cache's own bound.
+    pub(crate) max_staleness: Option<Duration>,
 }
 
 /// The options of freshness of one call. In a box where one is in effect: a call's policy is made on each hit, and few calls have any.
@@ -82,6 +85,7 @@ impl FreshnessOverrides {
             refresh_early: self.refresh_early.or(others.refresh_early),
             soft_timeout: self.soft_timeout.or(others.soft_timeout),
             hard_timeout: self.hard_timeout.or(others.hard_timeout),
+            max_staleness: self.max_staleness.or(others.max_staleness),
         }
     }
 }
@@ -96,6 +100,7 @@ impl Freshness {
         refresh_early: 0.0,
         soft_timeout: None,
         hard_timeout: None,
+        max_staleness: None,
     };
 
     /// The options of these, of which the first that sets an option wins. The value's life is `expire`: where that is zero nothing is
@@ -118,6 +123,7 @@ impl Freshness {
             refresh_early: beta.filter(is_early).map_or(0.0, |beta| beta.min(MOST_EARLY)),
             soft_timeout: timeout(|set| set.soft_timeout),
             hard_timeout,
+            max_staleness: time(|set| set.max_staleness).map(|age| age.min(LONGEST)),
         };
         // The hard one comes first, or nothing is there to serve in place of what the work returns.
         let is_in_effect = |soft: &Duration| hard_timeout.is_none_or(|hard| *soft < hard) && merged.reads_ttl();

@@ -143,6 +143,16 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// Serves hits from memory without asking the server, for as long as the server is known to tell of changes.
+    #[doc(alias("client-side caching", "CLIENT TRACKING", "L1"))]
+    pub fn near_cache(mut self, max_staleness: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().near_cache = Some(max_staleness);
+        self
+    }
+
     /// The delays between attempts to reconnect.
     #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self

@@ -185,6 +185,7 @@ fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<Freshn
         },
         soft_timeout: time_of(given("soft_timeout")),
         hard_timeout: time_of(given("hard_timeout")),
+        max_staleness: time_of(given("max_staleness")),
     };
     any.then(|| Box::new(overrides))
 }

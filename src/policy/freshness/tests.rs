@@ -178,6 +178,7 @@ fn times_are_bounded() {
                 refresh_early: Some(1.0),
                 soft_timeout: Some(time),
                 hard_timeout: None,
+                max_staleness: None,
             };
         })
     };
