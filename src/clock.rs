@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use std::time::Instant;
 
 /// The clock by which the memory tier expires its entries.
 ///
@@ -44,7 +47,7 @@ impl Clock {
     #[inline]
     pub(crate) fn now(&self) -> Moment {
         match &self.0 {
-            None => Moment(nanos(process_start().elapsed())),
+            None => Moment(system_nanos()),
             Some(manual) => Moment(manual.load(Ordering::Acquire)),
         }
     }
@@ -95,8 +98,18 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// By a clock that goes on while the machine sleeps, as the server's does.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
-fn process_start() -> Instant {
+fn system_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Neither is negative, and 584 years fit.
+    (now.tv_sec as u64) * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[inline]
+fn system_nanos() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    *START.get_or_init(Instant::now)
+    nanos(START.get_or_init(Instant::now).elapsed())
 }

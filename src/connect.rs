@@ -150,23 +150,24 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let CheckedMemory { max_entries, max_bytes, max_value_bytes, weighers } = config.memory;
     let limits = MemoryLimits { max_entries, max_bytes };
     let memory = || Memory::new(limits, config.clock.clone());
-    let (mut patience, mut fallback_max_age) = (DEFAULT_COMMAND_TIMEOUT, None);
+    let (mut patience, mut fallback_max_age, mut near) = (DEFAULT_COMMAND_TIMEOUT, None, None);
     let (health, journal, memory, server) = match &config.topology {
         Topology::Memory => (Arc::new(HealthReporter::new(Health::Memory, "")), Arc::default(), Some(memory()), None),
         Topology::Server(connection) => {
             patience = connection.command_timeout;
-            fallback_max_age = connection.fallback_max_age;
+            (fallback_max_age, near) = (connection.fallback_max_age, connection.near_cache);
             let endpoint = connection.seeds[0].to_string();
             let journal = Arc::new(Journal::of(&endpoint));
             let health = HealthReporter::new(Health::Connecting, endpoint);
             let health = Arc::new(health.with_fallback_max_age(fallback_max_age));
             let (written, counters, health_board) = (Arc::clone(&journal), Arc::clone(&counters), Arc::clone(&health));
-            let server = Redis::start(connection, &config.scope, written, Arc::new(Unheard), counters, health_board)?;
+            let (heard, clock) = (Arc::new(Unheard), config.clock.clone());
+            let server = Redis::start(connection, &config.scope, written, heard, counters, health_board, clock)?;
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };
     let server = server.map(Measured::new);
-    let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, weighers };
+    let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, near, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults::new(config.overrides, config.namespaces);
     let inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);

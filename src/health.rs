@@ -99,6 +99,44 @@ pub enum ReasonKind {
     WrongTopology,
 }
 
+/// Whether a handle has a near cache: see [`CacheHouseBuilder::near_cache`](crate::CacheHouseBuilder::near_cache).
+///
+/// ```
+/// use cache_house::{CacheHouse, NearCache};
+///
+/// let cache = CacheHouse::builder().memory().build()?;
+/// assert_eq!(cache.near_cache(), NearCache::Off);
+/// # Ok::<(), cache_house::Error>(())
+/// ```
+#[doc(alias("client-side caching", "CLIENT TRACKING", "status"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NearCache {
+    /// None was asked for.
+    Off,
+    /// Not yet, or not at the moment: there is no connection on which the server reports changes, so each hit asks the server.
+    Connecting,
+    /// Hits are served from memory, unless they may be too old. Of a cluster: on all nodes.
+    On,
+    /// The server, or what is before it, doesn't report changes, so each hit asks the server. It's tried again after 30 s, and once there
+    /// is a new connection.
+    Unavailable {
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+impl fmt::Display for NearCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Connecting => f.write_str("connecting"),
+            Self::On => f.write_str("on"),
+            Self::Unavailable { reason } => write!(f, "unavailable: {reason}"),
+        }
+    }
+}
+
 impl Health {
     /// Whether the server serves calls.
     #[must_use]

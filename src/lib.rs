@@ -231,7 +231,7 @@ pub use connect::CacheHouse;
 pub use error::Error;
 pub use figment;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
-pub use health::{Health, Reason, ReasonKind, Topology};
+pub use health::{Health, NearCache, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
 #[doc(hidden)]
 pub use options::__OkOf;

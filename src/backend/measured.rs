@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
-use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
+use super::server::{NearReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
 
@@ -30,6 +30,10 @@ impl<S: Server> Server for Measured<S> {
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         measure(Operation::Get, self.0.get(key)).await
+    }
+
+    async fn get_near(&self, key: &ServerKey, asks_ttl: bool) -> Result<Option<NearReply>, ServerError> {
+        measure(Operation::Get, self.0.get_near(key, asks_ttl)).await
     }
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {

@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::near::Mark;
 use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
 use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey};
@@ -46,6 +48,8 @@ pub(crate) struct Entry {
     bytes: Option<Bytes>,
     /// The server's key, so that it's computed once an entry and not once a call.
     server_key: Option<ServerKey>,
+    /// Of the last read that brought this value, where the server reports changes.
+    mark: ArcSwapOption<Mark>,
 }
 
 struct Decoded {
@@ -63,6 +67,7 @@ pub(crate) struct Content {
     /// Where it's kept encoded.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) server_key: Option<ServerKey>,
+    pub(crate) mark: Option<Arc<Mark>>,
 }
 
 /// In which form a value is kept, and what its entry weighs.
@@ -148,7 +153,7 @@ impl Memory {
     /// Keeps `content` for `ttl`, counted from `since`.
     pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
         self.kinds.note(key.kind());
-        let Content { form, value, codec, bytes, server_key } = content;
+        let Content { form, value, codec, bytes, server_key, mark } = content;
         let decoded = OnceLock::new();
         if let Some(value) = value {
             let _ = decoded.set(Decoded { value, codec });
@@ -161,6 +166,7 @@ impl Memory {
             may_be_decoded: form.decoded,
             bytes,
             server_key,
+            mark: ArcSwapOption::from(mark),
         };
         Evicted(self.table.insert(key.stored(), Arc::new(entry), form.weight))
     }
@@ -241,7 +247,25 @@ impl Entry {
 
     /// Whether the server's last word about the value is older than `age`.
     pub(crate) fn was_confirmed_before(&self, now: Moment, age: Duration) -> bool {
-        Moment::from_nanos(self.confirmed.load(Ordering::Relaxed)).after(age) < now
+        let confirmed = Moment::from_nanos(self.confirmed.load(Ordering::Relaxed));
+        let by_mark = self.mark.load().as_ref().and_then(|mark| mark.confirmed());
+        by_mark.map_or(confirmed, |by_mark| by_mark.max(confirmed)).after(age) < now
+    }
+
+    /// The value was read once more, over a connection on which the server reports changes.
+    pub(crate) fn keep_mark(&self, mark: Option<Arc<Mark>>) {
+        self.mark.store(mark);
+    }
+
+    /// Whether the value is at most `max_staleness` old.
+    #[inline]
+    pub(crate) fn is_near(&self, now: Moment, max_staleness: Duration) -> bool {
+        self.mark.load().as_ref().is_some_and(|mark| mark.vouches(now, max_staleness))
+    }
+
+    /// Whether the server has reported that it has another value, or none.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.mark.load().as_ref().is_some_and(|mark| mark.is_changed())
     }
 
     /// The value as a `T`; `None` where it's of another type, or hasn't been decoded yet.

@@ -6,6 +6,7 @@ pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod measured;
 pub(crate) mod memory;
+pub(crate) mod near;
 mod prefixes;
 pub(crate) mod redis;
 pub(crate) mod script;

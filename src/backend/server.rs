@@ -1,13 +1,18 @@
 //! A server that keeps bytes under keys, as the tiers see it, and what can go wrong with it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
+use super::near::Mark;
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
+
+/// A value with its remaining TTL, and the mark of its key where the server reports changes of it.
+pub(crate) type NearReply = (Bytes, Ttl, Option<Arc<Mark>>);
 
 /// A server that keeps bytes under keys.
 ///
@@ -19,6 +24,21 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// The bytes of `key`.
     fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
+
+    /// The bytes of `key`, with its remaining TTL where `asks_ttl`; and with a mark, where the server reports changes of what is read.
+    fn get_near(
+        &self,
+        key: &ServerKey,
+        asks_ttl: bool,
+    ) -> impl Future<Output = Result<Option<NearReply>, ServerError>> + Send {
+        async move {
+            let found = match asks_ttl {
+                true => self.get_with_ttl(key).await?,
+                false => self.get(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
+            };
+            Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
+        }
+    }
 
     /// The bytes of `key` and its remaining TTL, in one round trip.
     fn get_with_ttl(&self, key: &ServerKey) -> impl Future<Output = Result<Option<(Bytes, Ttl)>, ServerError>> + Send;
@@ -79,6 +99,20 @@ pub(crate) enum Ttl {
     Endless,
     /// The server didn't report it.
     Unknown,
+}
+
+impl Ttl {
+    /// Of the reply to `PTTL`, if there's one.
+    pub(crate) fn of_pttl(millis: Option<i64>) -> Self {
+        match millis {
+            Some(-1) => Self::Endless,
+            // The whole milliseconds that remain, so never more than does.
+            Some(millis) => {
+                u64::try_from(millis).map_or(Self::Unknown, |millis| Self::Remaining(Duration::from_millis(millis)))
+            }
+            None => Self::Unknown,
+        }
+    }
 }
 
 /// What a server says of itself: see [`CacheHandle::inspect_async`](crate::CacheHandle::inspect_async).

@@ -11,6 +11,7 @@ use super::journal::{Full, Journal};
 use super::lease::{Fill, Lease, Stored};
 use super::measured::Measured;
 use super::memory::{Content, Entry, Evicted, Memory};
+use super::near::Mark;
 use super::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::clock::Moment;
 use crate::codec::{SharedCodec, ValueCodec, Weighers};
@@ -29,6 +30,8 @@ pub(crate) struct Tiers<S> {
     pub(crate) max_value_bytes: u64,
     /// How old the server's last word about a copy may be that is served in an outage.
     pub(crate) fallback_max_age: Option<Duration>,
+    /// How old an answer of the near cache may be; `None`: there is no near cache.
+    pub(crate) near: Option<Duration>,
     /// What the user knows better of what values take up.
     pub(crate) weighers: Weighers,
 }
@@ -147,12 +150,37 @@ impl<S: Server> Tiers<S> {
         Some((self.decode_into(&entry, bytes, call)?, entry.remaining(now)))
     }
 
+    /// The same beside a server, while that is known to have this very value: at most as old as the call allows.
+    #[inline]
+    pub(crate) fn read_near<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<(T, Duration)>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let max_staleness = self.max_staleness(call)?;
+        let memory = self.memory.as_ref()?;
+        let now = memory.now();
+        let entry = memory.find_at(call.key, now).filter(|entry| entry.is_near(now, max_staleness))?;
+        Some((self.decode_same(&entry, entry.bytes()?, call)?, entry.remaining(now)))
+    }
+
+    /// How old an answer of the near cache may be for this call; `None`: it asks the server.
+    #[inline]
+    fn max_staleness<C>(&self, call: &ResolvedCall<'_, C>) -> Option<Duration> {
+        let near = self.near?;
+        Some(call.freshness.max_staleness.unwrap_or(near)).filter(|age| !age.is_zero())
+    }
+
     /// What memory holds of `key`, and may serve.
     #[inline]
     fn find_in_memory(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
         let memory = self.memory.as_ref()?;
         let now = memory.now();
         let entry = memory.find_at(key, now)?;
+        if entry.is_changed() {
+            memory.drop_entry(key, &entry);
+            return None;
+        }
         if self.fallback_max_age.is_some_and(|age| entry.was_confirmed_before(now, age)) {
             memory.drop_entry(key, &entry);
             self.counters.outdated.add_one();
@@ -186,11 +214,15 @@ impl<S: Server> Tiers<S> {
             None => call.asks_ttl || call.freshness.reads_ttl(),
         };
         let reply = match asks_ttl {
-            true => server.get_with_ttl(&server_key).await,
-            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown))),
+            // Boxed: the futures of all callers would contain it.
+            _ if begun.is_some() && self.max_staleness(call).is_some() => {
+                Box::pin(server.get_near(&server_key, asks_ttl)).await
+            }
+            true => server.get_with_ttl(&server_key).await.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))),
+            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown, None))),
         };
         match reply {
-            Ok(Some((bytes, ttl))) => {
+            Ok(Some((bytes, ttl, mark))) => {
                 let mut remaining = match ttl {
                     Ttl::Remaining(ttl) => Some(ttl),
                     Ttl::Endless | Ttl::Unknown => None,
@@ -210,6 +242,9 @@ impl<S: Server> Tiers<S> {
                         if let (Some((_, now)), Some(_)) = (begun, self.fallback_max_age) {
                             entry.confirm(now);
                         }
+                        if mark.is_some() {
+                            entry.keep_mark(mark);
+                        }
                         self.decode_same(&entry, &bytes, call)
                     }
                     None => {
@@ -218,8 +253,8 @@ impl<S: Server> Tiers<S> {
                             let len = bytes.len();
                             // What doesn't decode as this type may as another.
                             let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(call, value, len));
-                            let copy = Copied { server_key: &server_key, bytes: &bytes, decoded };
-                            keep_copy(memory, call.key, fence, &copy, ttl.map(|ttl| (now, ttl)));
+                            let copy = Copied { server_key: &server_key, bytes: &bytes, decoded, mark };
+                            keep_copy(memory, call.key, fence, copy, ttl.map(|ttl| (now, ttl)));
                         }
                         value
                     }
@@ -384,6 +419,7 @@ impl<S: Server> Tiers<S> {
                 None => Bytes::copy_from_slice(encoded),
             }),
             server_key: server_key.cloned(),
+            mark: None,
         })
     }
 
@@ -561,11 +597,12 @@ struct Copied<'a> {
     bytes: &'a Bytes,
     /// What the value weighs once it's decoded.
     decoded: u64,
+    mark: Option<Arc<Mark>>,
 }
 
 /// Keeps what the server said in place of what was known, for the rest of its TTL; where that isn't known, nothing.
-fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'_>, ttl: Option<(Moment, Duration)>) {
-    let &Copied { server_key, bytes, decoded } = copy;
+fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: Copied<'_>, ttl: Option<(Moment, Duration)>) {
+    let Copied { server_key, bytes, decoded, mark } = copy;
     let form = memory.form(key, bytes.len(), decoded, Some(server_key));
     let (Some((since, ttl)), Some(form)) = (ttl, form) else { return fence.commit(|| memory.take(key)) };
     let content = Content {
@@ -575,6 +612,7 @@ fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: &Copied<'
         // A reply is a part of its connection's buffer, which it would keep: megabytes, once large values came by.
         bytes: Some(Bytes::copy_from_slice(bytes)),
         server_key: Some(server_key.clone()),
+        mark,
     };
     fence.commit(|| memory.insert(key, content, since, ttl));
 }

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use crate::backend::redis::Redis;
 use crate::backend::server::ServerReport;
 use crate::error::Error;
-use crate::health::Health;
+use crate::health::{Health, NearCache};
 use crate::options::CacheOptions;
 use crate::policy::Policy;
 use crate::telemetry::Stats;
@@ -98,6 +98,22 @@ impl CacheHandle {
     #[must_use]
     pub fn health(&self) -> Health {
         self.engine.inner.health.read()
+    }
+
+    /// Whether there is a [near cache](crate::CacheHouseBuilder::near_cache), and if not, why.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, NearCache};
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost:1").near_cache(Duration::from_secs(1)).build()?;
+    /// assert_eq!(cache.near_cache(), NearCache::Connecting); // no server there
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("client-side caching", "CLIENT TRACKING", "status"))]
+    #[must_use]
+    pub fn near_cache(&self) -> NearCache {
+        self.engine.inner.tiers.server.as_ref().map_or(NearCache::Off, |server| server.inner().near_cache())
     }
 
     /// Follows the health: the receiver sees each change.

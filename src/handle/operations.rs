@@ -7,7 +7,7 @@ use super::applied::Applied;
 use super::caller::Caller;
 use super::engine::Engine;
 use super::entry::Source;
-use super::freshness::Fetched;
+use super::freshness::{Fetched, Verdict};
 use super::invalidation::Pending;
 use crate::backend::invalidation::Invalidation;
 use crate::backend::server::{Server, ServerError, Unavailable};
@@ -30,6 +30,14 @@ impl<S: Server> Engine<S> {
         let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server) else {
             return self.memory_or_miss(&call, options);
         };
+        if let Some((value, remaining)) = tiers.read_near(&call) {
+            let found = Fetched { value, source: Source::Near, remaining: Some(remaining) };
+            let verdict = self.verdict(&call, options, &found);
+            if !verdict.is_stale() {
+                self.served(options, &key, &found, Verdict::Fresh);
+                return Some(found.value);
+            }
+        }
         // A read of its own beside the flight: no call that has work waits for one that has none.
         let observer = self.inner.flights.observe(&key, caller);
         match tiers.read_server(server, &call, &observer).await {

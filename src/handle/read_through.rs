@@ -154,12 +154,18 @@ impl<S: Server> Engine<S> {
                 return Lookup::Uncached;
             }
         };
-        if want.forced || self.inner.tiers.route(&key) != Route::Memory {
+        let tiers = &self.inner.tiers;
+        let route = tiers.route(&key);
+        if want.forced || !(route == Route::Memory || route == Route::Server && tiers.near.is_some()) {
             return Lookup::Open(key, None);
         }
         let call = self.resolve(&key, options);
-        let Some((value, remaining)) = self.inner.tiers.read_memory(&call) else { return Lookup::Open(key, None) };
-        let found = Fetched { value, source: Source::Memory, remaining: Some(remaining) };
+        let (read, source) = match route {
+            Route::Server => (tiers.read_near(&call), Source::Near),
+            Route::Memory | Route::Nowhere => (tiers.read_memory(&call), Source::Memory),
+        };
+        let Some((value, remaining)) = read else { return Lookup::Open(key, None) };
+        let found = Fetched { value, source, remaining: Some(remaining) };
         let verdict = self.verdict(&call, options, &found);
         if verdict == Verdict::Fresh || self.waits_to_retry(&call, verdict) {
             self.served(options, &key, &found, verdict);
@@ -526,13 +532,13 @@ impl<S: Server> Engine<S> {
     #[inline]
     pub(super) fn served<T, C>(&self, options: &CacheOptions<C>, key: &CallKey, found: &Fetched<T>, verdict: Verdict) {
         self.count_stale(verdict);
-        if found.source == Source::Server {
-            self.answered(options, Answer::ServerHit);
-            tracing::debug!(target: "cache_house", ?key, "hit on the server");
-        } else {
-            self.answered(options, Answer::MemoryHit);
-            tracing::debug!(target: "cache_house", ?key, "hit in memory");
-        }
+        let (answer, place) = match found.source {
+            Source::Server => (Answer::ServerHit, "hit on the server"),
+            Source::Near => (Answer::NearHit, "near hit"),
+            Source::Memory | Source::Work | Source::Coalesced => (Answer::MemoryHit, "hit in memory"),
+        };
+        self.answered(options, answer);
+        tracing::debug!(target: "cache_house", ?key, "{place}");
     }
 
     /// Counts how a call was answered, once a call.
@@ -542,6 +548,7 @@ impl<S: Server> Engine<S> {
         match answer {
             Answer::MemoryHit => counters.memory_hits.add_one(),
             Answer::ServerHit => counters.server_hits.add_one(),
+            Answer::NearHit => counters.near_hits.add_one(),
             Answer::MemoryMiss | Answer::ServerMiss | Answer::NowhereMiss => counters.misses.add_one(),
             Answer::Coalesced => {
                 counters.coalesced.add_one();

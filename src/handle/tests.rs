@@ -199,6 +199,7 @@ fn engine_of(server: &Fake) -> Engine<Fake> {
         counters: Arc::default(),
         max_value_bytes: 1 << 20,
         fallback_max_age: None,
+        near: None,
         weighers: crate::codec::Weighers::default(),
     };
     let defaults = Defaults::new(Overrides::defaults(), Namespaces::default());

@@ -30,6 +30,7 @@ impl fmt::Debug for Counter {
 pub(crate) struct Counters {
     pub(crate) memory_hits: Counter,
     pub(crate) server_hits: Counter,
+    pub(crate) near_hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) coalesced: Counter,
     pub(crate) runs: Counter,
@@ -78,6 +79,10 @@ pub struct Stats {
     /// Calls answered by the server.
     #[doc(alias("L2"))]
     pub server_hits: u64,
+    /// Calls answered from memory because the server is known to have this very value: by the
+    /// [near cache](crate::CacheHouseBuilder::near_cache).
+    #[doc(alias("client-side caching", "L1"))]
+    pub near_hits: u64,
     /// Calls answered with a value that had outlived its `expire`; among the hits above.
     #[doc(alias("stale-while-revalidate", "stale-if-error"))]
     pub stale_hits: u64,
@@ -138,6 +143,7 @@ impl Counters {
         Stats {
             memory_hits: self.memory_hits.read(),
             server_hits: self.server_hits.read(),
+            near_hits: self.near_hits.read(),
             misses: self.misses.read(),
             coalesced: self.coalesced.read(),
             runs: self.runs.read(),

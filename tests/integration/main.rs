@@ -16,6 +16,7 @@ mod macros;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod near;
 mod outage;
 #[cfg(all(unix, feature = "macros", feature = "metrics"))]
 mod service;

@@ -35,6 +35,8 @@ pub(super) struct Recipe {
     config: Config,
     options: ConnectionConfig,
     pool_size: usize,
+    /// How many reports of changed keys may wait to be taken in.
+    most_reports: usize,
     connect_timeout: Duration,
     database: u8,
     /// Read at each connect.
@@ -44,6 +46,9 @@ pub(super) struct Recipe {
     /// Also what is known of their addresses, from one attempt to the next.
     names: Arc<Names>,
 }
+
+/// How many reports of changed keys may wait at once; beyond it all near copies go.
+const MOST_REPORTS: usize = 1024;
 
 /// What it takes to connect to one node.
 pub(super) struct Connector {
@@ -90,6 +95,7 @@ impl Recipe {
             config,
             options,
             pool_size,
+            most_reports: 1,
             connect_timeout,
             database,
             login,
@@ -121,6 +127,12 @@ impl Connector {
         Self { recipe, address: self.address.clone(), role: self.role, probe_key: self.probe_key.clone() }
             .attempt()
             .await
+    }
+
+    /// The same for one connection on which the server reports changed keys.
+    pub(super) fn reporting(&self) -> Self {
+        let recipe = Recipe { pool_size: 1, most_reports: MOST_REPORTS, ..(*self.recipe).clone() };
+        Self::new(&Arc::new(recipe), &self.address, self.role, self.probe_key.clone())
     }
 
     /// Has the next attempt begin with another of the host's addresses than the last, if there is one.
@@ -191,9 +203,10 @@ impl Connector {
     }
 
     async fn connect_one(&self, server: &ServerConfig) -> Result<(Connection, ConnectHandle), Reason> {
-        // Nothing listens to fred's events, and a thousand places for them cost 740 KiB a connection.
-        let performance = PerformanceConfig { broadcast_channel_capacity: 1, ..PerformanceConfig::default() };
         let recipe = &*self.recipe;
+        // Else nothing listens to fred's events, and a thousand places for them cost 740 KiB a connection.
+        let capacity = recipe.most_reports;
+        let performance = PerformanceConfig { broadcast_channel_capacity: capacity, ..PerformanceConfig::default() };
         let config = Config {
             server: server.clone(),
             database: (self.role == Role::Standalone && recipe.database != 0).then_some(recipe.database),

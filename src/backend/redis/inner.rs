@@ -15,11 +15,13 @@ use super::home::Home;
 use super::in_flight::InFlight;
 use super::layout::Layout;
 use super::leases::Leases;
+use super::near::NearSettings;
 use super::node::{Node, NodeContext};
 use super::node_health::NodeHealth;
 use super::recent_invalidations::RecentInvalidations;
 use super::stage::{Stage, Stages};
 use crate::backend::invalidation::Invalidation;
+use crate::clock::Clock;
 use crate::config::{Address, ConnectionSettings, Expected, Reconnect};
 use crate::error::Error;
 use crate::health::HealthReporter;
@@ -54,6 +56,7 @@ impl Inner {
         invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
         health: Arc<HealthReporter>,
+        clock: Clock,
     ) -> Result<Self, Error> {
         let node_health = Arc::new(NodeHealth::new(health));
         let key_prefix: Arc<str> = scope.as_str().split(':').next().unwrap_or_default().into();
@@ -67,6 +70,7 @@ impl Inner {
             reconnect: settings.reconnect,
             context: NodeContext {
                 max_in_flight,
+                near: settings.near_cache.map(|max_staleness| NearSettings { max_staleness, clock }),
                 command_timeout,
                 key_prefix,
                 journal,

@@ -22,6 +22,7 @@ mod layout;
 mod leases;
 mod mask;
 mod names;
+mod near;
 mod node;
 mod node_health;
 mod pool;
@@ -58,12 +59,13 @@ use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
 use super::lease::{Lease, Proof, Stored};
-use super::server::{Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
+use super::server::{NearReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
 use crate::backend::invalidation::Invalidation;
 use crate::config::ConnectionSettings;
 use crate::error::Error;
-use crate::health::HealthReporter;
+use crate::clock::Clock;
+use crate::health::{HealthReporter, NearCache};
 use crate::key::{CallKey, KeyPrefix, Scope, ServerKey};
 use crate::telemetry::Counters;
 
@@ -87,8 +89,9 @@ impl Redis {
         invalidations: Arc<dyn Invalidations>,
         counters: Arc<Counters>,
         health: Arc<HealthReporter>,
+        clock: Clock,
     ) -> Result<Self, Error> {
-        let inner = Arc::new(Inner::new(settings, scope, journal, invalidations, counters, health)?);
+        let inner = Arc::new(Inner::new(settings, scope, journal, invalidations, counters, health, clock)?);
         let started = Discovery::start(Arc::clone(&inner));
         started.map_err(|error| Error::config("build", format!("can't start an I/O thread: {error}")))?;
         Ok(Self { inner })
@@ -122,6 +125,11 @@ impl Redis {
     /// A report of each server that there is a connection to.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
         inspect::servers(&self.inner).await
+    }
+
+    /// Whether there is a near cache, and if not, why.
+    pub(crate) fn near_cache(&self) -> NearCache {
+        self.inner.near_cache()
     }
 
     async fn send(&self, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
@@ -167,6 +175,17 @@ impl Server for Redis {
         }
     }
 
+    async fn get_near(&self, key: &ServerKey, asks_ttl: bool) -> Result<Option<NearReply>, ServerError> {
+        if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
+            return reply;
+        }
+        let found = match asks_ttl {
+            true => self.get_with_ttl(key).await?,
+            false => self.get(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
+        };
+        Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
+    }
+
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
         let node = self.inner.reader(key)?;
         let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
@@ -183,14 +202,7 @@ impl Server for Redis {
             Ok(None) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let ttl = match ttl.and_then(|frame| node.read(reply::number(&frame))) {
-            Ok(-1) => Ttl::Endless,
-            // The whole milliseconds that remain, so never more than does.
-            Ok(millis) => {
-                u64::try_from(millis).map_or(Ttl::Unknown, |millis| Ttl::Remaining(Duration::from_millis(millis)))
-            }
-            Err(_) => Ttl::Unknown,
-        };
+        let ttl = Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok());
         Ok(Some((value, ttl)))
     }
 

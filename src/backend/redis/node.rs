@@ -17,6 +17,7 @@ use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
 use super::command::Command;
 use super::in_flight::{InFlight, Permit, Swept, Unanswered};
+use super::near::{Near, NearSettings};
 use super::node_health::{NodeHealth, NodeId};
 use super::pool::Pool;
 use super::reply::{ErrorReply, Redirect};
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     /// Some while the circuit is closed: calls may go to the server.
     pool: ArcSwapOption<Pool>,
     in_flight: Arc<InFlight>,
+    /// None on replicas, and where the handle has no near cache.
+    pub(super) near: Option<Near>,
     /// Timeouts and connection errors since the last answer.
     failures: AtomicU32,
     /// Notifies the supervisor that a caller has opened the circuit; the reason is in `trip_reason`.
@@ -64,6 +67,7 @@ pub(crate) struct Node {
 /// What all nodes of a handle have in common.
 pub(super) struct NodeContext {
     pub(super) max_in_flight: usize,
+    pub(super) near: Option<NearSettings>,
     pub(super) command_timeout: Duration,
     pub(super) key_prefix: Arc<str>,
     pub(super) journal: Arc<Journal>,
@@ -101,6 +105,7 @@ const FAILURES_TO_OPEN: u32 = 3;
 
 impl Node {
     pub(super) fn new(address: Address, role: Role, probe_key: Bytes, context: &NodeContext) -> Self {
+        let near = context.near.as_ref().filter(|_| role != Role::Replica);
         Self {
             address,
             role,
@@ -109,6 +114,7 @@ impl Node {
             standing: ArcSwapOption::empty(),
             pool: ArcSwapOption::empty(),
             in_flight: InFlight::new(context.max_in_flight, context.command_timeout),
+            near: near.map(|near| Near::new(near, context.max_in_flight, context.command_timeout)),
             failures: AtomicU32::new(0),
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
@@ -144,6 +150,18 @@ impl Node {
         self.noting_permission(is_essential, self.watched(pool, pool.send(key, command)).await)
     }
 
+    /// Sends one command about `key` over the near cache's connection, within its own cap.
+    pub(super) async fn send_over(
+        &self,
+        in_flight: &InFlight,
+        pool: &Arc<Pool>,
+        key: &Bytes,
+        command: Command,
+    ) -> Result<Frame, Failed> {
+        let permit = self.enter(in_flight, pool)?;
+        self.understood(pool, permit.run(pool.send(key, command)).await)
+    }
+
     /// Has the supervisor check permissions after a `NOPERM`: it may concern this key alone, or all of them.
     pub(super) fn noting_permission<T>(&self, is_essential: bool, reply: Result<T, Failed>) -> Result<T, Failed> {
         if is_essential
@@ -165,13 +183,23 @@ impl Node {
         pool: &Arc<Pool>,
         operation: impl Future<Output = Result<T, SendError>>,
     ) -> Result<T, Failed> {
-        let permit = self.enter(pool)?;
+        let permit = self.enter(&self.in_flight, pool)?;
         self.understood(pool, permit.run(operation).await)
     }
 
     /// Reads `key`. Under contention, the `GET` is batched with those of other callers.
     pub(super) async fn get(&self, pool: &Arc<Pool>, key: &Bytes) -> Result<Frame, Failed> {
-        let permit = self.enter(pool)?;
+        self.get_over(&self.in_flight, pool, key).await
+    }
+
+    /// The same, counted among these that are in flight.
+    pub(super) async fn get_over(
+        &self,
+        in_flight: &InFlight,
+        pool: &Arc<Pool>,
+        key: &Bytes,
+    ) -> Result<Frame, Failed> {
+        let permit = self.enter(in_flight, pool)?;
         let operation = match permit.is_contended() {
             true => Either::Left(pool.get_together(key)),
             false => Either::Right(pool.send(key, Command::Get(key.clone()))),
@@ -179,8 +207,8 @@ impl Node {
         self.noting_permission(true, self.understood(pool, permit.run(operation).await))
     }
 
-    fn enter(&self, pool: &Arc<Pool>) -> Result<Permit<'_>, ServerError> {
-        let Some(permit) = self.in_flight.enter() else {
+    fn enter<'a>(&self, in_flight: &'a InFlight, pool: &Arc<Pool>) -> Result<Permit<'a>, ServerError> {
+        let Some(permit) = in_flight.enter() else {
             self.counters.shed.add_one();
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
@@ -295,6 +323,9 @@ impl Node {
         *self.trip_reason.lock() = None;
         self.pool.store(Some(Arc::clone(pool)));
         self.node_health.up(self.id);
+        if let Some(near) = &self.near {
+            near.node_is_available();
+        }
     }
 
     /// There is a connection, or there is none any more.
@@ -375,7 +406,8 @@ impl Node {
             loop {
                 // Slept first: a caller that has read the old layout may be about to send.
                 sleep(WHILE_DRAINING).await;
-                if self.in_flight.is_empty() || !self.is_available() {
+                let is_idle = self.in_flight.is_empty() && self.near.as_ref().is_none_or(Near::is_idle);
+                if is_idle || !self.is_available() {
                     return;
                 }
             }

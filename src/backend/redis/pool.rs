@@ -17,7 +17,7 @@ use super::command::Command;
 use super::connection::{Connection, Identity};
 use super::reply::ErrorReply;
 use super::role::Mode;
-use super::wire::{Operation, SendError, Sent, SentAll, out_of_step};
+use super::wire::{Operation, Reports, SendError, Sent, SentAll, out_of_step};
 use crate::health::{Reason, ReasonKind};
 
 /// Connections that have logged in, to a server of the right kind.
@@ -73,6 +73,11 @@ impl Pool {
     ) -> Pin<Box<dyn Future<Output = SentAll> + Send>> {
         let wire = self.connection_of(key).wire().clone();
         Box::pin(async move { wire.send_all(commands).await })
+    }
+
+    /// What the server reports from here on, on the first connection.
+    pub(super) fn reports(&self) -> Reports {
+        self.connections[0].wire().reports()
     }
 
     /// Which node has which slots.

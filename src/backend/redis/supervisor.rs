@@ -15,6 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::super::server::Unavailable;
 use super::connection::Identity;
 use super::connector::Connector;
+use super::inner::Inner;
+use super::near;
 use super::node::Node;
 use super::pool::{Ended, Pool};
 use super::replay;
@@ -26,6 +28,7 @@ use crate::health::{Reason, ReasonKind};
 
 /// All that the supervisor needs.
 pub(super) struct Supervisor {
+    pub(super) inner: Arc<Inner>,
     pub(super) node: Arc<Node>,
     pub(super) connector: Connector,
     pub(super) reconnect: Reconnect,
@@ -39,7 +42,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a pool has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
 /// connected to without end.
-const STABLE: Duration = Duration::from_secs(1);
+pub(super) const STABLE: Duration = Duration::from_secs(1);
 /// Probes missed in a row before the connection is given up and built anew.
 const PROBES_TO_REBUILD: u32 = 2;
 /// How long the journal waits for room among what is in flight.
@@ -55,6 +58,7 @@ impl Supervisor {
             biased;
             () = self.supervise() => {}
             () = self.node.sweep() => {}
+            () = near::keep(&self.inner, &self.node, &self.connector) => {}
             // Ends the supervision above.
             () = async { self.node.close_once_drained().await; pending().await } => {}
         }

@@ -5,8 +5,10 @@ use std::pin::Pin;
 
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, TrackingInterface};
+use fred::types::client::Invalidation;
 use fred::types::{Resp3Frame as Frame, Value};
+use tokio::sync::broadcast;
 
 use super::command::Command;
 use super::mask::Mask;
@@ -28,6 +30,9 @@ pub(super) type Sent = Result<Frame, SendError>;
 
 /// What came back from commands that were sent together: a reply for each.
 pub(super) type SentAll = Result<Vec<Result<Frame, ErrorReply>>, SendError>;
+
+/// What the server reports of changed keys.
+pub(super) type Reports = broadcast::Receiver<Invalidation>;
 
 /// Why a command that was sent has no result.
 #[derive(Debug)]
@@ -62,6 +67,11 @@ impl Wire {
         let (command, args) = command.into_custom();
         let reply = self.client.custom_raw(command, args).await;
         Ok(reply::checked(reply.map_err(|error| reply::masked(error, &self.mask))?, &self.mask)?)
+    }
+
+    /// What the server reports from here on.
+    pub(super) fn reports(&self) -> Reports {
+        self.client.invalidation_rx()
     }
 
     /// Sends the commands back to back.

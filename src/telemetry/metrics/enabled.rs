@@ -92,8 +92,9 @@ pub(crate) struct Requests {
 pub(crate) struct Series(Arc<[Key; ANSWERS.len()]>);
 
 /// In the order of [`Answer`]: the labels `result` and `tier`.
-const ANSWERS: [(&str, &str); 7] = [
+const ANSWERS: [(&str, &str); 8] = [
     ("hit", "memory"),
+    ("hit", "near"),
     ("hit", "server"),
     ("miss", "memory"),
     ("miss", "server"),

@@ -1,0 +1,430 @@
+//! The near cache's connection to one server: what is read over it is reported once it changes.
+//!
+//! The node's supervisor owns the task. It connects while the node is available, makes sure that reports arrive, and then asks every
+//! third of the bound for the sentinel: a key of the handle's own whose value nobody else sets. The answer shows that all reports from before
+//! the question have come, and the sentinel's value that nothing has emptied or replaced the database, of which the client library reports
+//! nothing. It ends with the supervisor, and with the connection: then no copy is near any more.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use fred::types::Resp3Frame as Frame;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::super::near::Marks;
+use super::super::server::{NearReply, ServerError, Ttl, Unavailable};
+use super::super::slots::slot_of;
+use super::command::{Command, Set};
+use super::connector::Connector;
+use super::in_flight::InFlight;
+use super::inner::Inner;
+use super::node::{Failed, Node};
+use super::pool::{Ended, Pool};
+use super::reply::{self, ErrorReply};
+use super::supervisor::{Backoff, STABLE};
+use super::wire::{Reports, SendError, Sent};
+use crate::clock::Clock;
+use crate::health::NearCache;
+use crate::key::ServerKey;
+
+/// What the near caches of all nodes have in common.
+#[derive(Clone)]
+pub(super) struct NearSettings {
+    pub(super) max_staleness: Duration,
+    pub(super) clock: Clock,
+}
+
+/// The near cache of one node.
+pub(super) struct Near {
+    settings: NearSettings,
+    /// The connection that reads go by.
+    line: ArcSwapOption<Line>,
+    in_flight: Arc<InFlight>,
+    /// A read wasn't answered in time.
+    suspect: Notify,
+    /// The node has become available.
+    available: Notify,
+    status: Mutex<NearCache>,
+}
+
+/// A connection on which the server reports changes.
+struct Line {
+    pool: Arc<Pool>,
+    marks: Marks,
+}
+
+/// A line that reports are known to arrive on, and what keeps it.
+struct Open {
+    line: Arc<Line>,
+    ended: Ended,
+    reports: Reports,
+    sentinel: Sentinel,
+}
+
+/// A key that only this connection's task sets.
+struct Sentinel {
+    key: Bytes,
+    value: Bytes,
+    /// When it was given its TTL.
+    since: Instant,
+}
+
+/// Why there is no line.
+enum Trouble {
+    /// It may be there at the next attempt.
+    Lost,
+    /// The server can't, or won't: not until something is changed there.
+    Refused(String),
+    /// No key of this handle is on the node.
+    Unneeded,
+}
+
+/// How long the sentinel lives without its process.
+const SENTINEL_TTL: Duration = Duration::from_secs(3600);
+/// How long a server that has refused isn't asked again, unless there's a new connection to it.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// How long one answer may take, at least.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Before this, servers send reports between the parts of other replies, and report no keys that leave with their slot.
+const FIRST_VERSION: u64 = 7;
+/// Between the key prefix and the rest of the sentinel's name. No scope can make it.
+const MARK: &str = "::near:";
+
+impl Trouble {
+    fn of(command: &str, reply: &ErrorReply) -> Self {
+        if reply.is_not_ready() {
+            return Self::Lost;
+        }
+        Self::Refused(format!("the server refuses {command}: {} {}", reply.code, reply.message))
+    }
+}
+
+impl Near {
+    pub(super) fn new(settings: &NearSettings, max_in_flight: usize, command_timeout: Duration) -> Self {
+        Self {
+            settings: settings.clone(),
+            line: ArcSwapOption::empty(),
+            in_flight: InFlight::new(max_in_flight, command_timeout),
+            suspect: Notify::new(),
+            available: Notify::new(),
+            status: Mutex::new(NearCache::Connecting),
+        }
+    }
+
+    /// Whether nothing waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    pub(super) fn status(&self) -> NearCache {
+        self.status.lock().clone()
+    }
+
+    /// Calls may go to the node from now on.
+    pub(super) fn node_is_available(&self) {
+        self.available.notify_one();
+    }
+
+    fn report(&self, node: &Node, status: NearCache) {
+        let before = std::mem::replace(&mut *self.status.lock(), status.clone());
+        if before == status {
+            return;
+        }
+        let endpoint = &node.address;
+        match &status {
+            NearCache::Unavailable { reason } => {
+                tracing::warn!(target: "cache_house", %endpoint, reason, "there is no near cache, so each hit asks the server");
+            }
+            _ => tracing::debug!(target: "cache_house", %endpoint, "near cache: {status}"),
+        }
+    }
+
+    /// How long one answer may take; no caller waits for it.
+    fn patience(&self, node: &Node) -> Duration {
+        PATIENCE.max(node.command_timeout)
+    }
+
+    /// Keeps a line to the node while that is available; runs indefinitely.
+    pub(super) async fn keep(&self, inner: &Inner, node: &Node, connector: &Connector) {
+        let swept = self.in_flight.sweep(|swept| {
+            // What came late for the program's own sake says nothing about the server.
+            if !swept.starved {
+                self.line.store(None);
+                self.suspect.notify_one();
+            }
+        });
+        tokio::select! {
+            biased;
+            () = self.keep_line(inner, node, connector) => {}
+            () = swept => {}
+        }
+    }
+
+    async fn keep_line(&self, inner: &Inner, node: &Node, connector: &Connector) {
+        let mut backoff = Backoff::new(inner.reconnect);
+        loop {
+            while !node.is_available() {
+                self.available.notified().await;
+            }
+            let pause = match self.open(inner, node, connector).await {
+                Ok(Open { line, mut ended, reports, sentinel }) => {
+                    let begin = Instant::now();
+                    self.serve(node, &line, &mut ended, reports, sentinel).await;
+                    self.report(node, NearCache::Connecting);
+                    drop(line);
+                    ended.all().await;
+                    if begin.elapsed() >= STABLE {
+                        backoff.reset();
+                    }
+                    backoff.next_delay()
+                }
+                Err(Trouble::Lost) => {
+                    self.report(node, NearCache::Connecting);
+                    backoff.next_delay()
+                }
+                Err(Trouble::Refused(reason)) => {
+                    self.report(node, NearCache::Unavailable { reason });
+                    REFUSED_PAUSE
+                }
+                Err(Trouble::Unneeded) => {
+                    self.report(node, NearCache::On);
+                    REFUSED_PAUSE
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.available.notified(), if pause >= REFUSED_PAUSE => {}
+            }
+        }
+    }
+
+    /// Connects, and makes sure that a change is reported: that of the sentinel, by the node's other connection.
+    async fn open(&self, inner: &Inner, node: &Node, connector: &Connector) -> Result<Open, Trouble> {
+        let other = node.standing().ok_or(Trouble::Lost)?;
+        let key = sentinel_key(inner, node).ok_or(Trouble::Unneeded)?;
+        let (pool, ended) = connector.connect().await.map_err(|_| Trouble::Lost)?;
+        let (pool, patience) = (Arc::new(pool), self.patience(node));
+        let line = Arc::new(Line { marks: Marks::new(), pool });
+        let mut reports = line.pool.reports();
+        let send = |command| answer_within(patience, line.pool.send(&key, command));
+        let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
+        let version = reply::hello_field(&hello, "version").unwrap_or_default();
+        if version.split('.').next().and_then(|major| major.parse::<u64>().ok()).is_none_or(|major| major < FIRST_VERSION) {
+            let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
+            return Err(Trouble::Refused(problem));
+        }
+        send(Command::ClientTracking).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
+        send(Command::Get(key.clone())).await?.map_err(|reply| Trouble::of("GET", &reply))?;
+        let value = Bytes::from(format!("{:032x}", rand::random::<u128>()));
+        let set = Command::Set(Box::new(Set { key: key.clone(), value: value.clone(), ttl: SENTINEL_TTL }));
+        let set = answer_within(patience, other.send(&key, set)).await?;
+        set.map_err(|reply| Trouble::of("SET", &reply))?;
+        let reported = async {
+            loop {
+                match reports.recv().await {
+                    Ok(report) if report.keys.iter().any(|reported| *reported.as_bytes() == *key) => return true,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return false,
+                }
+            }
+        };
+        match timeout(patience, reported).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Trouble::Lost),
+            Err(_) => {
+                let problem = "the change of a key wasn't reported, as behind a proxy that passes no invalidations on";
+                return Err(Trouble::Refused(problem.to_owned()));
+            }
+        }
+        let sentinel = Sentinel { key, value, since: Instant::now() };
+        Ok(Open { line, ended, reports, sentinel })
+    }
+
+    /// Beats, and takes reports in, until the line isn't to be relied on any more.
+    async fn serve(
+        &self,
+        node: &Node,
+        line: &Arc<Line>,
+        ended: &mut Ended,
+        mut reports: Reports,
+        mut sentinel: Sentinel,
+    ) {
+        let _unpublish = Unpublish { near: self, line };
+        self.line.store(Some(Arc::clone(line)));
+        let mut beats = interval(self.settings.max_staleness / 3);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let patience = self.patience(node).max(self.settings.max_staleness);
+        loop {
+            tokio::select! {
+                biased;
+                () = ended.any() => return,
+                () = self.suspect.notified() => return,
+                report = reports.recv() => if !line.take_in(report) { return },
+                _ = beats.tick() => {
+                    let sent = self.settings.clock.now();
+                    let question = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
+                    let beat = async {
+                        tokio::pin!(question);
+                        loop {
+                            tokio::select! {
+                                biased;
+                                answer = &mut question => return answer,
+                                report = reports.recv() => if !line.take_in(report) { return Err(Trouble::Lost) },
+                            }
+                        }
+                    };
+                    let answered = tokio::select! {
+                        biased;
+                        () = ended.any() => return,
+                        () = self.suspect.notified() => return,
+                        answered = beat => answered,
+                    };
+                    let Ok(Ok(answer)) = answered else { return };
+                    // What was reported before the answer came before it.
+                    loop {
+                        match reports.try_recv() {
+                            Ok(report) => _ = line.take_in(Ok(report)),
+                            Err(TryRecvError::Lagged(missed)) => _ = line.take_in(Err(RecvError::Lagged(missed))),
+                            Err(TryRecvError::Empty) => break,
+                            Err(TryRecvError::Closed) => return,
+                        }
+                    }
+                    if !matches!(reply::bytes(answer), Ok(Some(value)) if value == sentinel.value) {
+                        // The database was emptied, replaced or restored, of which nothing was reported; or replies are out of step.
+                        return;
+                    }
+                    line.marks.beat(sent);
+                    self.report(node, NearCache::On);
+                    if sentinel.since.elapsed() >= SENTINEL_TTL / 2 {
+                        sentinel.since = Instant::now();
+                        let longer = Command::Pexpire(Box::new((sentinel.key.clone(), SENTINEL_TTL)));
+                        if answer_within(patience, line.pool.send(&sentinel.key, longer)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Takes a report in. Whether the line still reports.
+    fn take_in(&self, report: Result<fred::types::client::Invalidation, RecvError>) -> bool {
+        match report {
+            Ok(report) => report.keys.iter().for_each(|key| self.marks.changed(key.as_bytes())),
+            Err(RecvError::Lagged(_)) => self.marks.forget_all(),
+            Err(RecvError::Closed) => return false,
+        }
+        true
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.pool.abort();
+    }
+}
+
+/// Ends what is read over a line, and what was, however that line's task ends.
+struct Unpublish<'a> {
+    near: &'a Near,
+    line: &'a Line,
+}
+
+impl Drop for Unpublish<'_> {
+    fn drop(&mut self) {
+        self.near.line.store(None);
+        self.line.marks.end();
+        self.line.pool.abort();
+        self.near.in_flight.end_all();
+    }
+}
+
+impl Inner {
+    /// Reads `key` over the line of its node; `None` where there is none, or it's lost meanwhile, or the key is elsewhere.
+    pub(super) async fn get_near(
+        &self,
+        key: &ServerKey,
+        asks_ttl: bool,
+    ) -> Option<Result<Option<NearReply>, ServerError>> {
+        let node = self.writer(key).ok()?;
+        let near = node.near.as_ref()?;
+        let line = near.line.load_full()?;
+        // Before the read is sent, so that no report of a change after it is missed.
+        let mark = line.marks.place(key);
+        let ttl = async {
+            match asks_ttl {
+                // Sent before the value, as without a near cache.
+                true => node.send_over(&near.in_flight, &line.pool, key, Command::Pttl(key.clone())).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (ttl, value) = tokio::join!(ttl, node.get_over(&near.in_flight, &line.pool, key));
+        let value = match value {
+            Ok(frame) => node.read(reply::bytes(frame)),
+            Err(Failed::Redirected(_)) => return None,
+            Err(Failed::Server(ServerError::Unavailable(Unavailable::ConnectionLost))) => return None,
+            Err(Failed::Server(error)) => Err(error),
+        };
+        let ttl = match ttl {
+            Ok(Some(frame)) => Ttl::of_pttl(node.read(reply::number(&frame)).ok()),
+            _ => Ttl::Unknown,
+        };
+        Some(value.map(|value| value.map(|value| (value, ttl, Some(mark)))))
+    }
+
+    /// The status of the near caches of all nodes: what is wrong, if anything is.
+    pub(super) fn near_cache(&self) -> NearCache {
+        if self.context.near.is_none() {
+            return NearCache::Off;
+        }
+        let nodes = self.layout.load_full().nodes();
+        let all: Vec<_> = nodes.iter().filter_map(|node| node.near.as_ref()).map(Near::status).collect();
+        let is_unavailable = |status: &&NearCache| matches!(status, NearCache::Unavailable { .. });
+        let trouble = all.iter().find(is_unavailable).or_else(|| all.iter().find(|status| **status != NearCache::On));
+        match trouble {
+            Some(status) => status.clone(),
+            None if all.is_empty() => NearCache::Connecting,
+            None => NearCache::On,
+        }
+    }
+}
+
+/// The reply, or the refusal; lost if it takes too long.
+async fn answer_within(
+    patience: Duration,
+    sent: impl Future<Output = Sent>,
+) -> Result<Result<Frame, ErrorReply>, Trouble> {
+    match timeout(patience, sent).await {
+        Ok(Ok(frame)) => Ok(Ok(frame)),
+        Ok(Err(SendError::Refused(reply))) => Ok(Err(reply)),
+        Ok(Err(SendError::Lost(_))) | Err(_) => Err(Trouble::Lost),
+    }
+}
+
+/// A name for the sentinel that no other handle has, in a slot of the node's; `None` where keys of the handle's prefix have none there.
+fn sentinel_key(inner: &Inner, node: &Node) -> Option<Bytes> {
+    let (prefix, seed) = (&inner.context.key_prefix, rand::random::<u128>());
+    let layout = inner.layout.load_full();
+    let Some(map) = layout.map() else { return Some(format!("{prefix}{MARK}{seed:032x}").into()) };
+    let (_, slots) = map.slots_by_primary().into_iter().find(|(primary, _)| primary.id == node.id)?;
+    // Each try finds one of 16,384 slots.
+    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{MARK}{seed:032x}:{number}")));
+    let is_tagged = inner.context.key_prefix.contains('{');
+    if is_tagged { names.next().filter(|name| slots.contains(slot_of(name))) } else { names.find(|name| slots.contains(slot_of(name))) }
+}
+
+/// For a node without a near cache.
+pub(super) async fn keep(inner: &Inner, node: &Node, connector: &Connector) {
+    match &node.near {
+        Some(near) => near.keep(inner, node, &connector.reporting()).await,
+        None => pending().await,
+    }
+}

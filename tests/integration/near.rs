@@ -1,0 +1,165 @@
+//! The near cache: hits without a question to the server, while it reports changes.
+
+use std::time::Duration;
+
+use cache_house::{CacheHandle, CacheOptions, ManualClock, NearCache};
+
+use crate::support::cluster::{Borrowed, clustered};
+use crate::support::{DEADLINE, Server, connect, connected, standalone, until_connected, wait_until};
+
+/// Long, so that nothing but a report ends what is near.
+const LONG: Duration = Duration::from_secs(600);
+
+fn call(n: usize) -> CacheOptions {
+    CacheOptions::new("near").arg(n)
+}
+
+/// A handle with a near cache that is on.
+fn near(server: &Server, max_staleness: Duration) -> CacheHandle {
+    let cache = connect(standalone(server.endpoint()).near_cache(max_staleness));
+    until_near(&cache);
+    cache
+}
+
+fn until_near(cache: &CacheHandle) {
+    wait_until("the near cache is on", DEADLINE, || cache.near_cache() == NearCache::On);
+}
+
+/// Stores a value by another process, and reads it so that it's near.
+fn make_near(cache: &CacheHandle, other: &CacheHandle, n: usize, value: u32) {
+    other.insert(call(n), &value).expect("the server is there");
+    wait_until("the value is near", DEADLINE, || {
+        let before = cache.stats().near_hits;
+        assert_eq!(cache.get(call(n)), Some(value));
+        cache.stats().near_hits > before
+    });
+}
+
+#[test]
+fn the_second_hit_asks_no_server() {
+    let server = Server::start();
+    let (cache, other) = (near(&server, LONG), connected(&server));
+    make_near(&cache, &other, 1, 7);
+    let (asked, hits) = (server.calls("get"), cache.stats());
+    for _ in 0..100 {
+        assert_eq!(cache.cached(call(1), || 0), 7);
+    }
+    // But for a beat that may come meanwhile.
+    assert!(server.calls("get") <= asked + 1);
+    let stats = cache.stats();
+    assert_eq!((stats.near_hits, stats.server_hits), (hits.near_hits + 100, hits.server_hits));
+}
+
+#[test]
+fn a_change_by_another_process_is_heard_of() {
+    let server = Server::start();
+    let (cache, other) = (near(&server, LONG), connected(&server));
+    for n in 0..50 {
+        make_near(&cache, &other, n, 1);
+        other.insert(call(n), &2).expect("the server is there");
+        wait_until("the change is seen", DEADLINE, || cache.get(call(n)) == Some(2_u32));
+        make_near(&cache, &other, n, 3);
+        other.remove(call(n)).expect("the server is there");
+        wait_until("the removal is seen", DEADLINE, || cache.get::<u32>(call(n)).is_none());
+    }
+}
+
+#[test]
+fn an_invalidation_of_its_own_counts_at_once() {
+    let server = Server::start();
+    let (cache, other) = (near(&server, LONG), connected(&server));
+    for n in 0..200 {
+        make_near(&cache, &other, n, 1);
+        match n % 3 {
+            0 => _ = cache.remove(call(n)).expect("the server is there"),
+            1 => _ = cache.clear_namespace("main").expect("the server is there"),
+            _ => _ = cache.insert(call(n), &2).expect("the server is there"),
+        }
+        assert_ne!(cache.get(call(n)), Some(1), "{n}");
+    }
+}
+
+#[test]
+fn what_takes_no_near_cache_asks_the_server() {
+    let server = Server::start();
+    let (cache, other) = (near(&server, LONG), connected(&server));
+    make_near(&cache, &other, 1, 7);
+    let hits = cache.stats().server_hits;
+    assert_eq!(cache.cached(call(1).max_staleness(Duration::ZERO), || 0), 7);
+    assert_eq!(cache.stats().server_hits, hits + 1);
+    assert_eq!(other.near_cache(), NearCache::Off);
+}
+
+#[test]
+fn nothing_is_near_after_the_machine_has_slept() {
+    let server = Server::start();
+    let clock = ManualClock::new();
+    let cache = connect(standalone(server.endpoint()).near_cache(LONG).clock(clock.clone()));
+    until_near(&cache);
+    make_near(&cache, &connected(&server), 1, 7);
+    clock.advance(LONG);
+    let before = cache.stats();
+    assert_eq!(cache.get(call(1)), Some(7_u32));
+    assert_eq!((cache.stats().near_hits, cache.stats().server_hits), (before.near_hits, before.server_hits + 1));
+}
+
+#[test]
+fn an_emptied_database_is_noticed_within_the_bound() {
+    for empty in [&["FLUSHALL"][..], &["FLUSHDB"], &["SWAPDB", "0", "1"]] {
+        let server = Server::start();
+        let (cache, other) = (near(&server, Duration::from_millis(300)), connected(&server));
+        make_near(&cache, &other, 1, 7);
+        server.command(empty);
+        wait_until("the flush is noticed", DEADLINE, || cache.get::<u32>(call(1)).is_none());
+        // And goes on.
+        make_near(&cache, &other, 1, 8);
+    }
+}
+
+#[test]
+fn a_full_tracking_table_costs_hits_and_nothing_else() {
+    let server = Server::start_with(&["--tracking-table-max-keys", "20"]);
+    let (cache, other) = (near(&server, LONG), connected(&server));
+    for n in 0..200 {
+        other.insert(call(n), &n).expect("the server is there");
+    }
+    for round in 1..4 {
+        for n in 0..200 {
+            assert_eq!(cache.get(call(n)), Some(n + (round - 1) * 1_000));
+            other.insert(call(n), &(n + round * 1_000)).expect("the server is there");
+            wait_until("the change is seen", DEADLINE, || cache.get(call(n)) == Some(n + round * 1_000));
+        }
+    }
+}
+
+#[test]
+fn each_primary_of_a_cluster_has_one() {
+    let cluster = Borrowed::get();
+    let cache = clustered(cluster.endpoint()).near_cache(LONG).build().expect("the builder is right");
+    let other = clustered(cluster.endpoint()).build().expect("the builder is right");
+    until_connected(&cache);
+    until_connected(&other);
+    until_near(&cache);
+    for n in 0..50 {
+        make_near(&cache, &other, n, 1);
+        other.insert(call(n), &2).expect("the cluster is there");
+        wait_until("the change is seen", DEADLINE, || cache.get(call(n)) == Some(2_u32));
+    }
+}
+
+#[test]
+fn a_user_who_may_not_track_has_none_and_is_told_why() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"]);
+    let cache = connect(standalone(server.endpoint()).username("app").password("pw").near_cache(LONG));
+    let refused = || match cache.near_cache() {
+        NearCache::Unavailable { reason } => Some(reason),
+        _ => None,
+    };
+    wait_until("the near cache is given up", DEADLINE, || refused().is_some());
+    let reason = refused().expect("it was");
+    assert!(reason.contains("CLIENT TRACKING") && reason.contains("NOPERM"), "{reason}");
+    // Everything else works.
+    assert_eq!(cache.cached(call(1), || 1), 1);
+    assert_eq!(cache.get(call(1)), Some(1));
+}
