@@ -203,6 +203,8 @@ fn what_is_not_stored_is_shared_all_the_same(backend: &impl Backend) {
     for (number, life) in [Duration::ZERO, LIFE].into_iter().enumerate() {
         let options = || plain("f").arg(number).expire_by(move |_: &u32| life).store_if(move |_: &u32| life.is_zero());
         current_thread().block_on(async {
+            // So that the work doesn't begin before all have joined: what isn't stored is as old as its work.
+            backend.servers().into_iter().for_each(Server::freeze);
             let go_on = Notify::new();
             let work = async || {
                 go_on.notified().await;
@@ -213,6 +215,7 @@ fn what_is_not_stored_is_shared_all_the_same(backend: &impl Backend) {
                 futures::future::join_all((0..20).map(|_| cache.cached_async(options(), async || runs.add_one())));
             let tells = async {
                 let_others_run().await;
+                backend.servers().into_iter().for_each(Server::thaw);
                 go_on.notify_one();
             };
             let (lead, others, ()) = futures::join!(leads, others, tells);

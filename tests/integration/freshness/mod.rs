@@ -43,6 +43,9 @@ trait Backend: Sized {
 
     /// Another handle, where it shares anything.
     fn other(&self) -> Option<CacheHandle>;
+
+    /// The servers, which answer nothing while they're frozen.
+    fn servers(&self) -> Vec<&Server>;
 }
 
 struct Memory(ManualClock);
@@ -72,6 +75,10 @@ impl Backend for Memory {
     fn other(&self) -> Option<CacheHandle> {
         None
     }
+
+    fn servers(&self) -> Vec<&Server> {
+        Vec::new()
+    }
 }
 
 struct Standalone(Server, ManualClock);
@@ -100,6 +107,10 @@ impl Backend for Standalone {
 
     fn other(&self) -> Option<CacheHandle> {
         Some(self.cache())
+    }
+
+    fn servers(&self) -> Vec<&Server> {
+        vec![&self.0]
     }
 }
 
@@ -133,6 +144,10 @@ impl Backend for Clustered {
 
     fn other(&self) -> Option<CacheHandle> {
         Some(self.cache())
+    }
+
+    fn servers(&self) -> Vec<&Server> {
+        self.0.servers().collect()
     }
 }
 

@@ -56,6 +56,10 @@ impl Cluster {
         self.nodes[0].endpoint()
     }
 
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.nodes.iter()
+    }
+
     /// Waits until all nodes that run agree that all is well, and all replicas follow.
     pub(crate) fn until_settled(&self) {
         let all = self.nodes.len();
