@@ -17,6 +17,8 @@ pub(crate) enum Mode {
     Delay(Duration),
     /// Nothing arrives any more, and nobody is told. A connection that lost bytes this way is dead for good.
     Blackhole,
+    /// Requests arrive, and replies don't any more: a connection that has lost some this way gets none for good.
+    SwallowReplies,
     /// Connections that stand now are held up: what is sent on them arrives when the mode is another. New ones pass.
     HoldStanding,
     /// A connection over which these bytes are sent is held up from there on, until
@@ -175,6 +177,7 @@ impl Shared {
             dead: AtomicBool::new(upstream.is_none()),
             marked: AtomicBool::new(false),
             injected: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
         });
         self.standing.fetch_add(1, Ordering::SeqCst);
         for stream in upstream.iter().chain([&client]) {
@@ -206,6 +209,8 @@ struct Connection {
     marked: AtomicBool,
     /// It was sent what [`Mode::Inject`] holds.
     injected: AtomicBool,
+    /// Replies were lost.
+    deaf: AtomicBool,
 }
 
 impl Connection {
@@ -260,7 +265,10 @@ impl Connection {
             if mode == Mode::Blackhole {
                 self.dead.store(true, Ordering::SeqCst);
             }
-            if self.dead.load(Ordering::SeqCst) {
+            if mode == Mode::SwallowReplies {
+                self.deaf.store(true, Ordering::SeqCst);
+            }
+            if self.dead.load(Ordering::SeqCst) || replies && self.deaf.load(Ordering::SeqCst) {
                 return true;
             }
             match mode {

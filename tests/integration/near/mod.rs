@@ -1,5 +1,7 @@
 //! The near cache: hits without a question to the server, while it reports changes.
 
+mod history;
+
 use std::time::Duration;
 
 use cache_house::{CacheHandle, CacheOptions, ManualClock, NearCache};
