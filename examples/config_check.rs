@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cache_house::{CacheHandle, CacheOptions, Config, Error, Health, ServerReport};
+use cache_house::{CacheHandle, CacheOptions, Config, Error, Health, NearCache, ServerReport};
 
 /// How long a server may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +73,11 @@ async fn try_server(cache: &CacheHandle) -> Result<(), String> {
     println!("round trip: {:.1?}, the median of {ROUND_TRIPS}", round_trip(cache).await);
     trial(cache).await.map_err(|problem| format!("the server can't be used as it should\n\n{problem}{advice}"))?;
     println!("insert, get, remove: fine");
+    match settled_near_cache(cache).await {
+        NearCache::Off => {}
+        NearCache::On => println!("near cache: on"),
+        status => return Err(format!("the server can be used, and there is no near cache\n\n{status}{advice}")),
+    }
     if advice.is_empty() { Ok(()) } else { Err(format!("the server can be used in part{advice}")) }
 }
 
@@ -95,6 +100,15 @@ async fn settled(cache: &CacheHandle) -> Health {
     let waited = tokio::time::timeout(PATIENCE, health.wait_for(known)).await;
     drop(waited);
     cache.health()
+}
+
+/// Whether there is a near cache, once that's known.
+async fn settled_near_cache(cache: &CacheHandle) -> NearCache {
+    let begin = Instant::now();
+    while cache.near_cache() == NearCache::Connecting && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cache.near_cache()
 }
 
 async fn round_trip(cache: &CacheHandle) -> Duration {

@@ -150,7 +150,6 @@ impl Marks {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,8 +15,10 @@ pub(super) enum Command {
     /// Changes what the next command on the connection means.
     Asking,
     ClientInfo,
-    /// Has the server report changes of what is read on the connection.
-    ClientTracking,
+    /// Has the server report changes of what is read on the connection, or not any more.
+    ClientTracking {
+        on: bool,
+    },
     /// Ends the connection of this number, if it comes from `address`.
     ClientKill {
         id: u64,
@@ -80,7 +82,7 @@ impl Command {
         match self {
             Self::Asking => "asking",
             Self::ClientInfo => "client|info",
-            Self::ClientTracking => "client|tracking",
+            Self::ClientTracking { .. } => "client|tracking",
             Self::ClientKill { .. } => "client|kill",
             Self::ClusterInfo => "cluster|info",
             Self::ClusterNodes => "cluster|nodes",
@@ -134,7 +136,7 @@ impl Command {
         let (name, args): (_, Vec<Value>) = match self {
             Self::Asking => ("ASKING", Vec::new()),
             Self::ClientInfo => ("CLIENT", vec!["INFO".into()]),
-            Self::ClientTracking => ("CLIENT", vec!["TRACKING".into(), "ON".into()]),
+            Self::ClientTracking { on } => ("CLIENT", vec!["TRACKING".into(), if on { "ON" } else { "OFF" }.into()]),
             Self::ClientKill { id, address } => {
                 let mut args = vec!["KILL".into(), "ID".into(), id.to_string().into()];
                 args.extend(address.into_iter().flat_map(|address| ["ADDR".into(), address.into()]));

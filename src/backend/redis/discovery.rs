@@ -234,8 +234,7 @@ impl Nodes<'_> {
         let connector = Connector::new(&self.inner.recipe, &node.address, node.role, node.probe_key.clone());
         let gone = self.inner.home.left_at(&node.address);
         let (inner, node_of_task) = (Arc::clone(self.inner), Arc::clone(node));
-        let supervisor =
-            Supervisor { inner, node: node_of_task, connector, reconnect: self.inner.reconnect, gone };
+        let supervisor = Supervisor { inner, node: node_of_task, connector, reconnect: self.inner.reconnect, gone };
         let task = self.supervisors.spawn(async move {
             if !delay.is_zero() {
                 sleep(delay).await;

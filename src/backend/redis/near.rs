@@ -32,6 +32,7 @@ use super::wire::{Reports, SendError, Sent};
 use crate::clock::Clock;
 use crate::health::NearCache;
 use crate::key::ServerKey;
+use crate::telemetry::metrics;
 
 /// What the near caches of all nodes have in common.
 #[derive(Clone)]
@@ -131,11 +132,12 @@ impl Near {
         self.available.notify_one();
     }
 
-    fn report(&self, node: &Node, status: NearCache) {
+    fn report(&self, inner: &Inner, node: &Node, status: NearCache) {
         let before = std::mem::replace(&mut *self.status.lock(), status.clone());
         if before == status {
             return;
         }
+        metrics::set_near_cache(&inner.seeds[0].to_string(), inner.near_cache() == NearCache::On);
         let endpoint = &node.address;
         match &status {
             NearCache::Unavailable { reason } => {
@@ -175,8 +177,8 @@ impl Near {
             let pause = match self.open(inner, node, connector).await {
                 Ok(Open { line, mut ended, reports, sentinel }) => {
                     let begin = Instant::now();
-                    self.serve(node, &line, &mut ended, reports, sentinel).await;
-                    self.report(node, NearCache::Connecting);
+                    self.serve(inner, node, &line, &mut ended, reports, sentinel).await;
+                    self.report(inner, node, NearCache::Connecting);
                     drop(line);
                     ended.all().await;
                     if begin.elapsed() >= STABLE {
@@ -185,15 +187,15 @@ impl Near {
                     backoff.next_delay()
                 }
                 Err(Trouble::Lost) => {
-                    self.report(node, NearCache::Connecting);
+                    self.report(inner, node, NearCache::Connecting);
                     backoff.next_delay()
                 }
                 Err(Trouble::Refused(reason)) => {
-                    self.report(node, NearCache::Unavailable { reason });
+                    self.report(inner, node, NearCache::Unavailable { reason });
                     REFUSED_PAUSE
                 }
                 Err(Trouble::Unneeded) => {
-                    self.report(node, NearCache::On);
+                    self.report(inner, node, NearCache::On);
                     REFUSED_PAUSE
                 }
             };
@@ -215,11 +217,16 @@ impl Near {
         let send = |command| answer_within(patience, line.pool.send(&key, command));
         let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
         let version = reply::hello_field(&hello, "version").unwrap_or_default();
-        if version.split('.').next().and_then(|major| major.parse::<u64>().ok()).is_none_or(|major| major < FIRST_VERSION) {
+        if version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse::<u64>().ok())
+            .is_none_or(|major| major < FIRST_VERSION)
+        {
             let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
             return Err(Trouble::Refused(problem));
         }
-        send(Command::ClientTracking).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
+        send(Command::ClientTracking { on: true }).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
         send(Command::Get(key.clone())).await?.map_err(|reply| Trouble::of("GET", &reply))?;
         let value = Bytes::from(format!("{:032x}", rand::random::<u128>()));
         let set = Command::Set(Box::new(Set { key: key.clone(), value: value.clone(), ttl: SENTINEL_TTL }));
@@ -249,6 +256,7 @@ impl Near {
     /// Beats, and takes reports in, until the line isn't to be relied on any more.
     async fn serve(
         &self,
+        inner: &Inner,
         node: &Node,
         line: &Arc<Line>,
         ended: &mut Ended,
@@ -300,7 +308,7 @@ impl Near {
                         return;
                     }
                     line.marks.beat(sent);
-                    self.report(node, NearCache::On);
+                    self.report(inner, node, NearCache::On);
                     if sentinel.since.elapsed() >= SENTINEL_TTL / 2 {
                         sentinel.since = Instant::now();
                         let longer = Command::Pexpire(Box::new((sentinel.key.clone(), SENTINEL_TTL)));
@@ -418,7 +426,11 @@ fn sentinel_key(inner: &Inner, node: &Node) -> Option<Bytes> {
     // Each try finds one of 16,384 slots.
     let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{MARK}{seed:032x}:{number}")));
     let is_tagged = inner.context.key_prefix.contains('{');
-    if is_tagged { names.next().filter(|name| slots.contains(slot_of(name))) } else { names.find(|name| slots.contains(slot_of(name))) }
+    if is_tagged {
+        names.next().filter(|name| slots.contains(slot_of(name)))
+    } else {
+        names.find(|name| slots.contains(slot_of(name)))
+    }
 }
 
 /// For a node without a near cache.

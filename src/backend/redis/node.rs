@@ -193,12 +193,7 @@ impl Node {
     }
 
     /// The same, counted among these that are in flight.
-    pub(super) async fn get_over(
-        &self,
-        in_flight: &InFlight,
-        pool: &Arc<Pool>,
-        key: &Bytes,
-    ) -> Result<Frame, Failed> {
+    pub(super) async fn get_over(&self, in_flight: &InFlight, pool: &Arc<Pool>, key: &Bytes) -> Result<Frame, Failed> {
         let permit = self.enter(in_flight, pool)?;
         let operation = match permit.is_contended() {
             true => Either::Left(pool.get_together(key)),

@@ -75,3 +75,5 @@ pub(crate) fn fenced() {}
 pub(crate) fn decode_failed() {}
 
 pub(crate) fn set_circuit(_: &str, _: Circuit) {}
+
+pub(crate) fn set_near_cache(_: &str, _: bool) {}

@@ -37,10 +37,11 @@ const REFRESHES: &str = "cachehouse_refreshes_total";
 const FENCED: &str = "cachehouse_fenced_fills_total";
 const LEASE_WAIT: &str = "cachehouse_lease_wait_seconds";
 const CIRCUIT: &str = "cachehouse_circuit_state";
+const NEAR_CACHE: &str = "cachehouse_near_cache";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
 
-const METRICS: [Metric; 11] = [
+const METRICS: [Metric; 12] = [
     Metric { name: REQUESTS, kind: Kind::Counter, unit: Unit::Count, help: "calls, each counted once" },
     Metric { name: WORK, kind: Kind::Histogram, unit: Unit::Seconds, help: "how long work ran to its end" },
     Metric { name: SERVER, kind: Kind::Histogram, unit: Unit::Seconds, help: "what the server cost a call" },
@@ -53,6 +54,12 @@ const METRICS: [Metric; 11] = [
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         help: "how long misses waited for another process",
+    },
+    Metric {
+        name: NEAR_CACHE,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        help: "1 while hits are served by the near cache",
     },
     Metric { name: CIRCUIT, kind: Kind::Gauge, unit: Unit::Count, help: "0 closed, 1 open for some shards, 2 open" },
     Metric { name: JOURNAL, kind: Kind::Gauge, unit: Unit::Count, help: "invalidations that wait for the server" },
@@ -232,6 +239,11 @@ pub(crate) fn set_circuit(endpoint: &str, circuit: Circuit) {
         Circuit::Open => 2.0,
     };
     set(&of_endpoint(CIRCUIT, endpoint), state);
+}
+
+/// Reports whether there is a near cache beside the server at `endpoint`.
+pub(crate) fn set_near_cache(endpoint: &str, is_on: bool) {
+    set(&of_endpoint(NEAR_CACHE, endpoint), if is_on { 1.0 } else { 0.0 });
 }
 
 /// Counts a call that shared another's value.

@@ -10,9 +10,7 @@ use cache_house::{CacheHandle, Source};
 use super::{call, until_near};
 use crate::support::cluster::{Cluster, clustered};
 use crate::support::resp::{Connection, Reply};
-use crate::support::{
-    DEADLINE, Mode, Proxy, Server, connect, multi_thread, standalone, until_connected, wait_until,
-};
+use crate::support::{DEADLINE, Mode, Proxy, Server, connect, multi_thread, standalone, until_connected, wait_until};
 
 const BOUND: Duration = Duration::from_millis(300);
 const KEYS: usize = 40;
@@ -190,8 +188,7 @@ fn nothing_is_older_than_the_bound_whatever_happens_to_the_way() {
 #[test]
 fn nothing_is_older_than_the_bound_whatever_happens_to_the_server() {
     let server = Server::start();
-    let cache =
-        connect(standalone(server.endpoint()).near_cache(BOUND).command_timeout(Duration::from_millis(250)));
+    let cache = connect(standalone(server.endpoint()).near_cache(BOUND).command_timeout(Duration::from_millis(250)));
     until_near(&cache);
     run(&cache, writer(&server, keys(&cache)), || {
         for length in LENGTHS {

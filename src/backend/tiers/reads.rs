@@ -1,0 +1,240 @@
+//! How the tiers are read: the server, what memory has of it, and what is near.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Fence, Read, ResolvedCall, Route, Tiers};
+use crate::backend::memory::{Content, Entry, Memory};
+use crate::backend::near::Mark;
+use crate::backend::server::{Server, ServerError, Ttl};
+use crate::clock::Moment;
+use crate::codec::ValueCodec;
+use crate::error::Error;
+use crate::key::{CallKey, ServerKey};
+use crate::telemetry::metrics;
+
+impl<S: Server> Tiers<S> {
+    /// The value that memory holds, with what remains of its TTL: decoded at most once; for a second type over the same bytes, each time.
+    #[inline]
+    pub(crate) fn read_memory<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<(T, Duration)>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let (entry, now) = self.find_in_memory(call.key)?;
+        if let Some(value) = entry.value::<T>() {
+            return Some((value.clone(), entry.remaining(now)));
+        }
+        // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
+        let bytes = entry.bytes()?;
+        Some((self.decode_into(&entry, bytes, call)?, entry.remaining(now)))
+    }
+
+    /// The same beside a server, while that is known to have this very value: at most as old as the call allows.
+    #[inline]
+    pub(crate) fn read_near<T, C>(&self, call: &ResolvedCall<'_, C>) -> Option<(T, Duration)>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let max_staleness = self.max_staleness(call)?;
+        let memory = self.memory.as_ref()?;
+        let now = memory.now();
+        let entry = memory.find_at(call.key, now).filter(|entry| entry.is_near(now, max_staleness))?;
+        Some((self.decode_same(&entry, entry.bytes()?, call)?, entry.remaining(now)))
+    }
+
+    /// How old an answer of the near cache may be for this call; `None`: it asks the server.
+    #[inline]
+    fn max_staleness<C>(&self, call: &ResolvedCall<'_, C>) -> Option<Duration> {
+        let near = self.near?;
+        Some(call.freshness.max_staleness.unwrap_or(near)).filter(|age| !age.is_zero())
+    }
+
+    /// What memory holds of `key`, and may serve.
+    #[inline]
+    fn find_in_memory(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
+        let memory = self.memory.as_ref()?;
+        let now = memory.now();
+        let entry = memory.find_at(key, now)?;
+        if entry.is_changed() {
+            memory.drop_entry(key, &entry);
+            return None;
+        }
+        if self.fallback_max_age.is_some_and(|age| entry.was_confirmed_before(now, age)) {
+            memory.drop_entry(key, &entry);
+            self.counters.outdated.add_one();
+            return None;
+        }
+        Some((entry, now))
+    }
+
+    /// The server's value. What comes is kept in memory too, for as long as it lives there.
+    pub(crate) async fn read_server<T, C>(
+        &self,
+        server: &impl Server,
+        call: &ResolvedCall<'_, C>,
+        fence: &impl Fence,
+    ) -> Read<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        // TTLs are counted from before the command was sent, so that a late answer doesn't lengthen them.
+        let begun = self.memory.as_ref().map(|memory| (memory, memory.now()));
+        let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
+        let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
+        let server_key = known_key.unwrap_or_else(|| call.key.server_key());
+        // The remaining TTL is read only where it decides: where a copy is to be made, or is due to be checked, or isn't known to be fresh.
+        let window = call.freshness.stale_window();
+        let decides =
+            |entry: &Entry, now| entry.is_ttl_uncertain(now) || !window.is_zero() && entry.remaining(now) <= window;
+        let asks_ttl = match begun {
+            Some((_, now)) => call.asks_ttl || warm.as_ref().is_none_or(|entry| decides(entry, now)),
+            None => call.asks_ttl || call.freshness.reads_ttl(),
+        };
+        let reply = match asks_ttl {
+            // Boxed: the futures of all callers would contain it.
+            _ if begun.is_some() && self.max_staleness(call).is_some() => {
+                Box::pin(server.get_near(&server_key, asks_ttl)).await
+            }
+            true => server.get_with_ttl(&server_key).await.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))),
+            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown, None))),
+        };
+        match reply {
+            Ok(Some((bytes, ttl, mark))) => {
+                let mut remaining = match ttl {
+                    Ttl::Remaining(ttl) => Some(ttl),
+                    Ttl::Endless | Ttl::Unknown => None,
+                };
+                let ttl = match ttl {
+                    Ttl::Remaining(ttl) => Some(ttl),
+                    Ttl::Endless => Some(call.ttl),
+                    Ttl::Unknown => None,
+                };
+                let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
+                    Some(entry) => {
+                        if let (Some((_, now)), Some(ttl)) = (begun, ttl) {
+                            entry.learn_ttl(now, ttl);
+                        } else if let Some((_, now)) = begun {
+                            remaining = Some(entry.remaining(now));
+                        }
+                        if let (Some((_, now)), Some(_)) = (begun, self.fallback_max_age) {
+                            entry.confirm(now);
+                        }
+                        if mark.is_some() {
+                            entry.keep_mark(mark);
+                        }
+                        self.decode_same(&entry, &bytes, call)
+                    }
+                    None => {
+                        let value = self.decode(&bytes, call);
+                        if let Some((memory, now)) = begun {
+                            let len = bytes.len();
+                            // What doesn't decode as this type may as another.
+                            let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(call, value, len));
+                            let copy = Copied { server_key: &server_key, bytes: &bytes, decoded, mark };
+                            keep_copy(memory, call.key, fence, copy, ttl.map(|ttl| (now, ttl)));
+                        }
+                        value
+                    }
+                };
+                value.map_or(Read::Miss, |value| Read::Hit(value, remaining))
+            }
+            Ok(None) => {
+                self.forget_within(fence, call.key);
+                Read::Miss
+            }
+            Err(ServerError::WrongType) => Read::Foreign,
+            Err(ServerError::Unavailable(_) | ServerError::Refused { .. }) => Read::Unavailable,
+        }
+    }
+
+    /// Whether there is a fresh value for `call`: on the server, or in memory where the server can't be read.
+    pub(crate) async fn contains<C>(&self, call: &ResolvedCall<'_, C>) -> bool {
+        let window = call.freshness.stale_window();
+        if let (Route::Server, Some(server)) = (self.route(call.key), &self.server) {
+            let key = call.key.server_key();
+            let contained = if window.is_zero() {
+                server.contains(&key).await
+            } else {
+                let found = server.get_with_ttl(&key).await;
+                found.map(|found| found.is_some_and(|(_, ttl)| !matches!(ttl, Ttl::Remaining(ttl) if ttl <= window)))
+            };
+            if let Ok(contained) = contained {
+                return contained;
+            }
+        }
+        self.find_in_memory(call.key).is_some_and(|(entry, now)| entry.remaining(now) > window)
+    }
+
+    fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T> {
+        let value = call.codec.decode_value(call.inherited, bytes);
+        // The error may quote the value, so it's counted and not shown.
+        value.inspect_err(|error| self.count_undecodable(call.key, error)).ok()
+    }
+
+    fn count_undecodable(&self, key: &CallKey, error: &Error) {
+        self.counters.decode_failures.add_one();
+        metrics::decode_failed();
+        if error.is_panic() && self.counters.decode_warning.first() {
+            tracing::warn!(target: "cache_house", ?key, "decoding a value panicked, which counts as a miss; logged once");
+        }
+    }
+
+    /// The value of bytes that memory holds too: cloned if it has been decoded before, by the same codec.
+    fn decode_same<T, C>(&self, entry: &Entry, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        if entry.was_coded_by(call.codec.serde_codec(call.inherited))
+            && let Some(value) = entry.value::<T>()
+        {
+            return Some(value.clone());
+        }
+        self.decode_into(entry, bytes, call)
+    }
+
+    /// Decodes, and keeps the value beside its bytes if none is there yet.
+    fn decode_into<T, C>(&self, entry: &Entry, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let value: T = self.decode(bytes, call)?;
+        if entry.wants_decoded() {
+            entry.keep_decoded(Box::new(value.clone()), call.codec.serde_codec(call.inherited).cloned());
+        }
+        Some(value)
+    }
+}
+
+/// What the server said, to be kept.
+struct Copied<'a> {
+    server_key: &'a ServerKey,
+    bytes: &'a Bytes,
+    /// What the value weighs once it's decoded.
+    decoded: u64,
+    mark: Option<Arc<Mark>>,
+}
+
+/// Keeps what the server said in place of what was known, for the rest of its TTL; where that isn't known, nothing.
+fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: Copied<'_>, ttl: Option<(Moment, Duration)>) {
+    let Copied { server_key, bytes, decoded, mark } = copy;
+    let form = memory.form(key, bytes.len(), decoded, Some(server_key));
+    let (Some((since, ttl)), Some(form)) = (ttl, form) else { return fence.commit(|| memory.take(key)) };
+    let content = Content {
+        form,
+        value: None,
+        codec: None,
+        // A reply is a part of its connection's buffer, which it would keep: megabytes, once large values came by.
+        bytes: Some(Bytes::copy_from_slice(bytes)),
+        server_key: Some(server_key.clone()),
+        mark,
+    };
+    fence.commit(|| memory.insert(key, content, since, ttl));
+}
