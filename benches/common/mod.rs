@@ -72,7 +72,12 @@ pub(crate) const ROUNDS: usize = 9;
 pub(crate) const ROUND: Duration = Duration::from_millis(400);
 
 /// Calls until the round is over; how many.
-async fn cached_calls(cache: CacheHandle, options: fn(u64) -> CacheOptions, task: u64, start: Instant) -> u64 {
+pub(crate) async fn cached_calls(
+    cache: CacheHandle,
+    options: fn(u64) -> CacheOptions,
+    task: u64,
+    start: Instant,
+) -> u64 {
     let mut done = 0;
     while start.elapsed() < ROUND {
         let work = || async { unreachable!("every call is a hit") };

@@ -155,15 +155,15 @@ impl<S: Server> Engine<S> {
             }
         };
         let tiers = &self.inner.tiers;
-        let route = tiers.route(&key);
-        if want.forced || !(route == Route::Memory || route == Route::Server && tiers.near.is_some()) {
+        if want.forced || tiers.near.is_none() && tiers.route(&key) != Route::Memory {
             return Lookup::Open(key, None);
         }
         let call = self.resolve(&key, options);
-        let (read, source) = match route {
-            Route::Server => (tiers.read_near(&call), Source::Near),
-            Route::Memory | Route::Nowhere => (tiers.read_memory(&call), Source::Memory),
-        };
+        // What is near needs no look at the server's state.
+        let (mut read, mut source) = (tiers.read_near(&call), Source::Near);
+        if read.is_none() && (tiers.near.is_none() || tiers.route(&key) == Route::Memory) {
+            (read, source) = (tiers.read_memory(&call), Source::Memory);
+        }
         let Some((value, remaining)) = read else { return Lookup::Open(key, None) };
         let found = Fetched { value, source, remaining: Some(remaining) };
         let verdict = self.verdict(&call, options, &found);
