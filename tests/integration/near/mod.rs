@@ -7,7 +7,10 @@ use std::time::Duration;
 use cache_house::{CacheHandle, CacheOptions, ManualClock, NearCache};
 
 use crate::support::cluster::{Borrowed, clustered};
-use crate::support::{DEADLINE, Server, connect, connected, standalone, until_connected, wait_until};
+use crate::support::fake::{Answer, Fake, healthy};
+use crate::support::{
+    DEADLINE, Mode, Proxy, Server, connect, connected, standalone, until_connected, until_degraded, wait_until,
+};
 
 /// Long, so that nothing but a report ends what is near.
 const LONG: Duration = Duration::from_secs(600);
@@ -154,14 +157,56 @@ fn a_user_who_may_not_track_has_none_and_is_told_why() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"]);
     let cache = connect(standalone(server.endpoint()).username("app").password("pw").near_cache(LONG));
-    let refused = || match cache.near_cache() {
-        NearCache::Unavailable { reason } => Some(reason),
-        _ => None,
-    };
-    wait_until("the near cache is given up", DEADLINE, || refused().is_some());
-    let reason = refused().expect("it was");
+    let reason = why_not(&cache);
     assert!(reason.contains("CLIENT TRACKING") && reason.contains("NOPERM"), "{reason}");
     // Everything else works.
     assert_eq!(cache.cached(call(1), || 1), 1);
     assert_eq!(cache.get(call(1)), Some(1));
+}
+
+/// Waits until there is no near cache, and returns why.
+fn why_not(cache: &CacheHandle) -> String {
+    let mut why = None;
+    wait_until("the near cache is given up", DEADLINE, || {
+        if let NearCache::Unavailable { reason } = cache.near_cache() {
+            why = Some(reason);
+        }
+        why.is_some()
+    });
+    why.expect("it was given up")
+}
+
+#[test]
+fn a_server_that_is_too_old_has_none() {
+    let server = Fake::answering(|words| match words[0].as_str() {
+        "HELLO" => {
+            Answer::Reply(b"%2\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$7\r\nversion\r\n$6\r\n6.2.14\r\n".to_vec())
+        }
+        _ => healthy(words),
+    });
+    let cache = connect(standalone(server.endpoint()).near_cache(LONG));
+    let reason = why_not(&cache);
+    assert!(reason.contains("6.2.14") && reason.contains("Redis 7"), "{reason}");
+}
+
+#[test]
+fn a_proxy_that_passes_no_reports_on_leaves_none() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    proxy.set(Mode::WithoutReports);
+    let cache = connect(standalone(proxy.endpoint()).near_cache(LONG).command_timeout(Duration::from_millis(500)));
+    let reason = why_not(&cache);
+    assert!(reason.contains("wasn't reported"), "{reason}");
+    // Hits come from the server.
+    let other = connected(&server);
+    other.insert(call(1), &7).expect("the server is there");
+    for _ in 0..3 {
+        assert_eq!(cache.get(call(1)), Some(7));
+    }
+    assert_eq!((cache.stats().near_hits, cache.stats().server_hits), (0, 3));
+    // Once it passes them on, and there is a new connection, there is one.
+    proxy.set(Mode::Refuse);
+    until_degraded(&cache);
+    proxy.set(Mode::Pass);
+    until_near(&cache);
 }

@@ -30,6 +30,8 @@ pub(crate) enum Mode {
     Garbage(&'static [u8]),
     /// Connections that stand now are sent these bytes once, ahead of the next reply.
     Inject(&'static [u8]),
+    /// Of the replies, what reports a changed key is left out.
+    WithoutReports,
     /// Of the reply to HELLO, the field that names the server's mode is unreadable.
     Anonymous,
     /// New connections are accepted and never answered; those that stand are held up.
@@ -274,6 +276,7 @@ impl Connection {
             match mode {
                 Mode::Delay(delay) if replies => thread::sleep(delay),
                 Mode::Anonymous if replies => return to.write_all(&without_mode(bytes)).is_ok(),
+                Mode::WithoutReports if replies => return to.write_all(&without_reports(bytes)).is_ok(),
                 Mode::Garbage(bytes) if replies => return to.write_all(bytes).is_ok(),
                 Mode::Inject(extra)
                     if replies && self.born < changes && !self.injected.swap(true, Ordering::SeqCst) =>
@@ -308,6 +311,25 @@ impl Connection {
             _ => false,
         }
     }
+}
+
+/// Without the pushes that report a changed key, each of which is here as a whole.
+fn without_reports(bytes: &[u8]) -> Vec<u8> {
+    const BEGIN: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+    let (mut kept, mut rest) = (Vec::new(), bytes);
+    while let Some(at) = rest.windows(BEGIN.len()).position(|window| window == BEGIN) {
+        kept.extend_from_slice(&rest[..at]);
+        // The number of keys, then for each its length and itself.
+        let mut lines = rest[at + BEGIN.len()..].split_inclusive(|byte| *byte == b'\n');
+        let count = lines.next().map_or(0, |line| String::from_utf8_lossy(&line[1..]).trim().parse().unwrap_or(0));
+        for _ in 0..2 * count {
+            lines.next();
+        }
+        let left: usize = lines.map(<[u8]>::len).sum();
+        rest = &rest[rest.len() - left..];
+    }
+    kept.extend_from_slice(rest);
+    kept
 }
 
 fn without_mode(bytes: &[u8]) -> Vec<u8> {
