@@ -51,7 +51,7 @@ fn options_between_processes_are_handed_on() {
 #[test]
 fn options_of_freshness_are_handed_on() {
     let arguments = "jitter = 1, stale_while_revalidate = \"2s\", stale_if_error = life(), retry_after = \"4ms\",
-                     refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\"";
+                     refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\", max_staleness = \"1s\"";
     let written = written(arguments, "fn sum(n: u64) -> u64 { n }");
     let options: String = written.split_whitespace().collect();
     let expected = ".jitter(::core::time::Duration::from_secs(1))
@@ -60,7 +60,8 @@ fn options_of_freshness_are_handed_on() {
                     .retry_after(::core::time::Duration::new(0,4000000u32))
                     .refresh_early(1f64)
                     .soft_timeout(::core::time::Duration::from_secs(6))
-                    .hard_timeout(::core::time::Duration::from_secs(7))";
+                    .hard_timeout(::core::time::Duration::from_secs(7))
+                    .max_staleness(::core::time::Duration::from_secs(1))";
     assert_eq!(options.matches(&expected.split_whitespace().collect::<String>()).count(), 3, "{written}");
 }
 

@@ -111,6 +111,14 @@ impl NamespaceOptions {
         self
     }
 
+    /// How old an answer of the near cache may be for calls of the namespace:
+    /// see [`CacheHouseBuilder::max_staleness`](crate::CacheHouseBuilder::max_staleness).
+    #[doc(alias("client-side caching", "near cache", "L1"))]
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.0.freshness_mut().max_staleness = Some(age);
+        self
+    }
+
     /// These options, and the others' where these say nothing.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))

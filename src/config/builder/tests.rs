@@ -413,6 +413,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
         refresh_early: 1.5,
         soft_timeout: Some(6 * SECOND),
         hard_timeout: Some(7 * SECOND),
+        max_staleness: Some(8 * SECOND),
     };
     fn set<S>(builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
         builder
@@ -423,6 +424,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
             .refresh_early(1.5)
             .soft_timeout(6 * SECOND)
             .hard_timeout(7 * SECOND)
+            .max_staleness(8 * SECOND)
     }
     for config in [config(set(builder()).standalone("h")), config(set(memory()))] {
         assert_eq!(*Policy::of_handle(&config.overrides).freshness, expected);
@@ -434,7 +436,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
         .retry_after(4 * SECOND)
         .refresh_early(1.5)
         .soft_timeout(6 * SECOND);
-    let more = NamespaceOptions::default().hard_timeout(7 * SECOND);
+    let more = NamespaceOptions::default().hard_timeout(7 * SECOND).max_staleness(8 * SECOND);
     let config = config(memory().namespace_options("users", users).namespace_options("users", more));
     assert!(config.overrides.freshness.is_none());
     let call = Overrides::default();
@@ -448,8 +450,9 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
     let own = NamespaceOptions::default;
     let year = crate::policy::LONGEST;
     let more = year + Duration::from_nanos(1);
-    config(memory().jitter(year).retry_after(year).hard_timeout(year).refresh_early(f64::MAX));
+    config(memory().jitter(year).retry_after(year).hard_timeout(year).refresh_early(f64::MAX).max_staleness(year));
     config(memory().jitter(Duration::ZERO).refresh_early(0.0).soft_timeout(SECOND).hard_timeout(Duration::ZERO));
+    config(memory().max_staleness(Duration::ZERO).expire(Duration::from_millis(1)));
     let told = [
         refused(memory().jitter(more)),
         refused(memory().stale_while_revalidate(more)),
@@ -461,11 +464,13 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
         refused(memory().refresh_early(-1.0)),
         refused(memory().refresh_early(f64::NAN)),
         refused(memory().refresh_early(f64::INFINITY)),
+        refused(memory().max_staleness(more)),
         refused(memory().soft_timeout(SECOND).hard_timeout(SECOND)),
         refused(memory().expire(Duration::ZERO).stale_if_error(SECOND)),
         namespace(own().jitter(more)),
         namespace(own().retry_after(Duration::ZERO)),
         namespace(own().refresh_early(f64::NAN)),
+        namespace(own().max_staleness(more)),
         namespace(own().soft_timeout(2 * SECOND).hard_timeout(SECOND)),
         namespace(own().expire(Duration::ZERO).refresh_early(1.0)),
         refused(memory().hard_timeout(SECOND).namespace_options("users", own().soft_timeout(2 * SECOND))),
@@ -482,11 +487,13 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
     refresh_early: is -1.0; accepts a finite number such as 1.0, and zero for never
     refresh_early: is NaN; accepts a finite number such as 1.0, and zero for never
     refresh_early: is inf; accepts a finite number such as 1.0, and zero for never
+    max_staleness: is 31557600.000000001s; accepts up to a year (31557600s), and zero to ask the server
     soft_timeout: is 1s, which isn't below `.hard_timeout(…)` of 1s, so it never takes effect; accepts a shorter time, or zero for none
     expire: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
     namespace_options: has for "users" a `jitter` that is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
     namespace_options: has for "users" a `retry_after` that is 0ns, so every call would try failing work again; accepts 1ms to a year (31557600s)
     namespace_options: has for "users" a `refresh_early` that is NaN; accepts a finite number such as 1.0, and zero for never
+    namespace_options: has for "users" a `max_staleness` that is 31557600.000000001s; accepts up to a year (31557600s), and zero to ask the server
     namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none
     namespace_options: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
     namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none

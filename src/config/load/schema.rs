@@ -51,7 +51,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 50] = [
+pub(super) static KEYS: [Key; 52] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -110,6 +110,13 @@ pub(super) static KEYS: [Key; 50] = [
         Kind::Time(limits::FRESHNESS),
         "",
         "how long the work may take before its key is free for the next caller",
+    ),
+    key(
+        "max_staleness",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how old an answer of the near cache may be, its own bound unless given; zero asks the server, and without a near cache it has \
+         no effect",
     ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
     key(
@@ -257,6 +264,12 @@ pub(super) static KEYS: [Key; 50] = [
         Kind::Time(limits::FRESHNESS),
         "",
         "how long the work may take before its key is free for the next caller, for calls of this namespace",
+    ),
+    key(
+        "namespaces.*.max_staleness",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how old an answer of the near cache may be, for calls of this namespace; zero asks the server",
     ),
 ];
 
