@@ -44,12 +44,16 @@ impl<S> CacheHouseBuilder<S> {
         }
         let topology = topology.ok_or_else(|| Error::config("build", "has no topology"))?.0;
         if let Topology::Server(connection) = &topology
-            && connection.fallback_max_age.is_some()
             && !common.fallback_to_memory
         {
-            let problem =
-                "is set, but `.fallback_to_memory(…)` is off, so nothing is served from memory; remove one of the two";
-            return Err(Error::config("fallback_max_age", problem));
+            if connection.fallback_max_age.is_some() {
+                let problem = "is set, but `.fallback_to_memory(…)` is off, so nothing is served from memory; remove one of the two";
+                return Err(Error::config("fallback_max_age", problem));
+            }
+            if connection.near_cache.is_some() {
+                let problem = "is set, but the near cache keeps its copies in memory, which `.fallback_to_memory(…)` switches off; remove one of the two";
+                return Err(Error::config("near_cache", problem));
+            }
         }
         let memory =
             common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;

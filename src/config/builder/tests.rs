@@ -203,6 +203,28 @@ fn the_age_of_copies_needs_copies() {
 }
 
 #[test]
+fn the_near_cache_is_off_unless_set_and_needs_memory() {
+    assert_eq!(connection(standalone()).near_cache, None);
+    let replicas = builder().cluster("a").read_from_replicas(true).near_cache(SECOND);
+    for set in [connection(standalone().near_cache(SECOND)), connection(replicas)] {
+        assert_eq!(set.near_cache, Some(SECOND));
+    }
+    for bound in [Duration::from_millis(10), 3600 * SECOND] {
+        assert_eq!(connection(builder().autodetect("h").near_cache(bound)).near_cache, Some(bound));
+    }
+    let told = [
+        refused(standalone().near_cache(Duration::from_millis(10) - Duration::from_nanos(1))),
+        refused(standalone().near_cache(3600 * SECOND + Duration::from_nanos(1))),
+        refused(standalone().near_cache(SECOND).fallback_to_memory(false)),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @"
+    near_cache: is 9.999999ms; accepts 10ms to 3600s
+    near_cache: is 3600.000000001s; accepts 10ms to 3600s
+    near_cache: is set, but the near cache keeps its copies in memory, which `.fallback_to_memory(…)` switches off; remove one of the two
+    ");
+}
+
+#[test]
 fn a_value_that_memory_has_no_room_for_is_not_accepted_as_the_largest() {
     let room = refused(memory().max_value_bytes(64 * MIB));
     let expected = "max_value_bytes: is 67108864, but 67108864 bytes of memory have room for values of 67108096; accepts up to that, \

@@ -32,17 +32,18 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
     let builder = CacheHouseBuilder::new();
     let decided = match chosen[..] {
         ["memory"] => {
-            if let Some(place) = settings.table("connection").filter(|place| *place != DEFAULT) {
-                let text = "is set, but [memory] has no server to connect to; remove one of the two";
-                let memory = settings.table("memory").unwrap_or_default();
-                let problem = Problem::new("connection", text, place).and(memory);
-                settings.problems.push(problem);
-            }
-            if settings.is_given("fallback_max_age") {
-                let text = "is set, but [memory] has no server that could be away; remove one of the two";
-                let (place, memory) =
-                    (settings.source("fallback_max_age"), settings.table("memory").unwrap_or_default());
-                settings.problems.push(Problem::new("fallback_max_age", text, place).and(memory));
+            let memory = settings.source("memory");
+            let connection = settings.table("connection").filter(|place| *place != DEFAULT).map(String::from);
+            let age = settings.is_given("fallback_max_age").then(|| settings.source("fallback_max_age"));
+            let near = settings.table("near_cache").map(String::from);
+            for (key, place, what) in [
+                ("connection", connection, "to connect to"),
+                ("fallback_max_age", age, "that could be away"),
+                ("near_cache", near, "to be near to"),
+            ] {
+                let Some(place) = place else { continue };
+                let text = format!("is set, but [memory] has no server {what}; remove one of the two");
+                settings.problems.push(Problem::new(key, text, place).and(&memory));
             }
             Decided::Memory(builder.memory().into_state())
         }
@@ -267,6 +268,20 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
             settings.problems.push(Problem::new("fallback_max_age", text, one).and(two));
         }
         builder = builder.fallback_max_age(age);
+    }
+    if settings.table("near_cache").is_some() {
+        let max_staleness = required(settings, "near_cache", "max_staleness", |value| match value {
+            Typed::Time(time) => Some(time),
+            _ => None,
+        });
+        if settings.flag("fallback_to_memory") == Some(false) {
+            let text = "is set, but the near cache keeps its copies in memory, which `fallback_to_memory` switches off; remove one of the two";
+            let (one, two) = (settings.source("near_cache"), settings.source("fallback_to_memory"));
+            settings.problems.push(Problem::new("near_cache", text, one).and(two));
+        }
+        if let Some(max_staleness) = max_staleness {
+            builder = builder.near_cache(max_staleness);
+        }
     }
     let (min, max) = ("connection.reconnect.min_delay", "connection.reconnect.max_delay");
     if let (Some(min), Some(max)) = (settings.time(min), settings.time(max)) {

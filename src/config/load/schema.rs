@@ -51,7 +51,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 52] = [
+pub(super) static KEYS: [Key; 53] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -190,6 +190,12 @@ pub(super) static KEYS: [Key; 52] = [
         Kind::Time(limits::RECONNECT_DELAY),
         "\"2s\"",
         "the longest delay, at least `min_delay`",
+    ),
+    key(
+        "near_cache.max_staleness",
+        Kind::Time(limits::NEAR_CACHE),
+        "",
+        "turns the near cache on: how old an answer may be that memory gives without asking the server; has to be given in this table",
     ),
     key(
         "memory_tier.max_entries",

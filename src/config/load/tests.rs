@@ -14,6 +14,7 @@ mod bad_environment;
 mod freshness;
 mod fuzz;
 mod good;
+mod near_cache;
 
 use std::ffi::OsString;
 use std::path::Path;
