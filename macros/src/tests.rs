@@ -66,6 +66,23 @@ fn options_of_freshness_are_handed_on() {
 }
 
 #[test]
+fn a_text_with_braces_takes_up_arguments_in_every_sibling() {
+    insta::assert_snapshot!(written_in_impl(
+        r##"handle = self.cache, key(id), namespace = "{tenant}-{{{r }}}-{tenant}-{self}""##,
+        "fn find(&self, tenant: &str, id: u64, r#r: String) -> u64 { id }",
+    ));
+}
+
+#[test]
+fn a_namespace_that_is_no_text_with_braces_stays_as_it_is() {
+    for namespace in ["\"users\"", "format!(\"{}\", n)", "concat!(\"{n}\", \"\")", "NAMES[0]"] {
+        let written = written(&format!("namespace = {namespace}"), "fn sum(n: u64) -> u64 { n }");
+        let reference = format!(".namespace(&{namespace})");
+        assert_eq!(written.matches(&reference).count(), 3, "{written}");
+    }
+}
+
+#[test]
 fn functions_of_the_value_are_told_its_type() {
     insta::assert_snapshot!(written(
         "expire_by = |user| user.life, store_if = Option::is_some, encoder = encode, decoder = decode",
