@@ -56,6 +56,14 @@ impl NamespaceOptions {
         self
     }
 
+    /// A tag of the namespace's calls, beside those that they and the handle have: see
+    /// [`CacheHouseBuilder::tag`](crate::CacheHouseBuilder::tag).
+    #[doc(alias("group", "dependency", "surrogate key", "invalidation"))]
+    pub fn tag(mut self, tag: impl AsRef<str>) -> Self {
+        self.0.add_tag(tag.as_ref());
+        self
+    }
+
     /// Up to how much is taken off the life of each entry of the namespace:
     /// see [`CacheHouseBuilder::jitter`](crate::CacheHouseBuilder::jitter).
     #[doc(alias("spread", "stampede", "thundering herd"))]
@@ -119,7 +127,7 @@ impl NamespaceOptions {
         self
     }
 
-    /// These options, and the others' where these say nothing.
+    /// These options, and the others' where these say nothing; the tags of both.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))
     }

@@ -373,6 +373,28 @@ fn debug_shows_what_is_set() {
     }
 }
 
+#[test]
+fn tags_add_up_and_are_checked() {
+    let own = NamespaceOptions::default;
+    let tagged = memory().tag("b").tag("a").namespace_options("users", own().tag("c").version(1));
+    let tagged = config(tagged.tag(String::from("b")).namespace_options("users", own().tag("d")));
+    assert_eq!(tagged.overrides.tags(), ["a", "b"].map(Box::from));
+    assert_eq!(tagged.namespaces["users"].0.tags(), ["c", "d"].map(Box::from));
+    assert!(config(memory()).overrides.tags().is_empty());
+    let told = [
+        refused(memory().tag("a").tag("")),
+        refused(memory().tag("a".repeat(513))),
+        refused(memory().namespace_options("users", own().tag("").tag("a"))),
+        refused(memory().namespace_options("users", own().tag("a".repeat(513)))),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    tag: is empty; accepts 1 to 512 bytes
+    tag: has 513 bytes; accepts 1 to 512
+    namespace_options: has for "users" a `tag` that is empty; accepts 1 to 512 bytes
+    namespace_options: has for "users" a `tag` that has 513 bytes; accepts 1 to 512
+    "#);
+}
+
 /// A codec that isn't built in.
 struct Custom;
 
@@ -460,7 +482,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
         .soft_timeout(6 * SECOND);
     let more = NamespaceOptions::default().hard_timeout(7 * SECOND).max_staleness(8 * SECOND);
     let config = config(memory().namespace_options("users", users).namespace_options("users", more));
-    assert!(config.overrides.freshness.is_none());
+    assert!(config.overrides.rare.is_none());
     let call = Overrides::default();
     let policy = Policy::merged(&config.overrides, Some(&config.namespaces["users"].0), &call);
     assert_eq!(*policy.freshness, expected);

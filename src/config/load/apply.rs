@@ -136,6 +136,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     }
     let top = |key: &str| settings.get(key).filter(|found| found.source != DEFAULT);
     builder = builder.loaded_freshness(freshness(top));
+    builder = tags_of(settings.get("tags")).iter().fold(builder, CacheHouseBuilder::tag);
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
@@ -164,7 +165,11 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 Some(Typed::Count(version)) => as_version(*version),
                 _ => None,
             };
-            let overrides = Overrides { expire, codec, fence, lease, version, freshness: freshness(found) };
+            let mut overrides = Overrides { expire, codec, fence, lease, version, rare: None };
+            if let Some(freshness) = freshness(found) {
+                *overrides.freshness_mut() = freshness;
+            }
+            tags_of(found("tags")).iter().for_each(|tag| overrides.add_tag(tag));
             builder = builder.namespace_options(name.as_str(), NamespaceOptions(overrides));
         }
     }
@@ -172,7 +177,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
 }
 
 /// The options of freshness that `found` finds; `None` where it finds none, so that calls are spared the merging.
-fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<FreshnessOverrides>> {
+fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<FreshnessOverrides> {
     let mut any = false;
     let mut given = |key: &str| found(key).inspect(|_| any = true);
     let overrides = FreshnessOverrides {
@@ -188,7 +193,7 @@ fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<Freshn
         hard_timeout: time_of(given("hard_timeout")),
         max_staleness: time_of(given("max_staleness")),
     };
-    any.then(|| Box::new(overrides))
+    any.then_some(overrides)
 }
 
 /// The bounds of the key leave nothing else.
@@ -200,6 +205,13 @@ fn time_of(found: Option<&Found>) -> Option<Duration> {
     match found?.value {
         Typed::Time(time) => Some(time),
         _ => None,
+    }
+}
+
+fn tags_of(found: Option<&Found>) -> &[String] {
+    match found.map(|found| &found.value) {
+        Some(Typed::Tags(tags)) => tags,
+        _ => &[],
     }
 }
 

@@ -15,6 +15,7 @@ mod freshness;
 mod fuzz;
 mod good;
 mod near_cache;
+mod tags;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -37,7 +37,9 @@ const OPTIONS: [(&str, Set, InEffect); 8] = [
 ];
 
 fn overrides(freshness: FreshnessOverrides) -> Overrides {
-    Overrides { freshness: Some(Box::new(freshness)), ..Overrides::default() }
+    let mut overrides = Overrides::default();
+    *overrides.freshness_mut() = freshness;
+    overrides
 }
 
 fn with(set: Set, n: u32) -> Overrides {

@@ -69,7 +69,7 @@ fn nothing_is_set_where_nothing_is_given() {
     let config = Place::new().load(&[]).expect("it's right");
     assert_eq!(value(&config, "retry_after"), Some("\"1s\"".into()));
     let config = config.into_builder().into_config().expect("it's right");
-    assert!(config.overrides.freshness.is_none(), "a hit would merge for nothing");
+    assert!(config.overrides.rare.is_none(), "a hit would merge for nothing");
 }
 
 #[test]
