@@ -1,6 +1,7 @@
 //! The options of one call: its name and arguments, and what it overrides.
 
 mod freshness;
+mod tags;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use crate::codec::{Codec, CodecError, EncoderDecoder, Inherited, SharedCodec, TakesCodec, TakesEncoder, WantsDecoder};
 use crate::error::Error;
 use crate::key::{self, CallKey, CallParts, KeyBuilder, Scope, Text, Unkeyable};
-use crate::policy::Overrides;
+use crate::policy::{Overrides, Tags};
 
 /// The name and the arguments of a cached call, and the options that it overrides.
 ///
@@ -53,7 +54,9 @@ struct Rare {
     namespace: Option<Box<str>>,
     key_prefix: Option<Box<str>>,
     key_builder: Option<Arc<dyn KeyBuilder>>,
-    /// Which argument has no canonical text, if one hasn't.
+    /// Its own, beside those of its namespace and its handle.
+    tags: Tags,
+    /// Which argument has no canonical text or which tag is none, if one is so.
     unkeyable: Option<Box<str>>,
     /// The work runs whatever is cached.
     is_forced: bool,
@@ -472,7 +475,8 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
             .field("key_prefix", &rare.and_then(|rare| rare.key_prefix.as_deref()))
             .field("expire", &self.overrides.expire)
             .field("version", &self.overrides.version)
-            .field("freshness", &self.overrides.freshness)
+            .field("freshness", &self.overrides.freshness())
+            .field("tags", &self.own_tags())
             .field("key_builder", &rare.is_some_and(|rare| rare.key_builder.is_some()))
             .field("codec", codec)
             .finish()

@@ -1,11 +1,13 @@
 //! The options that a call, its namespace and its handle may each set, and which of them are in effect for a call.
 
 mod freshness;
+mod tags;
 
 use std::time::Duration;
 
 use crate::codec::{BuiltIn, SharedCodec};
 pub(crate) use freshness::{Freshness, FreshnessOverrides, InEffect, LONGEST};
+pub(crate) use tags::{Tags, problem_with_tag};
 
 /// What a call sets, or a namespace, or a handle. `None` leaves the option to the next of them.
 ///
@@ -19,7 +21,16 @@ pub(crate) struct Overrides {
     /// Part of the key, so it's no part of [`Policy`].
     pub(crate) version: Option<u32>,
     /// In a box: the options of a call are moved on every hit, and few calls set these.
-    pub(crate) freshness: Option<Box<FreshnessOverrides>>,
+    pub(crate) rare: Option<Box<RareOverrides>>,
+}
+
+/// The overrides that few calls, namespaces and handles set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RareOverrides {
+    /// Apart from the tags: where none is set, a hit has nothing to merge.
+    freshness: Option<FreshnessOverrides>,
+    /// Of a namespace or a handle; a call has its own elsewhere. They add up and are part of the key, so they're no part of [`Policy`].
+    tags: Tags,
 }
 
 /// The options that are in effect for one call.
@@ -47,13 +58,28 @@ impl Overrides {
             fence: Some(true),
             lease: None,
             version: Some(0),
-            freshness: None,
+            rare: None,
         }
+    }
+
+    /// The options of freshness, if one is set.
+    #[inline]
+    pub(crate) fn freshness(&self) -> Option<&FreshnessOverrides> {
+        self.rare.as_deref()?.freshness.as_ref()
     }
 
     /// The options of freshness, to set one.
     pub(crate) fn freshness_mut(&mut self) -> &mut FreshnessOverrides {
-        self.freshness.get_or_insert_default()
+        self.rare.get_or_insert_default().freshness.get_or_insert_default()
+    }
+
+    /// The tags of the namespace or handle, in order, each once.
+    pub(crate) fn tags(&self) -> &[Box<str>] {
+        self.rare.as_deref().map_or(&[], |rare| rare.tags.as_slice())
+    }
+
+    pub(crate) fn add_tag(&mut self, tag: &str) {
+        self.rare.get_or_insert_default().tags.add(tag);
     }
 
     /// These, and `others` where these set nothing.
@@ -64,11 +90,22 @@ impl Overrides {
             fence: self.fence.or(others.fence),
             lease: self.lease.or(others.lease),
             version: self.version.or(others.version),
-            freshness: match (self.freshness, others.freshness) {
-                (Some(own), Some(others)) => Some(Box::new(own.or(&others))),
+            rare: match (self.rare, others.rare) {
+                (Some(own), Some(others)) => Some(Box::new(own.or(*others))),
                 (own, others) => own.or(others),
             },
         }
+    }
+}
+
+impl RareOverrides {
+    /// These, and `others` where these set nothing; the tags of both.
+    fn or(self, others: Self) -> Self {
+        let freshness = match (self.freshness, others.freshness) {
+            (Some(own), Some(others)) => Some(own.or(&others)),
+            (own, others) => own.or(others),
+        };
+        Self { freshness, tags: self.tags.and(&others.tags) }
     }
 }
 
@@ -76,7 +113,7 @@ impl<'a> Policy<'a> {
     /// The policy of calls that set nothing, in a namespace that sets nothing.
     pub(crate) fn of_handle(handle: &'a Overrides) -> Self {
         static NOTHING: Overrides =
-            Overrides { expire: None, codec: None, fence: None, lease: None, version: None, freshness: None };
+            Overrides { expire: None, codec: None, fence: None, lease: None, version: None, rare: None };
         Self::merged(handle, None, &NOTHING)
     }
 
@@ -88,8 +125,8 @@ impl<'a> Policy<'a> {
         let (expire, codec, fence, lease) =
             namespace.map_or((None, None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence, own.lease));
         let expire = call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE);
-        let namespaces = namespace.and_then(|own| own.freshness.as_deref());
-        let freshness = match (call.freshness.as_deref(), namespaces, handle.freshness.as_deref()) {
+        let namespaces = namespace.and_then(Overrides::freshness);
+        let freshness = match (call.freshness(), namespaces, handle.freshness()) {
             (None, None, None) => InEffect::default(),
             (call, namespace, handle) => Freshness::merged([call, namespace, handle], expire),
         };
@@ -180,5 +217,32 @@ mod tests {
         let both = expire(1).or(expire(2)).or(codec());
         assert_eq!(both.expire, Some(Duration::from_secs(1)));
         assert!(both.codec.is_some());
+    }
+
+    fn tagged(tags: &[&str]) -> Overrides {
+        let mut overrides = Overrides::default();
+        tags.iter().for_each(|tag| overrides.add_tag(tag));
+        overrides
+    }
+
+    #[test]
+    fn tags_add_up_where_other_options_replace_each_other() {
+        let none = Overrides::default;
+        assert_eq!(tagged(&["b", "a"]).or(tagged(&["c", "a"])).tags(), ["a", "b", "c"].map(Box::from));
+        assert_eq!(tagged(&["a"]).or(none()).tags(), ["a"].map(Box::from));
+        assert_eq!(none().or(tagged(&["a"])).tags(), ["a"].map(Box::from));
+        assert!(none().or(none()).tags().is_empty());
+    }
+
+    #[test]
+    fn tags_are_kept_beside_the_options_of_freshness() {
+        let mut fresh = Overrides::default();
+        fresh.freshness_mut().jitter = Some(Duration::from_secs(1));
+        for both in [fresh.clone().or(tagged(&["a"])), tagged(&["a"]).or(fresh)] {
+            assert_eq!(both.tags(), ["a"].map(Box::from));
+            assert_eq!(both.freshness().and_then(|set| set.jitter), Some(Duration::from_secs(1)));
+        }
+        // Where a call, its namespace and its handle have tags alone, a hit has nothing to merge.
+        assert!(tagged(&["a"]).freshness().is_none());
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     seen: Seen,
 }
 
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "associated",
     "codec",
     "decoder",
@@ -52,6 +52,7 @@ const KNOWN: [&str; 27] = [
     "key_builder",
     "key_prefix",
     "lease",
+    "max_staleness",
     "module",
     "name",
     "namespace",
@@ -102,6 +103,7 @@ impl Arguments {
             "handle" => self.handle = Some(value(argument, input)?),
             "hard_timeout"
             | "jitter"
+            | "max_staleness"
             | "retry_after"
             | "soft_timeout"
             | "stale_if_error"

@@ -12,6 +12,7 @@ use syn::{
 use crate::arguments::Arguments;
 use crate::attributes::{Role, of_role};
 use crate::function::{Function, Parameter};
+use crate::interpolation::interpolate;
 use crate::words;
 
 /// The functions that take the place of `function`; where it can't be cached, it stays as it is beside an error.
@@ -30,9 +31,10 @@ struct Cached {
 
 impl Cached {
     fn new(arguments: TokenStream, function: TokenStream) -> Result<Self> {
-        let arguments: Arguments = parse2(arguments)?;
+        let mut arguments: Arguments = parse2(arguments)?;
         let function: Function = parse2(function)?;
         function.check(&arguments)?;
+        arguments.namespace.as_mut().map_or(Ok(()), |namespace| interpolate(namespace, &function))?;
         let is_associated = arguments.associated.unwrap_or_else(|| function.is_associated());
         Ok(Self { arguments, function, is_associated })
     }

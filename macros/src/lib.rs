@@ -4,6 +4,7 @@ mod arguments;
 mod attributes;
 mod expand;
 mod function;
+mod interpolation;
 mod literals;
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ fn options_between_processes_are_handed_on() {
 #[test]
 fn options_of_freshness_are_handed_on() {
     let arguments = "jitter = 1, stale_while_revalidate = \"2s\", stale_if_error = life(), retry_after = \"4ms\",
-                     refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\"";
+                     refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\", max_staleness = \"1s\"";
     let written = written(arguments, "fn sum(n: u64) -> u64 { n }");
     let options: String = written.split_whitespace().collect();
     let expected = ".jitter(::core::time::Duration::from_secs(1))
@@ -60,8 +60,26 @@ fn options_of_freshness_are_handed_on() {
                     .retry_after(::core::time::Duration::new(0,4000000u32))
                     .refresh_early(1f64)
                     .soft_timeout(::core::time::Duration::from_secs(6))
-                    .hard_timeout(::core::time::Duration::from_secs(7))";
+                    .hard_timeout(::core::time::Duration::from_secs(7))
+                    .max_staleness(::core::time::Duration::from_secs(1))";
     assert_eq!(options.matches(&expected.split_whitespace().collect::<String>()).count(), 3, "{written}");
+}
+
+#[test]
+fn a_text_with_braces_takes_up_arguments_in_every_sibling() {
+    insta::assert_snapshot!(written_in_impl(
+        r##"handle = self.cache, key(id), namespace = "{tenant}-{{{r }}}-{tenant}-{self}""##,
+        "fn find(&self, tenant: &str, id: u64, r#r: String) -> u64 { id }",
+    ));
+}
+
+#[test]
+fn a_namespace_that_is_no_text_with_braces_stays_as_it_is() {
+    for namespace in ["\"users\"", "format!(\"{}\", n)", "concat!(\"{n}\", \"\")", "NAMES[0]"] {
+        let written = written(&format!("namespace = {namespace}"), "fn sum(n: u64) -> u64 { n }");
+        let reference = format!(".namespace(&{namespace})");
+        assert_eq!(written.matches(&reference).count(), 3, "{written}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub(crate) fn mentions(tokens: TokenStream, name: &str) -> bool {
         TokenTree::Ident(ident) => ident == name,
         TokenTree::Group(group) => mentions(group.stream(), name),
         TokenTree::Literal(literal) => {
-            let text = literal.to_string();
+            let text = literal.to_string().replace("{{", "");
             let plain = name.trim_start_matches("r#");
             text.split('{')
                 .skip(1)
@@ -81,7 +81,8 @@ mod tests {
         for text in ["id", "f(&[id])", "format!(\"user-{id}\")", "format!(\"{ id:?}\")", "id.len()"] {
             assert!(mentions(tokens(text), "id"), "{text}");
         }
-        for text in ["idx", "f(\"id\")", "format!(\"{idx}\")", "1 + 1"] {
+        assert!(mentions(tokens("format!(\"{{{id}}}\")"), "id"));
+        for text in ["idx", "f(\"id\")", "format!(\"{idx}\")", "format!(\"{{id}}\")", "1 + 1"] {
             assert!(!mentions(tokens(text), "id"), "{text}");
         }
         assert!(mentions(tokens("format!(\"{type}\")"), "r#type"));

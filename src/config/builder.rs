@@ -131,8 +131,10 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    pub(super) fn loaded_freshness(mut self, freshness: Option<Box<FreshnessOverrides>>) -> Self {
-        self.common.overrides.freshness = freshness;
+    pub(super) fn loaded_freshness(mut self, freshness: Option<FreshnessOverrides>) -> Self {
+        if let Some(freshness) = freshness {
+            *self.common.overrides.freshness_mut() = freshness;
+        }
         self
     }
 

@@ -64,10 +64,12 @@ fn first_problem(set: &FreshnessOverrides) -> Option<(&'static str, String)> {
         ("hard_timeout", set.hard_timeout),
     ];
     let longest = Shown(*FRESHNESS.end());
-    let too_long = times.into_iter().find_map(|(option, time)| {
+    let too_long = |option, time: Option<Duration>, zero| {
         let time = time.filter(|time| !FRESHNESS.contains(time))?;
-        Some((option, format!("is {}; accepts up to a year ({longest}), and zero for none", Shown(time))))
-    });
+        Some((option, format!("is {}; accepts up to a year ({longest}), and zero {zero}", Shown(time))))
+    };
+    let max_staleness = too_long("max_staleness", set.max_staleness, "to ask the server");
+    let too_long = times.into_iter().find_map(|(option, time)| too_long(option, time, "for none"));
     let retry_after = set.retry_after.filter(|pause| !RETRY_AFTER.contains(pause)).map(|pause| {
         let why = if pause.is_zero() { ", so every call would try failing work again" } else { "" };
         let shortest = Shown(*RETRY_AFTER.start());
@@ -77,7 +79,7 @@ fn first_problem(set: &FreshnessOverrides) -> Option<(&'static str, String)> {
         .refresh_early
         .filter(|beta| !REFRESH_EARLY.contains(beta))
         .map(|beta| ("refresh_early", format!("is {beta:?}; accepts a finite number such as 1.0, and zero for never")));
-    too_long.or(retry_after).or(refresh_early)
+    too_long.or(retry_after).or(refresh_early).or(max_staleness)
 }
 
 /// As the builder's other errors show a time.

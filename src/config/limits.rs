@@ -15,6 +15,8 @@ pub(super) const EXPIRE: RangeInclusive<Duration> = Duration::from_nanos(1)..=Du
 pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(3600);
 /// Zero would be no fallback at all, which has a switch of its own.
 pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=LONGEST;
+/// Below that it would ask about as often as calls do; above, `expire` does what it's for.
+pub(super) const NEAR_CACHE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 /// Of the options of freshness; zero turns one off.
 pub(super) const FRESHNESS: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 /// Zero would have every call try failing work again.

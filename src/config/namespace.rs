@@ -56,6 +56,14 @@ impl NamespaceOptions {
         self
     }
 
+    /// A tag of the namespace's calls, beside those that they and the handle have: see
+    /// [`CacheHouseBuilder::tag`](crate::CacheHouseBuilder::tag).
+    #[doc(alias("group", "dependency", "surrogate key", "invalidation"))]
+    pub fn tag(mut self, tag: impl AsRef<str>) -> Self {
+        self.0.add_tag(tag.as_ref());
+        self
+    }
+
     /// Up to how much is taken off the life of each entry of the namespace:
     /// see [`CacheHouseBuilder::jitter`](crate::CacheHouseBuilder::jitter).
     #[doc(alias("spread", "stampede", "thundering herd"))]
@@ -111,7 +119,15 @@ impl NamespaceOptions {
         self
     }
 
-    /// These options, and the others' where these say nothing.
+    /// How old an answer of the near cache may be for calls of the namespace:
+    /// see [`CacheHouseBuilder::max_staleness`](crate::CacheHouseBuilder::max_staleness).
+    #[doc(alias("client-side caching", "near cache", "L1"))]
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.0.freshness_mut().max_staleness = Some(age);
+        self
+    }
+
+    /// These options, and the others' where these say nothing; the tags of both.
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0.or(others.0))
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::connection::{ConnectionSettings, Expected, Login, Topology};
 use super::endpoint::{Address, Endpoint};
 use super::limits::{
-    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, FALLBACK_MAX_AGE, MAX_IN_FLIGHT, POOL_SIZE, in_range,
-    within,
+    COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, FALLBACK_MAX_AGE, MAX_IN_FLIGHT, NEAR_CACHE, POOL_SIZE,
+    in_range, within,
 };
 use super::load::sources::Sources;
 use super::reconnect::Reconnect;
@@ -315,6 +315,8 @@ impl ConnectionOptions {
         let reconnect = self.reconnect.unwrap_or_default().check().map_err(&mut keep);
         let fallback_max_age = self.fallback_max_age.map(|age| within("fallback_max_age", age, &FALLBACK_MAX_AGE));
         let fallback_max_age = fallback_max_age.transpose().map_err(&mut keep);
+        let near_cache = self.near_cache.map(|age| within("near_cache", age, &NEAR_CACHE));
+        let near_cache = near_cache.transpose().map_err(&mut keep);
         if problems.len() > before {
             return None;
         }
@@ -329,7 +331,7 @@ impl ConnectionOptions {
             max_in_flight: max_in_flight.ok()? as usize,
             reconnect: reconnect.ok()?,
             fallback_max_age: fallback_max_age.ok()?,
-            near_cache: self.near_cache,
+            near_cache: near_cache.ok()?,
         }))))
     }
 }

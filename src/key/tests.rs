@@ -274,6 +274,10 @@ fn what_cannot_be_serialized_makes_the_call_unkeyable_and_is_not_quoted() {
     let keyword = "the call has no key: the argument `limit` can't be serialized";
     assert_eq!(message(call("f").kwarg("limit", f64::NEG_INFINITY)), keyword);
     assert_eq!(message(call("f").kwarg("limit", Refuses).kwarg("limit", 1)), keyword);
+    let tag = "the call has no key: a tag is empty; accepts 1 to 512 bytes";
+    assert_eq!(message(call("f").tag("").arg(f64::NAN)), tag, "the first problem is told");
+    let tag = "the call has no key: a tag has 513 bytes; accepts 1 to 512";
+    assert_eq!(message(call("f").tags(["a", &format!("{:.>513}", "hunter2"), "b"])), tag);
 }
 
 #[test]

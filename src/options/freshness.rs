@@ -6,7 +6,7 @@ use super::CacheOptions;
 use crate::codec::{ExpireBy, StoreIf};
 
 /// How fresh the value is, in place of what the handle's options say. Zero turns an option off, but for
-/// [`retry_after`](Self::retry_after).
+/// [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
 impl<C> CacheOptions<C> {
     /// Up to this much is taken off the life of each entry, at random, so that what was stored together doesn't expire together: off
     /// by default, a year at most. An entry lives for at least a millisecond.
@@ -143,7 +143,20 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How old an answer of the near cache may be for this call; zero asks the server.
+    /// How old an answer of the near cache may be for this call: the near cache's own bound by default, a year at most. Zero asks the
+    /// server. Longer than that bound has no effect, since no copy is served beyond it.
+    ///
+    /// It needs a near cache. Without one it's accepted and has no effect.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?; // no near cache, so it changes nothing
+    /// assert_eq!(cache.cached(opts!("balance", 7).max_staleness(Duration::ZERO), || 117), 117);
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("client-side caching", "near cache", "L1"))]
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.overrides.freshness_mut().max_staleness = Some(age);
         self

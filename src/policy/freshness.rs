@@ -131,10 +131,10 @@ impl Freshness {
         InEffect(Some(Box::new(Self { soft_timeout, ..merged })))
     }
 
-    /// Whether none of the options is in effect.
+    /// Whether none of the options is in effect that are about an entry's life or its work.
     #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) fn is_off(&self) -> bool {
-        Self { retry_after: RETRY_AFTER, ..*self } == Self::OFF
+        Self { retry_after: RETRY_AFTER, max_staleness: None, ..*self } == Self::OFF
     }
 
     /// For how long after its life an entry is kept: the longer of the two windows.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::support::{alone, current_thread, multi_thread};
 
 mod freshness;
+mod interpolation;
 
 fn memory() -> CacheHandle {
     CacheHouse::builder().memory().build().expect("the builder is right")

@@ -13,6 +13,7 @@ use crate::config::memory::Tier;
 use crate::config::state::Buildable;
 use crate::error::Error;
 use crate::key::Scope;
+use crate::policy::{Overrides, problem_with_tag};
 
 impl<S> CacheHouseBuilder<S> {
     /// Checks the whole.
@@ -26,7 +27,10 @@ impl<S> CacheHouseBuilder<S> {
         let common = self.common;
         check_expire("expire", common.overrides.expire)?;
         check_lease("lease", common.overrides.lease)?;
-        let freshness = common.overrides.freshness.as_deref();
+        if let Some(problem) = problem_with_tags(&common.overrides) {
+            return Err(Error::config("tag", problem));
+        }
+        let freshness = common.overrides.freshness();
         freshness.map_or(Ok(()), check_handle)?;
         for (namespace, options) in &common.namespaces {
             if namespace.is_empty() {
@@ -34,7 +38,11 @@ impl<S> CacheHouseBuilder<S> {
             }
             check_expire("namespace_options", options.0.expire)?;
             check_lease("namespace_options", options.0.lease)?;
-            let own = options.0.freshness.as_deref();
+            if let Some(problem) = problem_with_tags(&options.0) {
+                let problem = format!("has for {namespace:?} a `tag` that {problem}");
+                return Err(Error::config("namespace_options", problem));
+            }
+            let own = options.0.freshness();
             own.map_or(Ok(()), |own| check_namespace(namespace, own, freshness))?;
         }
         let mut problems = Vec::new();
@@ -44,12 +52,16 @@ impl<S> CacheHouseBuilder<S> {
         }
         let topology = topology.ok_or_else(|| Error::config("build", "has no topology"))?.0;
         if let Topology::Server(connection) = &topology
-            && connection.fallback_max_age.is_some()
             && !common.fallback_to_memory
         {
-            let problem =
-                "is set, but `.fallback_to_memory(…)` is off, so nothing is served from memory; remove one of the two";
-            return Err(Error::config("fallback_max_age", problem));
+            if connection.fallback_max_age.is_some() {
+                let problem = "is set, but `.fallback_to_memory(…)` is off, so nothing is served from memory; remove one of the two";
+                return Err(Error::config("fallback_max_age", problem));
+            }
+            if connection.near_cache.is_some() {
+                let problem = "is set, but the near cache keeps its copies in memory, which `.fallback_to_memory(…)` switches off; remove one of the two";
+                return Err(Error::config("near_cache", problem));
+            }
         }
         let memory =
             common.memory.check(Tier::of(matches!(topology, Topology::Server(_)), common.fallback_to_memory))?;
@@ -77,6 +89,10 @@ impl<S> CacheHouseBuilder<S> {
     {
         self.state.sources()
     }
+}
+
+fn problem_with_tags(set: &Overrides) -> Option<String> {
+    set.tags().iter().find_map(|tag| problem_with_tag(tag))
 }
 
 fn check_lease(option: &str, lease: Option<Duration>) -> Result<(), Error> {

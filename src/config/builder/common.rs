@@ -89,6 +89,24 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// A tag of all calls, beside those that they and their namespaces have: tags add up, also those of a file and of code. Any number
+    /// of them, each of 1 to 512 bytes; none by default.
+    ///
+    /// Calls with a tag are invalidated together, by `CacheHandle::remove_tag`. Tags are part of every key, so a handle reads nothing
+    /// that one with other tags has stored: see [`CacheOptions::tag`](crate::CacheOptions::tag).
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    ///
+    /// let cache = CacheHouse::builder().tag("catalogue").memory().build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("group", "dependency", "surrogate key", "invalidation"))]
+    pub fn tag(mut self, tag: impl AsRef<str>) -> Self {
+        self.common.overrides.add_tag(tag.as_ref());
+        self
+    }
+
     /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
     #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {

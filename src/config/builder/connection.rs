@@ -143,7 +143,26 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Serves hits from memory without asking the server, for as long as the server is known to tell of changes.
+    /// Serves hits from memory without asking the server, which says what has changed (`CLIENT TRACKING`). Off by default.
+    ///
+    /// `max_staleness` is from 10 ms to an hour. An answer may be as old as this, whatever happens to the network; while the connection
+    /// is alive it's one network hop. A call, a namespace or the handle may ask for newer answers by
+    /// [`max_staleness`](Self::max_staleness); zero there asks the server.
+    ///
+    /// It needs Redis 7 or later, or Valkey, and the permission `client|tracking`. It needs
+    /// [`fallback_to_memory`](Self::fallback_to_memory), because memory holds its copies. In a cluster it reads from primaries, also
+    /// with [`read_from_replicas`](Self::read_from_replicas).
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost").near_cache(Duration::from_secs(1)).build()?;
+    ///
+    /// let error = CacheHouse::builder().standalone("localhost").near_cache(Duration::ZERO).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "near_cache: is 0ns; accepts 10ms to 3600s");
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
     #[doc(alias("client-side caching", "CLIENT TRACKING", "L1"))]
     pub fn near_cache(mut self, max_staleness: Duration) -> Self
     where

@@ -6,7 +6,7 @@ use super::CacheHouseBuilder;
 use crate::policy::FreshnessOverrides;
 
 /// How fresh values are whose call and namespace don't say. All are off by default. Zero is off too, but for
-/// [`retry_after`](Self::retry_after); a time is a year at most.
+/// [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness); a time is a year at most.
 ///
 /// ```
 /// use cache_house::CacheHouse;
@@ -141,6 +141,23 @@ impl<S> CacheHouseBuilder<S> {
     #[doc(alias("timeout", "deadline", "hang"))]
     pub fn hard_timeout(self, timeout: Duration) -> Self {
         self.setting(|freshness| freshness.hard_timeout = Some(timeout))
+    }
+
+    /// How old an answer of the near cache may be, for calls and namespaces that don't say: the near cache's own bound. Zero asks the
+    /// server. Longer than that bound has no effect, since no copy is served beyond it.
+    ///
+    /// It needs a near cache. Without one it's accepted and has no effect.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().max_staleness(Duration::ZERO).standalone("localhost").build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("client-side caching", "near cache", "L1"))]
+    pub fn max_staleness(self, age: Duration) -> Self {
+        self.setting(|freshness| freshness.max_staleness = Some(age))
     }
 
     fn setting(mut self, set: impl FnOnce(&mut FreshnessOverrides)) -> Self {

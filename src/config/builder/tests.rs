@@ -203,6 +203,28 @@ fn the_age_of_copies_needs_copies() {
 }
 
 #[test]
+fn the_near_cache_is_off_unless_set_and_needs_memory() {
+    assert_eq!(connection(standalone()).near_cache, None);
+    let replicas = builder().cluster("a").read_from_replicas(true).near_cache(SECOND);
+    for set in [connection(standalone().near_cache(SECOND)), connection(replicas)] {
+        assert_eq!(set.near_cache, Some(SECOND));
+    }
+    for bound in [Duration::from_millis(10), 3600 * SECOND] {
+        assert_eq!(connection(builder().autodetect("h").near_cache(bound)).near_cache, Some(bound));
+    }
+    let told = [
+        refused(standalone().near_cache(Duration::from_millis(10) - Duration::from_nanos(1))),
+        refused(standalone().near_cache(3600 * SECOND + Duration::from_nanos(1))),
+        refused(standalone().near_cache(SECOND).fallback_to_memory(false)),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @"
+    near_cache: is 9.999999ms; accepts 10ms to 3600s
+    near_cache: is 3600.000000001s; accepts 10ms to 3600s
+    near_cache: is set, but the near cache keeps its copies in memory, which `.fallback_to_memory(…)` switches off; remove one of the two
+    ");
+}
+
+#[test]
 fn a_value_that_memory_has_no_room_for_is_not_accepted_as_the_largest() {
     let room = refused(memory().max_value_bytes(64 * MIB));
     let expected = "max_value_bytes: is 67108864, but 67108864 bytes of memory have room for values of 67108096; accepts up to that, \
@@ -351,6 +373,28 @@ fn debug_shows_what_is_set() {
     }
 }
 
+#[test]
+fn tags_add_up_and_are_checked() {
+    let own = NamespaceOptions::default;
+    let tagged = memory().tag("b").tag("a").namespace_options("users", own().tag("c").version(1));
+    let tagged = config(tagged.tag(String::from("b")).namespace_options("users", own().tag("d")));
+    assert_eq!(tagged.overrides.tags(), ["a", "b"].map(Box::from));
+    assert_eq!(tagged.namespaces["users"].0.tags(), ["c", "d"].map(Box::from));
+    assert!(config(memory()).overrides.tags().is_empty());
+    let told = [
+        refused(memory().tag("a").tag("")),
+        refused(memory().tag("a".repeat(513))),
+        refused(memory().namespace_options("users", own().tag("").tag("a"))),
+        refused(memory().namespace_options("users", own().tag("a".repeat(513)))),
+    ];
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    tag: is empty; accepts 1 to 512 bytes
+    tag: has 513 bytes; accepts 1 to 512
+    namespace_options: has for "users" a `tag` that is empty; accepts 1 to 512 bytes
+    namespace_options: has for "users" a `tag` that has 513 bytes; accepts 1 to 512
+    "#);
+}
+
 /// A codec that isn't built in.
 struct Custom;
 
@@ -413,6 +457,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
         refresh_early: 1.5,
         soft_timeout: Some(6 * SECOND),
         hard_timeout: Some(7 * SECOND),
+        max_staleness: Some(8 * SECOND),
     };
     fn set<S>(builder: CacheHouseBuilder<S>) -> CacheHouseBuilder<S> {
         builder
@@ -423,6 +468,7 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
             .refresh_early(1.5)
             .soft_timeout(6 * SECOND)
             .hard_timeout(7 * SECOND)
+            .max_staleness(8 * SECOND)
     }
     for config in [config(set(builder()).standalone("h")), config(set(memory()))] {
         assert_eq!(*Policy::of_handle(&config.overrides).freshness, expected);
@@ -434,9 +480,9 @@ fn every_option_of_freshness_arrives_of_the_handle_and_of_a_namespace() {
         .retry_after(4 * SECOND)
         .refresh_early(1.5)
         .soft_timeout(6 * SECOND);
-    let more = NamespaceOptions::default().hard_timeout(7 * SECOND);
+    let more = NamespaceOptions::default().hard_timeout(7 * SECOND).max_staleness(8 * SECOND);
     let config = config(memory().namespace_options("users", users).namespace_options("users", more));
-    assert!(config.overrides.freshness.is_none());
+    assert!(config.overrides.rare.is_none());
     let call = Overrides::default();
     let policy = Policy::merged(&config.overrides, Some(&config.namespaces["users"].0), &call);
     assert_eq!(*policy.freshness, expected);
@@ -448,8 +494,9 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
     let own = NamespaceOptions::default;
     let year = crate::policy::LONGEST;
     let more = year + Duration::from_nanos(1);
-    config(memory().jitter(year).retry_after(year).hard_timeout(year).refresh_early(f64::MAX));
+    config(memory().jitter(year).retry_after(year).hard_timeout(year).refresh_early(f64::MAX).max_staleness(year));
     config(memory().jitter(Duration::ZERO).refresh_early(0.0).soft_timeout(SECOND).hard_timeout(Duration::ZERO));
+    config(memory().max_staleness(Duration::ZERO).expire(Duration::from_millis(1)));
     let told = [
         refused(memory().jitter(more)),
         refused(memory().stale_while_revalidate(more)),
@@ -461,11 +508,13 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
         refused(memory().refresh_early(-1.0)),
         refused(memory().refresh_early(f64::NAN)),
         refused(memory().refresh_early(f64::INFINITY)),
+        refused(memory().max_staleness(more)),
         refused(memory().soft_timeout(SECOND).hard_timeout(SECOND)),
         refused(memory().expire(Duration::ZERO).stale_if_error(SECOND)),
         namespace(own().jitter(more)),
         namespace(own().retry_after(Duration::ZERO)),
         namespace(own().refresh_early(f64::NAN)),
+        namespace(own().max_staleness(more)),
         namespace(own().soft_timeout(2 * SECOND).hard_timeout(SECOND)),
         namespace(own().expire(Duration::ZERO).refresh_early(1.0)),
         refused(memory().hard_timeout(SECOND).namespace_options("users", own().soft_timeout(2 * SECOND))),
@@ -482,11 +531,13 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
     refresh_early: is -1.0; accepts a finite number such as 1.0, and zero for never
     refresh_early: is NaN; accepts a finite number such as 1.0, and zero for never
     refresh_early: is inf; accepts a finite number such as 1.0, and zero for never
+    max_staleness: is 31557600.000000001s; accepts up to a year (31557600s), and zero to ask the server
     soft_timeout: is 1s, which isn't below `.hard_timeout(…)` of 1s, so it never takes effect; accepts a shorter time, or zero for none
     expire: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
     namespace_options: has for "users" a `jitter` that is 31557600.000000001s; accepts up to a year (31557600s), and zero for none
     namespace_options: has for "users" a `retry_after` that is 0ns, so every call would try failing work again; accepts 1ms to a year (31557600s)
     namespace_options: has for "users" a `refresh_early` that is NaN; accepts a finite number such as 1.0, and zero for never
+    namespace_options: has for "users" a `max_staleness` that is 31557600.000000001s; accepts up to a year (31557600s), and zero to ask the server
     namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none
     namespace_options: is zero, so nothing would ever be stored; accepts any longer time (zero is for single calls)
     namespace_options: has for "users" a `soft_timeout` that is 2s, which isn't below the `hard_timeout` of 1s, so it never takes effect; accepts a shorter time, or zero for none

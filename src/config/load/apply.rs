@@ -32,17 +32,18 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
     let builder = CacheHouseBuilder::new();
     let decided = match chosen[..] {
         ["memory"] => {
-            if let Some(place) = settings.table("connection").filter(|place| *place != DEFAULT) {
-                let text = "is set, but [memory] has no server to connect to; remove one of the two";
-                let memory = settings.table("memory").unwrap_or_default();
-                let problem = Problem::new("connection", text, place).and(memory);
-                settings.problems.push(problem);
-            }
-            if settings.is_given("fallback_max_age") {
-                let text = "is set, but [memory] has no server that could be away; remove one of the two";
-                let (place, memory) =
-                    (settings.source("fallback_max_age"), settings.table("memory").unwrap_or_default());
-                settings.problems.push(Problem::new("fallback_max_age", text, place).and(memory));
+            let memory = settings.source("memory");
+            let connection = settings.table("connection").filter(|place| *place != DEFAULT).map(String::from);
+            let age = settings.is_given("fallback_max_age").then(|| settings.source("fallback_max_age"));
+            let near = settings.table("near_cache").map(String::from);
+            for (key, place, what) in [
+                ("connection", connection, "to connect to"),
+                ("fallback_max_age", age, "that could be away"),
+                ("near_cache", near, "to be near to"),
+            ] {
+                let Some(place) = place else { continue };
+                let text = format!("is set, but [memory] has no server {what}; remove one of the two");
+                settings.problems.push(Problem::new(key, text, place).and(&memory));
             }
             Decided::Memory(builder.memory().into_state())
         }
@@ -135,6 +136,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
     }
     let top = |key: &str| settings.get(key).filter(|found| found.source != DEFAULT);
     builder = builder.loaded_freshness(freshness(top));
+    builder = tags_of(settings.get("tags")).iter().fold(builder, CacheHouseBuilder::tag);
     if let Some(on) = settings.flag("fallback_to_memory") {
         builder = builder.fallback_to_memory(on);
     }
@@ -163,7 +165,11 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
                 Some(Typed::Count(version)) => as_version(*version),
                 _ => None,
             };
-            let overrides = Overrides { expire, codec, fence, lease, version, freshness: freshness(found) };
+            let mut overrides = Overrides { expire, codec, fence, lease, version, rare: None };
+            if let Some(freshness) = freshness(found) {
+                *overrides.freshness_mut() = freshness;
+            }
+            tags_of(found("tags")).iter().for_each(|tag| overrides.add_tag(tag));
             builder = builder.namespace_options(name.as_str(), NamespaceOptions(overrides));
         }
     }
@@ -171,7 +177,7 @@ fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuil
 }
 
 /// The options of freshness that `found` finds; `None` where it finds none, so that calls are spared the merging.
-fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<FreshnessOverrides>> {
+fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<FreshnessOverrides> {
     let mut any = false;
     let mut given = |key: &str| found(key).inspect(|_| any = true);
     let overrides = FreshnessOverrides {
@@ -187,7 +193,7 @@ fn freshness<'a>(found: impl Fn(&str) -> Option<&'a Found>) -> Option<Box<Freshn
         hard_timeout: time_of(given("hard_timeout")),
         max_staleness: time_of(given("max_staleness")),
     };
-    any.then(|| Box::new(overrides))
+    any.then_some(overrides)
 }
 
 /// The bounds of the key leave nothing else.
@@ -199,6 +205,13 @@ fn time_of(found: Option<&Found>) -> Option<Duration> {
     match found?.value {
         Typed::Time(time) => Some(time),
         _ => None,
+    }
+}
+
+fn tags_of(found: Option<&Found>) -> &[String] {
+    match found.map(|found| &found.value) {
+        Some(Typed::Tags(tags)) => tags,
+        _ => &[],
     }
 }
 
@@ -267,6 +280,20 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
             settings.problems.push(Problem::new("fallback_max_age", text, one).and(two));
         }
         builder = builder.fallback_max_age(age);
+    }
+    if settings.table("near_cache").is_some() {
+        let max_staleness = required(settings, "near_cache", "max_staleness", |value| match value {
+            Typed::Time(time) => Some(time),
+            _ => None,
+        });
+        if settings.flag("fallback_to_memory") == Some(false) {
+            let text = "is set, but the near cache keeps its copies in memory, which `fallback_to_memory` switches off; remove one of the two";
+            let (one, two) = (settings.source("near_cache"), settings.source("fallback_to_memory"));
+            settings.problems.push(Problem::new("near_cache", text, one).and(two));
+        }
+        if let Some(max_staleness) = max_staleness {
+            builder = builder.near_cache(max_staleness);
+        }
     }
     let (min, max) = ("connection.reconnect.min_delay", "connection.reconnect.max_delay");
     if let (Some(min), Some(max)) = (settings.time(min), settings.time(max)) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{ImDocument, Item, TableLike, Value};
 
 use super::layer::{Entry, Node, Table, merge};
-use super::problems::Problem;
+use super::problems::{Problem, distance};
 use super::schema;
 
 /// Which file to read.
@@ -186,7 +186,7 @@ fn set_place(node: &mut Node, to: &str) {
 /// `global`. Also returns the names of the profiles.
 ///
 /// A table that is no table of settings is a profile if it's the selected one, or called `default` or `global`, or has a key
-/// that may stand at the top of a file. So a misspelt table is none.
+/// that may stand at the top of a file. So a misspelt table is none, also where its key may stand at the top too.
 pub(super) fn flatten(root: Table, selected: Option<&str>) -> (Table, Vec<String>) {
     let (mut settings, mut profiles) = (Table::new(), Vec::new());
     for (name, entry) in root {
@@ -212,9 +212,13 @@ pub(super) fn flatten(root: Table, selected: Option<&str>) -> (Table, Vec<String
 fn is_profile(name: &str, content: &Table, selected: Option<&str>) -> bool {
     let is_setting = |name: &str| schema::key_at(&[name]).is_some() || schema::is_table(&[name]);
     let is_named = |known: &str| name.eq_ignore_ascii_case(known);
+    let is_misspelt = |key: &str| {
+        let mut tables = schema::KEYS.iter().filter_map(|known| known.path.strip_suffix(key)?.strip_suffix('.'));
+        tables.any(|table| distance(table, name) <= 2)
+    };
     !is_setting(name)
         && (is_named("default")
             || is_named("global")
             || selected.is_some_and(is_named)
-            || content.keys().any(|name| is_setting(name)))
+            || content.keys().any(|key| is_setting(key) && !is_misspelt(key)))
 }

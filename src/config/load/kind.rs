@@ -12,6 +12,7 @@ use crate::codec::{BuiltIn, Json, SharedCodec};
 use crate::config::endpoint::Endpoint;
 use crate::config::secret::Secret;
 use crate::error::Error;
+use crate::policy::problem_with_tag;
 
 /// A value as a source has it.
 #[derive(Clone, PartialEq)]
@@ -38,6 +39,7 @@ pub(super) enum Typed {
     Codec(SharedCodec),
     Endpoint(Endpoint),
     Endpoints(Vec<Endpoint>),
+    Tags(Vec<String>),
     Secret(Secret),
     File(PathBuf),
 }
@@ -54,6 +56,7 @@ impl Kind {
             (Self::Secret, _) => return Err(format!("isn't a text (it isn't shown); accepts {}", self.accepts())),
             (Self::Endpoint, Seen::Text(text)) => return endpoint(text).map(Typed::Endpoint),
             (Self::Endpoints, Seen::List(list)) if !list.is_empty() => return self.endpoints(list),
+            (Self::Tags, Seen::List(list)) => return self.tags(list),
             (Self::Endpoints, Seen::Text(text))
                 if !text.is_empty() && text.split(',').any(|one| one.trim().parse::<Endpoint>().is_err()) =>
             {
@@ -83,6 +86,7 @@ impl Kind {
             Self::Text => "a text of at least one character".into(),
             Self::Endpoint => "an endpoint such as \"localhost:6379\", in quotes".into(),
             Self::Endpoints => "a list of one endpoint at least, such as [\"a:7000\", \"b:7000\"]".into(),
+            Self::Tags => "a list of tags of 1 to 512 bytes each, such as [\"prices\", \"team-7\"]".into(),
             Self::Time(range) => {
                 let bounds = match *range.end() {
                     Duration::MAX => "longer than zero".into(),
@@ -112,6 +116,18 @@ impl Kind {
             seen => Err(format!("has {seen} as number {}; accepts {}", number + 1, self.accepts())),
         };
         (0..).zip(list).map(one).collect::<Result<_, _>>().map(Typed::Endpoints)
+    }
+
+    /// An empty list takes away what a lower layer has.
+    fn tags(&self, list: &[Seen]) -> Result<Typed, String> {
+        let one = |(number, seen): (usize, &Seen)| match seen {
+            Seen::Text(tag) => match problem_with_tag(tag) {
+                Some(problem) => Err(format!("has as number {} a tag that {problem}", number + 1)),
+                None => Ok(tag.clone()),
+            },
+            seen => Err(format!("has {seen} as number {}; accepts {}", number + 1, self.accepts())),
+        };
+        (0..).zip(list).map(one).collect::<Result<_, _>>().map(Typed::Tags)
     }
 }
 
@@ -229,6 +245,7 @@ impl fmt::Display for Typed {
             Self::Endpoints(list) => {
                 write!(f, "[{}]", list.iter().map(|one| format!("\"{}\"", shown(one))).collect::<Vec<_>>().join(", "))
             }
+            Self::Tags(tags) => write!(f, "{tags:?}"),
             Self::Secret(_) => f.write_str("(hidden)"),
             Self::File(path) => write!(f, "{path:?}"),
         }

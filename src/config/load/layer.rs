@@ -165,7 +165,7 @@ impl Notes {
         let key = match schema::key_at(path) {
             // A text of a list.
             None if path.len() > 1 => {
-                schema::key_at(&path[..path.len() - 1]).filter(|key| matches!(key.kind, Kind::Endpoints))
+                schema::key_at(&path[..path.len() - 1]).filter(|key| matches!(key.kind, Kind::Endpoints | Kind::Tags))
             }
             key => key,
         };

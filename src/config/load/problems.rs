@@ -120,7 +120,7 @@ pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// Levenshtein's, with two neighbours that changed places as one change.
-fn distance(one: &str, two: &str) -> usize {
+pub(super) fn distance(one: &str, two: &str) -> usize {
     // Whatever is longer than any key is far from all.
     let one: Vec<char> = one.chars().take(100).collect();
     let two: Vec<char> = two.chars().collect();

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     Text,
     Endpoint,
     Endpoints,
+    Tags,
     Time(RangeInclusive<Duration>),
     Size(RangeInclusive<u64>),
     Count(RangeInclusive<u64>),
@@ -51,7 +52,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 50] = [
+pub(super) static KEYS: [Key; 55] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -110,6 +111,19 @@ pub(super) static KEYS: [Key; 50] = [
         Kind::Time(limits::FRESHNESS),
         "",
         "how long the work may take before its key is free for the next caller",
+    ),
+    key(
+        "max_staleness",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how old an answer of the near cache may be, its own bound unless given; zero asks the server, and without a near cache it has \
+         no effect",
+    ),
+    key(
+        "tags",
+        Kind::Tags,
+        "",
+        "tags of all calls, beside their own and their namespaces'; calls with a tag are invalidated together",
     ),
     key("fallback_to_memory", Kind::Flag, "true", "whether memory serves while the server is away"),
     key(
@@ -185,6 +199,12 @@ pub(super) static KEYS: [Key; 50] = [
         "the longest delay, at least `min_delay`",
     ),
     key(
+        "near_cache.max_staleness",
+        Kind::Time(limits::NEAR_CACHE),
+        "",
+        "turns the near cache on: how old an answer may be that memory gives without asking the server; has to be given in this table",
+    ),
+    key(
         "memory_tier.max_entries",
         Kind::Count(limits::MEMORY_MAX_ENTRIES),
         "10000",
@@ -258,6 +278,13 @@ pub(super) static KEYS: [Key; 50] = [
         "",
         "how long the work may take before its key is free for the next caller, for calls of this namespace",
     ),
+    key(
+        "namespaces.*.max_staleness",
+        Kind::Time(limits::FRESHNESS),
+        "",
+        "how old an answer of the near cache may be, for calls of this namespace; zero asks the server",
+    ),
+    key("namespaces.*.tags", Kind::Tags, "", "tags of this namespace's calls, beside their own and the handle's"),
 ];
 
 /// The names of the keys that a namespace has.

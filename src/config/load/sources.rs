@@ -26,7 +26,7 @@ impl Sources {
 }
 
 /// The options of the builder, and the keys that stand for them.
-const OPTIONS: [(&str, &str); 17] = [
+const OPTIONS: [(&str, &str); 18] = [
     ("standalone", "standalone.endpoint"),
     ("cluster", "cluster.nodes"),
     ("autodetect", "autodetect.endpoint"),
@@ -44,6 +44,7 @@ const OPTIONS: [(&str, &str); 17] = [
     ("tls.key_file", "connection.tls.key_file"),
     ("reconnect", "connection.reconnect"),
     ("fallback_max_age", "fallback_max_age"),
+    ("near_cache", "near_cache"),
 ];
 
 /// The same of those that code may still set after loading, so that an error which is found later may be about what code has set.

@@ -14,6 +14,8 @@ mod bad_environment;
 mod freshness;
 mod fuzz;
 mod good;
+mod near_cache;
+mod tags;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -163,7 +163,8 @@ fn misplaced(path: &[String]) -> Option<&'static str> {
 }
 
 fn nearest_key(path: &[String], value: &Value) -> String {
-    let tables = ["connection", "connection.tls", "connection.reconnect", "memory_tier", schema::NAMESPACES];
+    let tables =
+        ["connection", "connection.tls", "connection.reconnect", "near_cache", "memory_tier", schema::NAMESPACES];
     // Inside of a namespace there are only its own keys to be meant.
     let (inside, own) = match path {
         [first, name, _] if first == schema::NAMESPACES => (true, schema::written(&[first, name])),

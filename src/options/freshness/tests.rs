@@ -26,14 +26,17 @@ fn each_option_arrives_and_nothing_else_changes() {
         .retry_after(4 * SECOND)
         .refresh_early(1.5)
         .soft_timeout(6 * SECOND)
-        .hard_timeout(7 * SECOND);
+        .hard_timeout(7 * SECOND)
+        .max_staleness(8 * SECOND);
     assert_eq!(
         told(&set),
         "180s Freshness { jitter: 1s, stale_while_revalidate: 2s, stale_if_error: 86400s, retry_after: 4s, \
-         refresh_early: 1.5, soft_timeout: Some(6s), hard_timeout: Some(7s) }"
+         refresh_early: 1.5, soft_timeout: Some(6s), hard_timeout: Some(7s), \
+         max_staleness: Some(8s) }"
     );
-    assert!(options().overrides.freshness.is_none(), "a call that sets none has none");
-    let again = set.jitter(9 * SECOND).overrides.freshness.expect("it's set");
+    assert!(options().overrides.rare.is_none(), "a call that sets none has none");
+    let again = set.jitter(9 * SECOND);
+    let again = again.overrides.freshness().expect("it's set");
     assert_eq!((again.jitter, again.retry_after), (Some(9 * SECOND), Some(4 * SECOND)));
 }
 

@@ -8,7 +8,7 @@ type Set = fn(&mut FreshnessOverrides, u32);
 type InEffect = fn(&Freshness) -> Option<f64>;
 
 /// Each option by itself: its name, how it's set, and what is in effect of it, in the same unit.
-const OPTIONS: [(&str, Set, InEffect); 7] = [
+const OPTIONS: [(&str, Set, InEffect); 8] = [
     ("jitter", |set, n| set.jitter = Some(n * SECOND), |all| Some(all.jitter.as_secs_f64())),
     (
         "stale_while_revalidate",
@@ -29,10 +29,17 @@ const OPTIONS: [(&str, Set, InEffect); 7] = [
         |set, n| set.hard_timeout = Some(n * SECOND),
         |all| all.hard_timeout.map(|timeout| timeout.as_secs_f64()),
     ),
+    (
+        "max_staleness",
+        |set, n| set.max_staleness = Some(n * SECOND),
+        |all| all.max_staleness.map(|age| age.as_secs_f64()),
+    ),
 ];
 
 fn overrides(freshness: FreshnessOverrides) -> Overrides {
-    Overrides { freshness: Some(Box::new(freshness)), ..Overrides::default() }
+    let mut overrides = Overrides::default();
+    *overrides.freshness_mut() = freshness;
+    overrides
 }
 
 fn with(set: Set, n: u32) -> Overrides {
@@ -144,10 +151,12 @@ fn where_nothing_is_stored_nothing_is_stale_or_early() {
         refresh_early: Some(1.0),
         soft_timeout: Some(SECOND),
         hard_timeout: Some(MINUTE),
+        max_staleness: Some(SECOND),
     });
     call.expire = Some(Duration::ZERO);
     let merged = *Policy::merged(&Overrides::default(), None, &call).freshness;
-    assert_eq!(merged, Freshness { retry_after: MINUTE, hard_timeout: Some(MINUTE), ..Freshness::OFF });
+    let (hard_timeout, max_staleness) = (Some(MINUTE), Some(SECOND));
+    assert_eq!(merged, Freshness { retry_after: MINUTE, hard_timeout, max_staleness, ..Freshness::OFF });
     // It's the expiry in effect that counts.
     let zero = Overrides { expire: Some(Duration::ZERO), ..Overrides::default() };
     let window = with(|set, n| set.stale_if_error = Some(n * SECOND), 1);
@@ -178,7 +187,7 @@ fn times_are_bounded() {
                 refresh_early: Some(1.0),
                 soft_timeout: Some(time),
                 hard_timeout: None,
-                max_staleness: None,
+                max_staleness: Some(time),
             };
         })
     };
@@ -186,11 +195,14 @@ fn times_are_bounded() {
     assert_eq!((longest.jitter, longest.stale_while_revalidate, longest.stale_if_error), (LONGEST, LONGEST, LONGEST));
     assert_eq!((longest.retry_after, longest.soft_timeout), (LONGEST, Some(LONGEST)));
     assert_eq!(of_call(|set| set.hard_timeout = Some(Duration::MAX)).hard_timeout, Some(LONGEST));
+    assert_eq!(longest.max_staleness, Some(LONGEST));
     // What the server can't tell from zero isn't zero.
     let shortest = all(Duration::from_nanos(1));
     let millisecond = Duration::from_millis(1);
     assert_eq!((shortest.stale_while_revalidate, shortest.stale_if_error), (millisecond, millisecond));
     assert_eq!(shortest.retry_after, millisecond);
+    // The server has no say in how old an answer is.
+    assert_eq!(shortest.max_staleness, Some(Duration::from_nanos(1)));
 }
 
 #[test]
@@ -205,6 +217,10 @@ fn what_a_hit_needs_follows_from_the_options() {
         assert_eq!((other.reads_ttl(), other.is_off()), (false, false), "{other:?}");
     }
     assert!(of_call(|set| set.retry_after = Some(MINUTE)).is_off(), "by itself it does nothing");
+    for age in [Duration::ZERO, SECOND] {
+        let near = of_call(|set| set.max_staleness = Some(age));
+        assert_eq!((near.reads_ttl(), near.is_off()), (false, true), "it's about the near cache alone");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod options {
         refresh_early = 1,
         soft_timeout = "6s",
         hard_timeout = Duration::from_secs(u64::from(n)),
+        max_staleness = 0,
     )]
     fn all(n: u8) -> u8 {
         n
@@ -42,7 +43,8 @@ mod options {
             .retry_after(Duration::from_millis(40))
             .refresh_early(1.0)
             .soft_timeout(Duration::from_secs(6))
-            .hard_timeout(Duration::from_secs(7));
+            .hard_timeout(Duration::from_secs(7))
+            .max_staleness(Duration::ZERO);
         assert_eq!(format!("{:?}", all_options(7)), format!("{set:?}"));
         let set = opts!("early", 3_u8).refresh_early(1.5);
         assert_eq!(format!("{:?}", early_options(3)), format!("{set:?}"));

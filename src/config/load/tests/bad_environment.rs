@@ -20,7 +20,7 @@ told!(
 told!(
     a_variable_that_is_only_the_prefix,
     variables(&[("CACHEHOUSE_", "x")]),
-    @"CACHEHOUSE_: is no variable of cache-house; the nearest known one is CACHEHOUSE_CODEC (environment)"
+    @"CACHEHOUSE_: is no variable of cache-house; the nearest known one is CACHEHOUSE_TAGS (environment)"
 );
 told!(
     a_wrong_typed_variable,

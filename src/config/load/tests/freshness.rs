@@ -15,7 +15,7 @@ fn in_effect(text: &str, variables: &[(&str, &str)]) -> (Freshness, Freshness) {
     ((*Policy::of_handle(&config.overrides).freshness), of_users)
 }
 
-const ALL: &str = "jitter = \"1s\"\nstale_while_revalidate = 2\nstale_if_error = \"3s\"\nretry_after = \"4s\"\nrefresh_early = 1.5\nsoft_timeout = \"6s\"\nhard_timeout = \"7s\"\n";
+const ALL: &str = "jitter = \"1s\"\nstale_while_revalidate = 2\nstale_if_error = \"3s\"\nretry_after = \"4s\"\nrefresh_early = 1.5\nsoft_timeout = \"6s\"\nhard_timeout = \"7s\"\nmax_staleness = \"8s\"\n";
 
 fn all() -> Freshness {
     let seconds = Duration::from_secs;
@@ -27,6 +27,7 @@ fn all() -> Freshness {
         refresh_early: 1.5,
         soft_timeout: Some(seconds(6)),
         hard_timeout: Some(seconds(7)),
+        max_staleness: Some(seconds(8)),
     }
 }
 
@@ -36,8 +37,10 @@ fn every_option_arrives_of_the_handle_and_of_a_namespace() {
     assert_eq!(in_effect(&format!("[namespaces.users]\n{ALL}"), &[]), (Freshness::OFF, all()));
     let own = in_effect(&format!("{ALL}[namespaces.users]\nretry_after = \"9s\"\nrefresh_early = 0\n"), &[]).1;
     assert_eq!(own, Freshness { retry_after: Duration::from_secs(9), refresh_early: 0.0, ..all() });
-    let longest = in_effect("jitter = \"1year\"", &[]).0;
-    assert_eq!(longest.jitter, crate::policy::LONGEST);
+    let longest = in_effect("jitter = \"1year\"\nmax_staleness = \"1year\"", &[]).0;
+    assert_eq!((longest.jitter, longest.max_staleness), (crate::policy::LONGEST, Some(crate::policy::LONGEST)));
+    let asks = in_effect("max_staleness = 1\n[namespaces.users]\nmax_staleness = 0\n[memory]", &[]).1;
+    assert_eq!(asks.max_staleness, Some(Duration::ZERO), "it's accepted without a server too");
 }
 
 #[test]
@@ -50,6 +53,7 @@ fn every_option_arrives_from_a_variable() {
         ("REFRESH_EARLY", " 1.5"),
         ("SOFT_TIMEOUT", "6s"),
         ("HARD_TIMEOUT", "7s"),
+        ("MAX_STALENESS", "8s"),
     ];
     let of = |prefix: &str| {
         let named: Vec<_> = values.iter().map(|(name, value)| (format!("{prefix}{name}"), *value)).collect();
@@ -65,7 +69,7 @@ fn nothing_is_set_where_nothing_is_given() {
     let config = Place::new().load(&[]).expect("it's right");
     assert_eq!(value(&config, "retry_after"), Some("\"1s\"".into()));
     let config = config.into_builder().into_config().expect("it's right");
-    assert!(config.overrides.freshness.is_none(), "a hit would merge for nothing");
+    assert!(config.overrides.rare.is_none(), "a hit would merge for nothing");
 }
 
 #[test]
@@ -80,11 +84,12 @@ fn code_wins_over_what_is_loaded_and_is_checked_with_it() {
 
 told!(
     a_time_that_is_too_long,
-    file("jitter = \"2years\"\n[namespaces.users]\nstale_if_error = \"2years\""),
+    file("jitter = \"2years\"\nmax_staleness = \"2years\"\n[namespaces.users]\nstale_if_error = \"2years\""),
     @r#"
-    2 problems in the configuration:
+    3 problems in the configuration:
     jitter: is "2years"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 0s to 1year (cachehouse.toml:1)
-    namespaces.users.stale_if_error: is "2years"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 0s to 1year (cachehouse.toml:3)
+    max_staleness: is "2years"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 0s to 1year (cachehouse.toml:2)
+    namespaces.users.stale_if_error: is "2years"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 0s to 1year (cachehouse.toml:4)
     "#
 );
 told!(zero_retry_after, file("retry_after = 0"), @r#"retry_after: is 0; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 1ms to 1year (cachehouse.toml:1)"#);

@@ -2,6 +2,7 @@
 #![deny(warnings, unused, unused_qualifications, unreachable_pub, missing_docs, clippy::all, clippy::pedantic)]
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
@@ -85,6 +86,13 @@ pub async fn alone(mut text: String) -> String {
     std::future::ready(text).await
 }
 
+/// Generic, with a namespace that takes up arguments.
+#[cached(handle = state.cache, namespace = "{tenant}-{{{day}}}", key(day))]
+pub async fn generic<T: Display, const N: usize>(state: State, tenant: T, day: String) -> usize {
+    std::future::ready(()).await;
+    day.len() + N
+}
+
 impl State {
     /// Public, as are its siblings.
     ///
@@ -139,5 +147,7 @@ fn main() {
     let _ = state.find(7);
     drop(is_send(Find::load(&state, 7)));
     drop(is_send(alone(String::new())));
+    let _ = generic_options::<_, 1>(7, String::new());
+    drop(is_send(generic::<_, 1>(State { cache: state.cache.clone() }, 7, String::new())));
     drop(is_send(load_moved(state, String::new())));
 }

@@ -21,6 +21,8 @@ fn it_compiles_and_runs() -> Result<(), Error> {
         .max_value_bytes(99)
         .pool_size(2)
         .max_in_flight(9)
+        .near_cache(second)
+        .max_staleness(Duration::ZERO)
         .reconnect(Reconnect::default().max_delay(second))
         .build()?;
     CacheHouse::builder().standalone(("localhost", 1)).build()?;
