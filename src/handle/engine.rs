@@ -45,7 +45,7 @@ pub(crate) struct Inner<S> {
     pub(super) flights: Arc<Flights>,
     /// How long a sync caller on a worker of a runtime waits for another's work.
     pub(super) patience: Duration,
-    /// How many commands a batch has under way at once at most.
+    /// How many commands a batch has under way at once at most; as many of its calls wait for others, which may have to look up too.
     pub(super) at_once: usize,
     pub(super) requests: Requests,
     pub(super) retries: Retries,
@@ -182,9 +182,9 @@ impl<S> Inner<S> {
         }
     }
 
-    /// A batch leaves half of what may be in flight to other calls.
+    /// A batch leaves half of what may be in flight to other calls, also where those that it waits for leave it all their keys.
     pub(crate) fn with_max_in_flight(self, max_in_flight: usize) -> Self {
-        Self { at_once: (max_in_flight / 2).clamp(1, MOST_AT_ONCE), ..self }
+        Self { at_once: (max_in_flight / 4).clamp(1, MOST_AT_ONCE), ..self }
     }
 }
 
