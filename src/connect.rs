@@ -170,6 +170,9 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, near, weighers };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults::new(config.overrides, config.namespaces);
-    let inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);
+    let mut inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);
+    if let Topology::Server(connection) = &config.topology {
+        inner = inner.with_max_in_flight(connection.max_in_flight);
+    }
     Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

@@ -19,17 +19,17 @@ enum Polling {
     Blocking { until: Option<Instant> },
 }
 
+/// Also where a poll panics.
+struct Restore(Polling);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        POLLING.set(self.0);
+    }
+}
+
 /// Polls on behalf of a thread that parks afterwards; returns the earliest deadline that was noted meanwhile.
 pub(crate) fn observe<R>(poll: impl FnOnce() -> R) -> (R, Option<Instant>) {
-    /// Also where the poll panics.
-    struct Restore(Polling);
-
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            POLLING.set(self.0);
-        }
-    }
-
     let _restore = Restore(POLLING.replace(Polling::Blocking { until: None }));
     let output = poll();
     let until = match POLLING.get() {
@@ -37,6 +37,13 @@ pub(crate) fn observe<R>(poll: impl FnOnce() -> R) -> (R, Option<Instant>) {
         Polling::Async => None,
     };
     (output, until)
+}
+
+/// Polls on behalf of a thread that parks, what polls its own parts only once they are woken: so no deadline is noted for the thread, and
+/// the watchdog wakes them.
+pub(crate) fn unobserved<R>(poll: impl FnOnce() -> R) -> R {
+    let _restore = Restore(POLLING.replace(Polling::Async));
+    poll()
 }
 
 /// Whether the thread that polls keeps its deadlines itself.
@@ -72,6 +79,14 @@ mod tests {
         });
         assert_eq!(until, Some(now + Duration::from_secs(2)));
         assert_eq!(observe(|| ()).1, None);
+        let ((), until) = observe(|| {
+            unobserved(|| {
+                assert!(!is_blocking());
+                note(now);
+            });
+            assert!(is_blocking());
+        });
+        assert_eq!(until, None);
         let panics = std::panic::catch_unwind(|| observe(|| panic!("the user's own")));
         assert!(panics.is_err() && !is_blocking());
     }

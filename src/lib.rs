@@ -23,6 +23,8 @@
 //! | --- | --- | --- |
 //! | always has a result | [`cached`](CacheHandle::cached) | [`cached_async`](CacheHandle::cached_async) |
 //! | may fail: only `Ok` is stored, and an `Err` is your own | [`try_cached`](CacheHandle::try_cached) | [`try_cached_async`](CacheHandle::try_cached_async) |
+//! | runs once for many keys | [`cached_many`](CacheHandle::cached_many) | [`cached_many_async`](CacheHandle::cached_many_async) |
+//! | runs once for many keys, and may fail | [`try_cached_many`](CacheHandle::try_cached_many) | [`try_cached_many_async`](CacheHandle::try_cached_many_async) |
 //!
 //! Sync calls work on plain threads and inside runtimes. Concurrent callers of one key share one run of the work. What is cached
 //! has to be `Clone + Send + Sync + 'static` and to implement serde's `Serialize` and `Deserialize`, or to come with

@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -40,7 +41,12 @@ pub(crate) struct Pulse {
     runs: AtomicBool,
     /// Has it polled again.
     waker: AtomicWaker,
+    /// The pulse of the batch that it belongs to, which goes on for all of its leaders.
+    batch: OnceLock<Arc<Pulse>>,
 }
+
+/// The pulse of a batch: of all that its leaders do, and of the work that they share.
+pub(crate) struct BatchPulse(Arc<Pulse>);
 
 const NEVER: u64 = u64::MAX;
 
@@ -72,7 +78,7 @@ impl Caller {
     /// `on_worker` is for workers of a runtime: what they block may be what the leader waits for.
     pub(crate) fn patience_for(&self, leader: &Self, pulse: &Pulse, on_worker: Duration) -> Option<Duration> {
         let shares_task = self.task.is_some() && self.task == leader.task;
-        let was_here = pulse.thread.load(Ordering::Relaxed) == self.thread.0;
+        let was_here = pulse.live().thread.load(Ordering::Relaxed) == self.thread.0;
         if !leader.is_async {
             // On the same thread it's further up this very stack.
             let patience = if self.place == Place::Free { LONGEST_WAIT } else { on_worker };
@@ -162,25 +168,43 @@ impl Pulse {
             woken_at: AtomicU64::new(NEVER),
             runs: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            batch: OnceLock::new(),
         }
+    }
+
+    /// The leader goes on whenever its batch does, and the batch's work is its own.
+    pub(super) fn belongs_to(&self, batch: &BatchPulse) {
+        // A leader has one batch at most.
+        let _ = self.batch.set(Arc::clone(&batch.0));
+    }
+
+    /// The pulse that shows whether the leader goes on.
+    fn live(&self) -> &Self {
+        self.batch.get().map_or(self, |batch| batch)
     }
 
     /// Whether the code that asks runs inside the leader, and so would wait for itself.
     pub(crate) fn is_here(&self) -> bool {
         // Not so while the thread's own values are being dropped: then nothing runs inside a leader any more.
-        LED.try_with(|led| led.borrow().contains(&self.address())).unwrap_or(false)
+        let is_led = |led: &RefCell<Vec<usize>>| {
+            let (led, batch) = (led.borrow(), self.batch.get());
+            led.contains(&self.address()) || batch.is_some_and(|batch| led.contains(&batch.address()))
+        };
+        LED.try_with(is_led).unwrap_or(false)
     }
 
     /// Whether the leader hasn't been polled since it was [woken](Self::wake), and isn't being polled.
     pub(super) fn is_stuck(&self) -> bool {
-        !self.runs.load(Ordering::Relaxed)
-            && self.woken_at.load(Ordering::Relaxed) == self.polls.load(Ordering::Relaxed)
+        let live = self.live();
+        !live.runs.load(Ordering::Relaxed)
+            && live.woken_at.load(Ordering::Relaxed) == live.polls.load(Ordering::Relaxed)
     }
 
     /// Has the leader polled again.
     pub(super) fn wake(&self) {
-        self.woken_at.store(self.polls.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.waker.wake();
+        let live = self.live();
+        live.woken_at.store(live.polls.load(Ordering::Relaxed), Ordering::Relaxed);
+        live.waker.wake();
     }
 
     pub(super) fn run<F: Future>(&self, whole: F) -> Led<'_, F> {
@@ -194,6 +218,27 @@ impl Pulse {
 
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
+    }
+}
+
+impl BatchPulse {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self(Arc::new(Pulse::new(caller)))
+    }
+}
+
+impl Deref for BatchPulse {
+    type Target = Pulse;
+
+    fn deref(&self) -> &Pulse {
+        &self.0
+    }
+}
+
+impl Drop for BatchPulse {
+    fn drop(&mut self) {
+        // Flights whose stores are under way keep the pulse yet.
+        self.0.stop();
     }
 }
 

@@ -4,6 +4,7 @@
 //! and nothing that it found is stored.
 
 mod flight;
+mod together;
 
 use std::any::Any;
 use std::future::Future;
@@ -32,6 +33,8 @@ pub(crate) struct Flights {
     kinds: Kinds,
     /// The watchdog makes sure that leaders that are waited for get to run.
     attention: Attention,
+    /// One batch at a time joins the flights of its keys.
+    batches: Mutex<()>,
     me: Weak<Self>,
 }
 
@@ -85,11 +88,22 @@ impl Flights {
     pub(crate) fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (kinds, attention) = (Kinds::default(), Attention::none());
-        Arc::new_cyclic(|me| Self { shards, kinds, attention, me: Weak::clone(me) })
+        let batches = Mutex::new(());
+        Arc::new_cyclic(|me| Self { shards, kinds, attention, batches, me: Weak::clone(me) })
     }
 
     /// Leads the flight of `key`, or waits for the one there is.
     pub(crate) fn join(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Join {
+        loop {
+            match self.try_join(key, caller) {
+                Ok(join) => return join,
+                Err(overdue) => overdue.makes_way(),
+            }
+        }
+    }
+
+    /// The same; `Err` is a flight whose work takes too long. It's out of the table, and has to [make way](Flight::makes_way).
+    fn try_join(self: &Arc<Self>, key: &CallKey, caller: Caller) -> Result<Join, Arc<Flight>> {
         self.kinds.note(key.kind());
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)).cloned() {
@@ -102,22 +116,19 @@ impl Flights {
                 drop((state, shard));
                 self.attention.ask(|| Weak::clone(&self.me) as _);
                 let joined = Joined(flight.steps.load(Ordering::SeqCst));
-                return Join::Wait(flight, joined);
+                return Ok(Join::Wait(flight, joined));
             }
             drop(state);
             // Its leader isn't polled any more, or its work takes too long; a store of it is known of in the other table.
             remove(&mut shard.current, &flight);
             if gives_way {
-                drop(shard);
-                drop(flight.give_way());
-                flight.changed.notify_waiters();
-                return self.join(key, caller);
+                return Err(flight);
             }
         }
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        Join::Lead(Leader { flights: Arc::clone(self), flight, replaces: None, left: false })
+        Ok(Join::Lead(Leader { flights: Arc::clone(self), flight, replaces: None, left: false }))
     }
 
     /// Leads a flight of `key` whose work runs whatever is cached, or waits for the one there is. What else was under way isn't kept: it's
@@ -275,8 +286,7 @@ impl Watched for Flights {
             flight.pulse.wake();
         }
         for flight in stuck {
-            drop(flight.give_way());
-            flight.changed.notify_waiters();
+            flight.makes_way();
         }
         let next = now + PULSE;
         if waits {
@@ -421,8 +431,7 @@ impl Leader {
     /// The work takes too long: the same, now.
     pub(crate) fn give_way(&self) {
         remove(&mut self.flights.shard(&self.flight.key).lock().current, &self.flight);
-        drop(self.flight.give_way());
-        self.flight.changed.notify_waiters();
+        self.flight.makes_way();
     }
 
     /// Waits until the insert has ended that has taken the key over, but not past `deadline`. Whether it has; `None` where none took it over.

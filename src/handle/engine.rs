@@ -23,6 +23,9 @@ use crate::telemetry::metrics::{Requests, Series};
 /// How long a call waits for another process at most.
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
+/// Commands that a batch has under way at once; as many reads as are sent together.
+const MOST_AT_ONCE: usize = 256;
+
 /// What a handle calls. Cheap to clone.
 pub(crate) struct Engine<S> {
     pub(super) inner: Arc<Inner<S>>,
@@ -42,6 +45,8 @@ pub(crate) struct Inner<S> {
     pub(super) flights: Arc<Flights>,
     /// How long a sync caller on a worker of a runtime waits for another's work.
     pub(super) patience: Duration,
+    /// How many commands a batch has under way at once at most; as many of its calls wait for others, which may have to look up too.
+    pub(super) at_once: usize,
     pub(super) requests: Requests,
     pub(super) retries: Retries,
     pub(super) work_times: WorkTimes,
@@ -168,12 +173,18 @@ impl<S> Inner<S> {
             hasher: foldhash::quality::RandomState::default(),
             flights: Flights::new(),
             patience,
+            at_once: MOST_AT_ONCE,
             requests: Requests::new(),
             retries: Retries::new(clock),
             work_times: WorkTimes::new(),
             renewals: Arc::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// A batch leaves half of what may be in flight to other calls, also where those that it waits for leave it all their keys.
+    pub(crate) fn with_max_in_flight(self, max_in_flight: usize) -> Self {
+        Self { at_once: (max_in_flight / 4).clamp(1, MOST_AT_ONCE), ..self }
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::joint::{Joint, Seat};
+
 /// A value, with where it's from and how fresh it is. Of [`entry_async`](crate::CacheHandle::entry_async) and its siblings.
 ///
 /// ```
@@ -76,6 +78,8 @@ pub(super) struct Decisions {
     /// Nanoseconds; [`UNSET`] where the call's own options say it.
     expire: AtomicU64,
     skips_store: AtomicBool,
+    /// The call is one of a batch.
+    pub(super) seat: Option<Seat>,
 }
 
 const UNSET: u64 = u64::MAX;
@@ -175,7 +179,12 @@ impl<T> fmt::Debug for WorkContext<T> {
 
 impl Decisions {
     pub(super) fn none() -> Self {
-        Self { expire: AtomicU64::new(UNSET), skips_store: AtomicBool::new(false) }
+        Self { expire: AtomicU64::new(UNSET), skips_store: AtomicBool::new(false), seat: None }
+    }
+
+    /// Those of a call of a batch.
+    pub(super) fn joint(joint: &Arc<Joint>) -> Self {
+        Self { seat: Some(Seat::new(joint)), ..Self::none() }
     }
 
     pub(super) fn expire(&self) -> Option<Duration> {

@@ -14,6 +14,7 @@ use super::entry::Source;
 use crate::clock::{Clock, Moment};
 use crate::key::CallKey;
 use crate::policy::Freshness;
+use crate::telemetry::metrics::Answer;
 
 /// A value on its way to its caller.
 #[derive(Debug, Clone)]
@@ -49,6 +50,11 @@ impl<T> Old<T> {
     pub(super) fn elects(&self, found: &Fetched<T>) -> bool {
         let (before, now) = (self.fetched.remaining, found.remaining);
         self.verdict == Verdict::Early && before.zip(now).is_some_and(|(before, now)| now <= before)
+    }
+
+    /// How a call is counted that hasn't been served this value.
+    pub(super) fn missed(&self) -> Answer {
+        if self.fetched.source == Source::Server { Answer::ServerMiss } else { Answer::MemoryMiss }
     }
 }
 

@@ -3,9 +3,11 @@
 // First, so that the documentation begins with it.
 mod calls;
 mod entry_calls;
+mod many;
 mod refresh_calls;
 
 mod applied;
+mod batch;
 mod blocking;
 mod caller;
 mod coalescing;
@@ -14,6 +16,7 @@ mod engine;
 mod entry;
 mod freshness;
 mod invalidation;
+mod joint;
 mod operations;
 mod read_through;
 mod refreshing;

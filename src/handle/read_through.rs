@@ -74,7 +74,7 @@ enum Start {
 }
 
 /// What a lookup has found.
-enum Found<T> {
+pub(super) enum Found<T> {
     Value(Fetched<T>),
     Nothing(Storable, Answer),
 }
@@ -268,7 +268,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// What becomes of a leader that has looked up the value; `old`: what it has found in memory before, perhaps to renew it early.
-    fn after_lookup<T, E, C>(
+    pub(super) fn after_lookup<T, E, C>(
         &self,
         call: &ResolvedCall<'_, C>,
         options: &CacheOptions<C>,
@@ -303,7 +303,7 @@ impl<S: Server> Engine<S> {
 
     /// Waits for older stores of the key to end, and has older fills of other processes refused. Whether the value that is computed now
     /// may be stored.
-    async fn begin_forced<C>(&self, call: &ResolvedCall<'_, C>, stores: &Stores) -> Storable {
+    pub(super) async fn begin_forced<C>(&self, call: &ResolvedCall<'_, C>, stores: &Stores) -> Storable {
         let tiers = &self.inner.tiers;
         let in_order = match self.server_deadline() {
             Some(deadline) => stores.ended(deadline).await,
@@ -449,7 +449,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// Reads from the server, or from memory while the server is unavailable.
-    async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader) -> Found<T>
+    pub(super) async fn lookup<T, C>(&self, call: &ResolvedCall<'_, C>, leader: &Leader) -> Found<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,

@@ -10,6 +10,7 @@ use super::coalescing::{Leader, Storable};
 use super::engine::Engine;
 use super::entry::{Decisions, Source};
 use super::freshness::{Fetched, Old, Verdict};
+use super::joint::Seat;
 use super::read_through::{Turn, computed};
 use super::want::{Want, Work};
 use crate::backend::lease::{Fill, Lease};
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::telemetry::Once;
-use crate::telemetry::metrics::{self, Answer, Timer};
+use crate::telemetry::metrics::{self, Timer};
 use crate::watchdog;
 
 /// How long a miss that waits for another process pauses before it looks again: at first, and at most.
@@ -75,8 +76,7 @@ impl<S: Server> Engine<S> {
             (Ok(Ran::Value(found)), old) => {
                 self.inner.retries.forget(key);
                 if let Some(old) = old.filter(|_| !is_detached) {
-                    let was_on_server = old.fetched.source == Source::Server;
-                    self.answered(options, if was_on_server { Answer::ServerMiss } else { Answer::MemoryMiss });
+                    self.answered(options, old.missed());
                 }
                 leader.finish(&found.value, found.remaining, found.source == Source::Server);
                 Ok(found)
@@ -89,7 +89,11 @@ impl<S: Server> Engine<S> {
                 Ok(fetched)
             }
             (Ok(Ran::Old), None) => unreachable!("there is no old value"),
-            (Err(error), _) => {
+            (Err(error), old) => {
+                if let Some(old) = old {
+                    // The work says that there is no value any more, so there is none to serve.
+                    self.answered(options, old.missed());
+                }
                 leader.fail(storable, want.shares.as_ref().map(|shares| (shares.share)(&error)));
                 Err(error)
             }
@@ -111,7 +115,7 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let tiers = &self.inner.tiers;
+        let (tiers, seat) = (&self.inner.tiers, work.decisions.and_then(|decisions| decisions.seat.as_ref()));
         // Before the work begins: what is invalidated from here on is refused by the fence.
         let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
         let waited = match fill {
@@ -122,7 +126,7 @@ impl<S: Server> Engine<S> {
             }
             Fill::Fenced(lease) if lease.is_shared => {
                 let soft = old.and(call.freshness.soft_timeout).and_then(|soft| Instant::now().checked_add(soft));
-                let waiting = pin!(self.wait_for_another(call, options, leader, old, lease));
+                let waiting = pin!(self.wait_for_another(call, options, leader, old, lease, seat));
                 let Some(waited) = until(soft, waiting).await else {
                     self.inner.retries.note(call.key, call.freshness.retry_after);
                     return Ok(Ran::Old);
@@ -136,8 +140,15 @@ impl<S: Server> Engine<S> {
             Waited::Found(found) => return Ok(Ran::Value(found)),
             Waited::Run(fill) => fill,
         };
-        tiers.counters.runs.add_one();
-        let (timer, begun) = (Timer::start(), Instant::now());
+        if let Some(seat) = seat {
+            seat.ready().await;
+        }
+        // A batch counts and times the one run of all its calls.
+        let timer = seat.is_none().then(|| {
+            tiers.counters.runs.add_one();
+            Timer::start()
+        });
+        let begun = Instant::now();
         let after = |timeout: Option<Duration>| timeout.and_then(|timeout| begun.checked_add(timeout));
         let soft = after(call.freshness.soft_timeout).filter(|_| !work.is_detached);
         let hard = after(call.freshness.hard_timeout);
@@ -162,7 +173,9 @@ impl<S: Server> Engine<S> {
                 running.await
             }
         };
-        timer.worked();
+        if let Some(timer) = timer {
+            timer.worked();
+        }
         let is_late = hard.is_some_and(|hard| Instant::now() >= hard);
         if is_late {
             // The lease may be another's by now, who shares its token; it ends by its TTL.
@@ -172,7 +185,7 @@ impl<S: Server> Engine<S> {
             Ok(value) => value,
             Err(error) => {
                 self.give_up(leader, fill).await;
-                if old.is_none() {
+                if old.is_none() || seat.is_some_and(Seat::is_gone) {
                     return Err(error);
                 }
                 self.inner.retries.note(call.key, call.freshness.retry_after);
@@ -257,7 +270,8 @@ impl<S: Server> Engine<S> {
         fresh.saturating_add(freshness.stale_window())
     }
 
-    /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most.
+    /// Waits for the value that another process computes, and for that process's end: the call's `lease` at most, and no longer than its
+    /// batch does.
     async fn wait_for_another<T, C>(
         &self,
         call: &ResolvedCall<'_, C>,
@@ -265,6 +279,7 @@ impl<S: Server> Engine<S> {
         leader: &Leader,
         old: Option<&Old<T>>,
         mut lease: Lease,
+        seat: Option<&Seat>,
     ) -> Waited<T>
     where
         T: Clone + Any + Send + Sync,
@@ -272,6 +287,7 @@ impl<S: Server> Engine<S> {
     {
         let (tiers, timer) = (&self.inner.tiers, Timer::start());
         tiers.counters.lease_waits.add_one();
+        let _waiting = seat.map(Seat::waits);
         let deadline = Instant::now() + call.lease;
         let mut delay = FIRST_LEASE_POLL;
         let waited = loop {
@@ -279,7 +295,7 @@ impl<S: Server> Engine<S> {
             let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
                 break Waited::Run(Fill::Withheld);
             };
-            if now >= deadline {
+            if now >= deadline || seat.is_some_and(Seat::is_pressed) {
                 // With the same token: the first to end stores its value.
                 break Waited::Run(Fill::Fenced(lease));
             }

@@ -91,7 +91,7 @@ pub struct Stats {
     /// Calls answered with the value that another call of the same key was already fetching or computing.
     #[doc(alias("stampede", "single-flight", "dogpile", "thundering herd"))]
     pub coalesced: u64,
-    /// How often the work was run.
+    /// How often the work was run; a batch's work counts once.
     pub runs: u64,
     /// Runs of the work that renewed a value which was there: in a stale window, early, or by a forced refresh.
     pub refreshes: u64,

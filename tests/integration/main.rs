@@ -13,6 +13,7 @@ mod leaks;
 mod login;
 #[cfg(feature = "macros")]
 mod macros;
+mod many;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -1,5 +1,6 @@
 //! One server: what is on the wire and in its keys, and every way to reach it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use cache_house::{CacheHouse, CacheOptions, Health, KeyContext, ReasonKind, opts};
@@ -326,6 +327,7 @@ fn the_futures_of_calls_are_small() {
         ("remove", size_of_val(&cache.remove_async(call()))),
         ("entry", size_of_val(&cache.entry_async(call(), async |_| 1))),
         ("refreshing", size_of_val(&cache.refreshing_async(call(), async || 1))),
+        ("many", size_of_val(&cache.cached_many_async([1], |_| call(), async |_| HashMap::from([(1, 1)])))),
     ];
     assert!(sizes.iter().all(|(_, size)| *size <= 4096), "{sizes:?}");
 }

@@ -215,17 +215,19 @@ impl Flight {
         watchdog::within(deadline, left).await.is_some()
     }
 
-    /// Nothing of it is stored or waited for any more; the caller has taken it out of the table, and notifies. Returns what is to be dropped
-    /// outside all locks.
-    #[must_use]
-    pub(super) fn give_way(&self) -> Option<Landed> {
-        let mut state = self.state.lock();
-        state.invalidated = true;
-        state.left = true;
-        if matches!(state.phase, Phase::Running) {
-            state.phase = Phase::Abandoned;
-        }
-        state.offered.take()
+    /// Nothing of it is stored or waited for any more; the caller has taken it out of the table, and holds no lock.
+    pub(super) fn makes_way(&self) {
+        let surplus = {
+            let mut state = self.state.lock();
+            state.invalidated = true;
+            state.left = true;
+            if matches!(state.phase, Phase::Running) {
+                state.phase = Phase::Abandoned;
+            }
+            state.offered.take()
+        };
+        drop(surplus);
+        self.changed.notify_waiters();
     }
 
     /// The server hasn't taken the value that the waiters were offered, so it's as old as the work: another process may have invalidated

@@ -1,5 +1,6 @@
 //! Chains that compile, and do what they say.
 
+mod batches_of_any_closures;
 mod cluster_options_in_any_order;
 mod decisions_in_any_order;
 mod handles_are_shared_freely;

@@ -1,0 +1,537 @@
+//! Batches: each key is a call of its own, with its own flight, lease and store, and the work runs once for all that is missing.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hash};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hashbrown::HashTable;
+use tokio::sync::oneshot;
+
+use super::blocking;
+use super::caller::{BatchPulse, Caller};
+use super::coalescing::{Join, Leader, Stores};
+use super::engine::Engine;
+use super::entry::Decisions;
+use super::freshness::Old;
+use super::joint::{Joint, Seat};
+use super::read_through::{Lookup, Outcome, Turn};
+use super::run::until;
+use super::want::{Want, Work};
+use crate::backend::server::Server;
+use crate::codec::ValueCodec;
+use crate::key::CallKey;
+use crate::options::CacheOptions;
+use crate::telemetry::metrics::{Answer, Timer};
+
+/// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
+/// fails, the work, which can't run a second time, has to run for its keys too.
+const JOINT_WAIT: Duration = Duration::from_secs(1);
+
+/// The keys of a batch, as far as memory could answer them.
+struct Batch<K, T, C> {
+    found: HashMap<K, T>,
+    /// The others, in the order asked.
+    asked: Vec<Asked<K>>,
+    calls: Vec<Call<T, C>>,
+    joint: Arc<Joint>,
+}
+
+/// A key that memory has no value for.
+struct Asked<K> {
+    key: K,
+    /// Which call it is; `None` where the work runs for it and nothing is kept: it has no cache key, or the handle is closed.
+    call: Option<usize>,
+    /// A key before it is the same call.
+    is_twin: bool,
+}
+
+/// One call of a batch.
+struct Call<T, C> {
+    key: CallKey,
+    options: CacheOptions<C>,
+    /// What memory has, where it's to be renewed.
+    old: Option<Old<T>>,
+    want: Want<NoValue>,
+    decisions: Decisions,
+    /// Several keys are this call.
+    has_twins: bool,
+}
+
+/// What has come of the calls so far, by their places in the batch.
+struct Progress<T> {
+    ends: Vec<Option<End<T>>>,
+    /// By which calls that are to be given a value get it.
+    gifts: Vec<Option<oneshot::Sender<Given<T>>>>,
+    /// Whether the work runs for one whose value isn't kept.
+    is_alone: bool,
+}
+
+/// What has come of a call.
+enum End<T> {
+    Value(T),
+    /// The work runs for it, and nothing is kept.
+    Alone,
+    NoValue,
+}
+
+/// The work has failed, or has no value for this key. The error itself, if there is one, is the batch's.
+#[derive(Debug)]
+struct NoValue;
+
+/// What the work has given a call.
+type Given<T> = Result<T, NoValue>;
+
+/// A call that leads its flight.
+struct Led {
+    at: usize,
+    leader: Leader,
+    /// What a forced one waits for.
+    stores: Option<Stores>,
+}
+
+/// What goes on in a batch before its work.
+enum Event<T> {
+    LookedUp(usize, Outcome<T, NoValue>),
+    Ended(usize, Given<T>),
+    /// A call has got ready for the work, or begins or ends to wait for another process.
+    Moved,
+}
+
+impl<S: Server> Engine<S> {
+    pub(super) async fn many<K, T, E, C, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: impl Fn(&K) -> CacheOptions<C>,
+        work: impl FnOnce(Vec<K>) -> Fut,
+    ) -> Result<HashMap<K, T>, E>
+    where
+        K: Eq + Hash + Clone,
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        let batch = self.lookup_all(keys, options);
+        if batch.asked.is_empty() {
+            return Ok(batch.found);
+        }
+        let caller = Caller::asynchronous();
+        let pulse = BatchPulse::new(caller);
+        // Boxed, so that the future of the call is small.
+        Box::pin(pulse.run(self.finish(batch, caller, &pulse, work))).await
+    }
+
+    pub(super) fn many_blocking<K, T, E, C>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: impl Fn(&K) -> CacheOptions<C>,
+        work: impl FnOnce(Vec<K>) -> Result<HashMap<K, T>, E>,
+    ) -> Result<HashMap<K, T>, E>
+    where
+        K: Eq + Hash + Clone,
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let batch = self.lookup_all(keys, options);
+        if batch.asked.is_empty() {
+            return Ok(batch.found);
+        }
+        let caller = Caller::blocking();
+        let pulse = BatchPulse::new(caller);
+        // The work runs in the same surroundings, whatever the cache has to wait for before.
+        blocking::in_place(caller.place(), || {
+            let work = |keys| async { work(keys) };
+            blocking::block_on_parts(pulse.run(self.finish(batch, caller, &pulse, work)))
+        })
+    }
+
+    /// Looks all keys up in memory, where that answers by itself.
+    fn lookup_all<K, T, C>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: impl Fn(&K) -> CacheOptions<C>,
+    ) -> Batch<K, T, C>
+    where
+        K: Eq + Hash,
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let joint = Arc::default();
+        let (mut found, mut asked, mut calls) = (HashMap::new(), Vec::<Asked<K>>::new(), Vec::<Call<T, C>>::new());
+        let (mut asked_at, mut calls_at) = (HashTable::<usize>::new(), HashTable::<usize>::new());
+        for key in keys {
+            let hash = found.hasher().hash_one(&key);
+            if asked_at.find(hash, |&at| asked[at].key == key).is_some() || found.contains_key(&key) {
+                continue;
+            }
+            let options = options(&key);
+            let want = Want::of(&options);
+            let (call, is_twin) = match self.lookup_memory(&options, &want) {
+                Lookup::Found(fetched) => {
+                    found.insert(key, fetched.value);
+                    continue;
+                }
+                Lookup::Uncached => {
+                    self.answered(&options, Answer::Uncached);
+                    (None, false)
+                }
+                Lookup::Open(call_key, old) => {
+                    let is_same = |&at: &usize| calls[at].key.as_bytes() == call_key.as_bytes();
+                    match calls_at.find(call_key.hash(), is_same) {
+                        Some(&call) => {
+                            calls[call].has_twins = true;
+                            (Some(call), true)
+                        }
+                        None => {
+                            let (call, hash) = (calls.len(), call_key.hash());
+                            let decisions = Decisions::joint(&joint);
+                            calls.push(Call { key: call_key, options, old, want, decisions, has_twins: false });
+                            calls_at.insert_unique(hash, call, |&at| calls[at].key.hash());
+                            (Some(call), false)
+                        }
+                    }
+                }
+            };
+            asked.push(Asked { key, call, is_twin });
+            let hash_of = |&at: &usize| found.hasher().hash_one(&asked[at].key);
+            asked_at.insert_unique(hash, asked.len() - 1, hash_of);
+        }
+        Batch { found, asked, calls, joint }
+    }
+
+    /// Looks up what memory doesn't have, runs the work for what is missing, and stores what that gives.
+    async fn finish<K, T, E, C, Fut>(
+        &self,
+        batch: Batch<K, T, C>,
+        caller: Caller,
+        pulse: &BatchPulse,
+        work: impl FnOnce(Vec<K>) -> Fut,
+    ) -> Result<HashMap<K, T>, E>
+    where
+        K: Eq + Hash + Clone,
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        let Batch { mut found, asked, calls, joint } = batch;
+        let is_uncached = asked.iter().any(|asked| asked.call.is_none());
+        let (mut runs, mut progress) = self.prepare(&calls, &joint, caller, pulse, is_uncached).await;
+        let lacks = |asked: &Asked<K>| asked.call.is_none_or(|at| !asked.is_twin && progress.lacks(at));
+        let missing: Vec<usize> = (0..asked.len()).filter(|&place| lacks(&asked[place])).collect();
+        let (mut values, mut failed) = (HashMap::new(), None);
+        if !missing.is_empty() {
+            // Before the work begins, so that each flight knows which of its waiters have come before.
+            joint.begin();
+            progress.follow(&mut runs, || joint.at_work() == joint.ready()).await;
+            self.inner.tiers.counters.runs.add_one();
+            let timer = Timer::start();
+            let running = work(missing.iter().map(|&place| asked[place].key.clone()).collect());
+            let is_needed = is_uncached || progress.is_alone;
+            // Without a result, all calls have ended: with old values, which are served because the work takes too long.
+            if let Some(result) = progress.beside(&mut runs, running, is_needed).await {
+                timer.worked();
+                match result {
+                    Ok(given) => values = given,
+                    Err(error) => failed = Some(error),
+                }
+                let mut gifts = VecDeque::new();
+                for Asked { key, call, .. } in missing.iter().map(|&place| &asked[place]) {
+                    if let &Some(at) = call {
+                        gifts.push_back((at, values.remove(key)));
+                    }
+                }
+                progress.give(&calls, gifts, &mut runs, self.inner.at_once, failed.is_some()).await;
+            }
+        }
+        for Asked { key, call, .. } in asked {
+            let value = match call {
+                Some(at) => progress.value(at, calls[at].has_twins),
+                None => values.remove(&key),
+            };
+            match (value, failed.take()) {
+                (Some(value), error) => {
+                    found.insert(key, value);
+                    failed = error;
+                }
+                (None, Some(error)) => return Err(error),
+                (None, None) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks all calls up, and gets those ready for the work that need it.
+    async fn prepare<T, C>(
+        &self,
+        calls: &[Call<T, C>],
+        joint: &Joint,
+        caller: Caller,
+        pulse: &BatchPulse,
+        is_uncached: bool,
+    ) -> (FuturesUnordered<impl Future<Output = (usize, Given<T>)>>, Progress<T>)
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let mut progress = Progress::new(calls.len());
+        let (mut led, mut awaited) = self.join_all(calls, caller, pulse);
+        let (mut lookups, mut waits, mut runs) =
+            (FuturesUnordered::new(), FuturesUnordered::new(), FuturesUnordered::new());
+        // When it waits no longer for what others compute.
+        let (mut press_at, mut is_pressed) = (None, false);
+        loop {
+            let at_once = self.inner.at_once;
+            let preparing = runs.len() - joint.ready() - joint.waiting();
+            while lookups.len() + preparing < at_once
+                && let Some(Led { at, leader, stores }) = led.pop_front()
+            {
+                lookups.push(async move { (at, self.look_up(&calls[at], leader, stores).await) });
+            }
+            while waits.len() < at_once
+                && let Some(at) = awaited.pop_front()
+            {
+                let Call { key, options, old, want, .. } = &calls[at];
+                waits.push(async move { (at, self.fetch(key, options, caller, old.as_ref(), want).await) });
+            }
+            if lookups.is_empty() && waits.is_empty() && runs.len() == joint.ready() {
+                return (runs, progress);
+            }
+            let has_work = is_uncached || progress.is_alone || joint.ready() > 0;
+            if has_work && press_at.is_none() && lookups.is_empty() && preparing == 0 {
+                press_at = Some(Instant::now() + JOINT_WAIT);
+            }
+            let moved = (joint.ready(), joint.waiting());
+            let event = pin!(poll_fn(|cx| {
+                if let Poll::Ready(Some((at, outcome))) = lookups.poll_next_unpin(cx) {
+                    return Poll::Ready(Event::LookedUp(at, outcome));
+                }
+                if let Poll::Ready(Some((at, outcome))) = waits.poll_next_unpin(cx) {
+                    return Poll::Ready(Event::LookedUp(at, outcome));
+                }
+                if let Poll::Ready(Some((at, given))) = runs.poll_next_unpin(cx) {
+                    return Poll::Ready(Event::Ended(at, given));
+                }
+                if (joint.ready(), joint.waiting()) == moved { Poll::Pending } else { Poll::Ready(Event::Moved) }
+            }));
+            match until(press_at.filter(|_| !is_pressed), event).await {
+                Some(Event::LookedUp(at, Outcome::Found(found))) => progress.ends[at] = Some(End::Value(found.value)),
+                Some(Event::LookedUp(at, Outcome::Run(turn))) => {
+                    turn.leader.belongs_to(pulse);
+                    let (give, given) = oneshot::channel();
+                    progress.gifts[at] = Some(give);
+                    runs.push(async move { (at, self.take_part(&calls[at], turn, given).await) });
+                }
+                Some(Event::LookedUp(at, Outcome::Alone | Outcome::Failed(NoValue))) => {
+                    self.run_alone(&calls[at], at, &mut progress);
+                }
+                Some(Event::Ended(at, given)) => progress.ends[at] = Some(given.into()),
+                Some(Event::Moved) => {}
+                None => {
+                    is_pressed = true;
+                    joint.press();
+                    awaited.clear();
+                    waits.clear();
+                    for (at, call) in calls.iter().enumerate() {
+                        if progress.ends[at].is_none() && progress.gifts[at].is_none() {
+                            self.run_alone(call, at, &mut progress);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The work is to run for a call whose value isn't kept.
+    fn run_alone<T, C>(&self, call: &Call<T, C>, at: usize, progress: &mut Progress<T>) {
+        self.answered(&call.options, Answer::Uncached);
+        progress.ends[at] = Some(End::Alone);
+        progress.is_alone = true;
+    }
+
+    /// Joins the flights of all calls. Returns those that the batch leads, and those that it waits for.
+    fn join_all<T, C>(
+        &self,
+        calls: &[Call<T, C>],
+        caller: Caller,
+        pulse: &BatchPulse,
+    ) -> (VecDeque<Led>, VecDeque<usize>) {
+        let flights = &self.inner.flights;
+        let places = |is_forced| (0..calls.len()).filter(move |&at| calls[at].want.forced == is_forced);
+        let joined = flights.join_all(places(false).map(|at| &calls[at].key), caller, pulse);
+        let joined = places(false).zip(joined.into_iter().map(|join| (join, None)));
+        let forced = places(true).map(|at| {
+            let (join, stores) = flights.join_forced(&calls[at].key, caller);
+            (at, (join, Some(stores)))
+        });
+        let (mut led, mut awaited) = (VecDeque::new(), VecDeque::new());
+        for (at, (join, stores)) in joined.chain(forced) {
+            match join {
+                Join::Lead(leader) => {
+                    leader.belongs_to(pulse);
+                    led.push_back(Led { at, leader, stores });
+                }
+                Join::Wait(..) => awaited.push_back(at),
+            }
+        }
+        (led, awaited)
+    }
+
+    /// What a call finds that leads its flight.
+    async fn look_up<T, C>(&self, call: &Call<T, C>, leader: Leader, stores: Option<Stores>) -> Outcome<T, NoValue>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let resolved = self.resolve(&call.key, &call.options);
+        if let Some(stores) = stores {
+            self.answered(&call.options, Answer::Uncached);
+            let storable = leader.run(self.begin_forced(&resolved, &stores)).await;
+            return Outcome::Run(Turn { leader, storable, old: None });
+        }
+        let found = leader.run(self.lookup(&resolved, &leader)).await;
+        self.after_lookup(&resolved, &call.options, leader, call.old.as_ref(), found)
+    }
+
+    /// Runs the turn of a call, whose work is to wait for what it's given.
+    async fn take_part<T, C>(&self, call: &Call<T, C>, turn: Turn<T>, given: oneshot::Receiver<Given<T>>) -> Given<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let work = |_| {
+            call.seat().works();
+            // The batch gives each of its calls something, or ends with all of them.
+            async { given.await.unwrap_or(Err(NoValue)) }
+        };
+        let work = Work::deciding(work, &call.decisions);
+        self.run(&call.key, &call.options, turn, &call.want, work).await.map(|found| found.value)
+    }
+}
+
+impl<T, C> Call<T, C> {
+    fn seat(&self) -> &Seat {
+        self.decisions.seat.as_ref().expect("a call of a batch has one")
+    }
+}
+
+impl<T> Progress<T> {
+    fn new(calls: usize) -> Self {
+        let (ends, gifts) = ((0..calls).map(|_| None).collect(), (0..calls).map(|_| None).collect());
+        Self { ends, gifts, is_alone: false }
+    }
+
+    /// Whether the work is to run for this call.
+    fn lacks(&self, at: usize) -> bool {
+        matches!(self.ends[at], None | Some(End::Alone))
+    }
+
+    /// Takes the value of a call, or a clone of it where others take it too.
+    fn value(&mut self, at: usize, has_twins: bool) -> Option<T>
+    where
+        T: Clone,
+    {
+        match &mut self.ends[at] {
+            Some(End::Value(value)) if has_twins => Some(value.clone()),
+            end => match end.take() {
+                Some(End::Value(value)) => Some(value),
+                _ => None,
+            },
+        }
+    }
+
+    /// Polls the calls until that holds.
+    async fn follow<R>(&mut self, runs: &mut FuturesUnordered<R>, holds: impl Fn() -> bool)
+    where
+        R: Future<Output = (usize, Given<T>)>,
+    {
+        poll_fn(|cx| {
+            self.poll(runs, cx);
+            if holds() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// What the work comes to, whose calls go on meanwhile. `None` where all of them have ended first, and it isn't needed otherwise.
+    async fn beside<R, Fut>(
+        &mut self,
+        runs: &mut FuturesUnordered<R>,
+        work: Fut,
+        is_needed: bool,
+    ) -> Option<Fut::Output>
+    where
+        R: Future<Output = (usize, Given<T>)>,
+        Fut: Future,
+    {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            self.poll(runs, cx);
+            if is_needed || !runs.is_empty() { Poll::Pending } else { Poll::Ready(None) }
+        })
+        .await
+    }
+
+    fn poll<R>(&mut self, runs: &mut FuturesUnordered<R>, cx: &mut Context<'_>)
+    where
+        R: Future<Output = (usize, Given<T>)>,
+    {
+        while let Poll::Ready(Some((at, given))) = runs.poll_next_unpin(cx) {
+            self.ends[at] = Some(given.into());
+        }
+    }
+
+    /// Gives the calls what the work has for them, so many at once: each then has a command under way.
+    async fn give<R, C>(
+        &mut self,
+        calls: &[Call<T, C>],
+        mut gifts: VecDeque<(usize, Option<T>)>,
+        runs: &mut FuturesUnordered<R>,
+        at_once: usize,
+        has_failed: bool,
+    ) where
+        R: Future<Output = (usize, Given<T>)>,
+    {
+        let mut under_way = 0;
+        loop {
+            while under_way < at_once
+                && let Some((at, value)) = gifts.pop_front()
+            {
+                if value.is_none() && !has_failed {
+                    calls[at].seat().note_gone();
+                }
+                let unsent = match self.gifts[at].take() {
+                    Some(gift) => gift.send(value.ok_or(NoValue)),
+                    None => Err(value.ok_or(NoValue)),
+                };
+                match unsent {
+                    Ok(()) => under_way += 1,
+                    Err(Err(NoValue)) if has_failed => {}
+                    // It runs alone, or it has ended before the work did: with an old value, which this one replaces.
+                    Err(given) => self.ends[at] = Some(given.into()),
+                }
+            }
+            let Some((at, given)) = runs.next().await else {
+                if gifts.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            under_way -= usize::from(self.gifts[at].is_none());
+            self.ends[at] = Some(given.into());
+        }
+    }
+}
+
+impl<T> From<Given<T>> for End<T> {
+    fn from(given: Given<T>) -> Self {
+        given.map_or(Self::NoValue, Self::Value)
+    }
+}
