@@ -56,6 +56,10 @@ struct Rare {
     key_builder: Option<Arc<dyn KeyBuilder>>,
     /// Its own, beside those of its namespace and its handle.
     tags: Tags,
+    /// Of the call's tags, once they are known.
+    tokens: Option<Box<[Box<str>]>>,
+    /// The key as it stands, in place of one that is made of the call, and how much of it others of its kind have in common.
+    verbatim: Option<(Box<str>, usize)>,
     /// Which argument has no canonical text or which tag is none, if one is so.
     unkeyable: Option<Box<str>>,
     /// The work runs whatever is cached.
@@ -400,10 +404,14 @@ impl<C> CacheOptions<C> {
     ) -> Result<CallKey, Error> {
         let (name, args) = self.call.split_at(self.name_len);
         let version = self.overrides.version.unwrap_or(version);
-        let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs, version };
+        let tokens = self.rare.as_deref().and_then(|rare| rare.tokens.as_deref()).unwrap_or_default();
+        let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs, version, tokens };
         let Some(rare) = &self.rare else {
             return CallKey::new(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);
         };
+        if let Some((key, scope_len)) = &rare.verbatim {
+            return Ok(CallKey::verbatim(key, *scope_len, hasher));
+        }
         if let Some(problem) = &rare.unkeyable {
             return Err(Error::key(problem.as_ref()));
         }

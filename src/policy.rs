@@ -46,6 +46,11 @@ pub(crate) struct Policy<'a> {
     pub(crate) freshness: InEffect,
 }
 
+/// How long a tag's token lives. Of the values whose keys it's part of, those that live longer are found no more after it.
+const TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a process waits for another that makes a tag's token, so that both have the same.
+const TOKEN_LEASE: Duration = Duration::from_millis(100);
+
 const DEFAULT_EXPIRE: Duration = Duration::from_secs(180);
 static DEFAULT_CODEC: SharedCodec = SharedCodec::BuiltIn(BuiltIn::Json);
 
@@ -115,6 +120,15 @@ impl<'a> Policy<'a> {
         static NOTHING: Overrides =
             Overrides { expire: None, codec: None, fence: None, lease: None, version: None, rare: None };
         Self::merged(handle, None, &NOTHING)
+    }
+
+    /// The policy of tags' tokens, whatever the handle's is. `call` sets what the near cache may serve, at most.
+    pub(crate) fn of_token(call: &Overrides) -> Policy<'static> {
+        let freshness = match call.freshness() {
+            None => InEffect::default(),
+            call => Freshness::merged([call, None, None], TOKEN_TTL),
+        };
+        Policy { expire: TOKEN_TTL, codec: &DEFAULT_CODEC, fence: true, lease: TOKEN_LEASE, freshness }
     }
 
     /// A call's own options win over those of its namespace, and those over the handle's. What none sets has its default.

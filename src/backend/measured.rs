@@ -24,6 +24,10 @@ impl<S> Measured<S> {
 }
 
 impl<S: Server> Server for Measured<S> {
+    fn wants_reports(&self) {
+        self.0.wants_reports();
+    }
+
     fn is_available(&self, key: &CallKey) -> bool {
         self.0.is_available(key)
     }

@@ -19,6 +19,9 @@ pub(crate) type NearReply = (Bytes, Ttl, Option<Arc<Mark>>);
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
 /// means for a caller is for [`tiers`](super::tiers) to decide.
 pub(crate) trait Server: Send + Sync + 'static {
+    /// From here on, reports of changed keys are of use.
+    fn wants_reports(&self) {}
+
     /// Whether the node that has `key` is available; free of I/O. While it isn't, callers use memory.
     fn is_available(&self, key: &CallKey) -> bool;
 

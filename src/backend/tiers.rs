@@ -60,6 +60,8 @@ pub(crate) struct ResolvedCall<'a, C> {
     pub(crate) fence: bool,
     /// How long a miss waits for the process that computes the value.
     pub(crate) lease: Duration,
+    /// It's a tag's token, which is part of the keys of other calls.
+    pub(crate) is_token: bool,
 }
 
 /// What keeps a value that was invalidated meanwhile from being stored.
@@ -382,7 +384,7 @@ impl<S: Server> Tiers<S> {
 
     fn encode<T, C: ValueCodec<T>>(&self, call: &ResolvedCall<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
         let encoded = call.codec.encode_value(call.inherited, value).and_then(|mut encoded| {
-            if encoded.len() as u64 <= self.max_value_bytes {
+            if encoded.len() as u64 <= self.max_value_bytes || call.is_token {
                 // Encoders leave room to grow, which memory would keep beside a server.
                 if self.memory.is_some() && self.server.is_some() {
                     encoded.shrink_to_fit();

@@ -59,10 +59,11 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight"))]
-    pub fn cached<T>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> T) -> T
+    pub fn cached<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> T) -> T
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         let work = Work::plain(|_| Ok(work()));
         infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work)).value
     }
@@ -88,11 +89,12 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight"))]
-    pub async fn cached_async<T, Fut>(&self, options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
+    pub async fn cached_async<T, Fut>(&self, mut options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { Ok(work().await) });
         infallible(self.engine.read_through(&options, Caller::asynchronous, Want::of(&options), work).await).value
     }
@@ -116,12 +118,13 @@ impl CacheHandle {
     #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight", "negative caching"))]
     pub fn try_cached<T, E>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         let work = Work::plain(|_| work());
         self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work).map(|found| found.value)
     }
@@ -147,13 +150,14 @@ impl CacheHandle {
     #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight", "negative caching"))]
     pub async fn try_cached_async<T, E, Fut>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce() -> Fut,
     ) -> Result<T, E>
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| work());
         self.engine
             .read_through(&options, Caller::asynchronous, Want::of(&options), work)

@@ -27,10 +27,11 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("lookup", "fetch"))]
-    pub async fn get_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
+    pub async fn get_async<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         self.engine.get(&options, Caller::asynchronous()).await
     }
 
@@ -49,7 +50,8 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("exists"))]
-    pub async fn contains_async<C>(&self, options: CacheOptions<C>) -> bool {
+    pub async fn contains_async<C>(&self, mut options: CacheOptions<C>) -> bool {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         self.engine.contains(&options).await
     }
 
@@ -76,10 +78,11 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("set", "put"))]
-    pub async fn insert_async<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
+    pub async fn insert_async<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         self.engine.insert(&options, value, Caller::asynchronous()).await
     }
 
@@ -106,8 +109,42 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("invalidate", "evict", "del", "delete"))]
-    pub async fn remove_async<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
+    pub async fn remove_async<C>(&self, mut options: CacheOptions<C>) -> Result<Applied, Error> {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         self.engine.remove(&options).await
+    }
+
+    /// Invalidates all that calls with this [tag](CacheOptions::tag) have cached, however much that is, in one step: the calls have other
+    /// keys from here on. What is being computed for them now isn't found any more either. The old values go when they expire.
+    ///
+    /// Other processes hear of it as they do of a change of any value that is near: at once while their connection is alive, and after
+    /// the near cache's bound (a second without one) whatever happens. A call with [`max_staleness`](CacheOptions::max_staleness) zero asks
+    /// the server, and has it from when this returns.
+    ///
+    /// [`entries`](Applied::entries) is 1 where a call has had the tag since it was last removed, else 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_async`](Self::remove_async); [`is_key`](Error::is_key) too where the tag is empty or longer than 512 bytes.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// # async fn run() -> Result<(), cache_house::Error> {
+    /// let cache = CacheHouse::builder().memory().build()?;
+    /// let user = |id: u64| opts!("get_user", id).tag("team-7");
+    /// cache.cached_async(user(1), || async { "Ada".to_string() }).await;
+    /// cache.cached_async(user(2), || async { "Bob".to_string() }).await;
+    ///
+    /// cache.remove_tag_async("team-7").await?;
+    /// assert!(!cache.contains_async(user(1)).await && !cache.contains_async(user(2)).await);
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    #[doc(alias("invalidate", "evict", "group", "surrogate key", "dependency"))]
+    pub async fn remove_tag_async(&self, tag: impl AsRef<str>) -> Result<Applied, Error> {
+        self.engine.remove_tag(tag.as_ref()).await
     }
 
     /// Removes all values of a namespace under the handle's key prefix. `users` spares `users2`, and glob
@@ -243,6 +280,27 @@ impl CacheHandle {
     #[doc(alias("invalidate", "evict", "del", "delete"))]
     pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
         blocking::block_on(self.remove_async(options))
+    }
+
+    /// [`remove_tag_async`](Self::remove_tag_async) for sync code, wherever it runs.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    ///
+    /// ```
+    /// use cache_house::{CacheHouse, opts};
+    ///
+    /// let cache = CacheHouse::builder().memory().build()?;
+    ///
+    /// cache.cached(opts!("get_user", 7).tag("team-7"), || "Ada".to_string());
+    /// cache.remove_tag("team-7")?;
+    /// assert!(!cache.contains(opts!("get_user", 7).tag("team-7")));
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("invalidate", "evict", "group", "surrogate key", "dependency"))]
+    pub fn remove_tag(&self, tag: impl AsRef<str>) -> Result<Applied, Error> {
+        blocking::block_on(self.remove_tag_async(tag))
     }
 
     /// [`clear_namespace_async`](Self::clear_namespace_async) for sync code, wherever it runs.

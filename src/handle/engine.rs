@@ -62,12 +62,16 @@ pub(crate) struct Defaults {
     pub(crate) namespaces: Namespaces,
     /// Whether a namespace sets a version, so that other hits are spared looking for one.
     has_versions: bool,
+    /// Whether a namespace or the handle has tags.
+    pub(super) has_tags: bool,
 }
 
 impl Defaults {
     pub(crate) fn new(overrides: Overrides, namespaces: Namespaces) -> Self {
         let has_versions = namespaces.values().any(|options| options.0.version.is_some());
-        Self { overrides, namespaces, has_versions }
+        let of_namespaces = namespaces.values().any(|options| !options.0.tags().is_empty());
+        let has_tags = of_namespaces || !overrides.tags().is_empty();
+        Self { overrides, namespaces, has_versions, has_tags }
     }
 
     /// The version of calls of this namespace that have none of their own.
@@ -125,7 +129,7 @@ impl<S> Engine<S> {
 
     /// A call with its settings: its own win over those of its namespace, and those over the handle's.
     pub(super) fn resolve<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
-        let policy = self.policy(options);
+        let policy = if options.is_token() { Policy::of_token(&options.overrides) } else { self.policy(options) };
         ResolvedCall {
             key,
             codec: &options.codec,
@@ -135,6 +139,7 @@ impl<S> Engine<S> {
             asks_ttl: false,
             fence: policy.fence,
             lease: policy.lease.min(LONGEST_LEASE),
+            is_token: options.is_token(),
         }
     }
 

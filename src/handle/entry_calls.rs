@@ -45,13 +45,14 @@ impl CacheHandle {
     #[doc(alias("ttl", "age", "max-age", "etag"))]
     pub async fn entry_async<T, Fut>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce(WorkContext<T>) -> Fut,
     ) -> Entry<T>
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| {
             let work = work(self.engine.context(&options, stale, &decisions));
@@ -80,12 +81,13 @@ impl CacheHandle {
     #[doc(alias("ttl", "age", "max-age", "etag"))]
     pub fn entry<T>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce(WorkContext<T>) -> T,
     ) -> Entry<T>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| Ok(work(self.engine.context(&options, stale, &decisions)));
         let work = Work::deciding(run, &decisions);
@@ -121,13 +123,14 @@ impl CacheHandle {
     #[doc(alias("ttl", "age", "max-age", "etag"))]
     pub async fn try_entry_async<T, E, Fut>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce(WorkContext<T>) -> Fut,
     ) -> Result<Entry<T>, E>
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -153,12 +156,13 @@ impl CacheHandle {
     #[doc(alias("ttl", "age", "max-age", "etag"))]
     pub fn try_entry<T, E>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce(WorkContext<T>) -> Result<T, E>,
     ) -> Result<Entry<T>, E>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -188,7 +192,7 @@ impl CacheHandle {
     #[doc(alias("negative caching", "stampede", "single-flight"))]
     pub async fn try_cached_shared_async<T, E, Fut>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce() -> Fut,
     ) -> Result<T, Arc<E>>
     where
@@ -196,6 +200,7 @@ impl CacheHandle {
         E: Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { work().await.map_err(Arc::new) });
         self.engine.read_through(&options, Caller::asynchronous, Want::shared(), work).await.map(|found| found.value)
     }
@@ -216,13 +221,14 @@ impl CacheHandle {
     #[doc(alias("negative caching", "stampede", "single-flight"))]
     pub fn try_cached_shared<T, E>(
         &self,
-        options: CacheOptions<impl ValueCodec<T>>,
+        mut options: CacheOptions<impl ValueCodec<T>>,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Arc<E>>
     where
         T: Clone + Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         let work = Work::plain(|_| work().map_err(Arc::new));
         self.engine.read_through_blocking(&options, Caller::blocking, Want::shared(), work).map(|found| found.value)
     }

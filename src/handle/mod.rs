@@ -22,6 +22,7 @@ mod read_through;
 mod refreshing;
 mod renewals;
 mod run;
+mod tags;
 mod want;
 
 use std::fmt;

@@ -155,13 +155,14 @@ impl<S: Server> Engine<S> {
             }
         };
         let tiers = &self.inner.tiers;
-        if want.forced || tiers.near.is_none() && tiers.route(&key) != Route::Memory {
+        let may_be_near = tiers.near.is_some() || options.is_token();
+        if want.forced || !may_be_near && tiers.route(&key) != Route::Memory {
             return Lookup::Open(key, None);
         }
         let call = self.resolve(&key, options);
         // What is near needs no look at the server's state.
         let (mut read, mut source) = (tiers.read_near(&call), Source::Near);
-        if read.is_none() && (tiers.near.is_none() || tiers.route(&key) == Route::Memory) {
+        if read.is_none() && (!may_be_near || tiers.route(&key) == Route::Memory) {
             (read, source) = (tiers.read_memory(&call), Source::Memory);
         }
         let Some((value, remaining)) = read else { return Lookup::Open(key, None) };
@@ -544,6 +545,10 @@ impl<S: Server> Engine<S> {
     /// Counts how a call was answered, once a call.
     #[inline]
     pub(super) fn answered<C>(&self, options: &CacheOptions<C>, answer: Answer) {
+        if options.is_token() {
+            // It's no call of the user's.
+            return;
+        }
         let counters = &self.inner.tiers.counters;
         match answer {
             Answer::MemoryHit => counters.memory_hits.add_one(),

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use sha1_smol::Sha1;
 
 use super::context::{KeyBuilder, KeyContext};
-use super::framed::{CUSTOM, DEFAULT, KeyText, ServerKey, frame, server_key};
+use super::framed::{CUSTOM, DEFAULT, KeyText, ServerKey, frame, quoted, server_key};
 use super::kind::Kind;
 use super::parts::CallParts;
 use super::prefix::KeyPrefix;
@@ -26,6 +26,9 @@ pub(crate) struct CallKey {
     scope_len: usize,
     hash: u64,
 }
+
+/// Hexadecimal digits of the SHA-1 of a call's tokens that are appended to a key of the user's own making.
+const TOKENS_DIGITS: usize = 20;
 
 impl CallKey {
     #[inline]
@@ -51,11 +54,23 @@ impl CallKey {
         if parts.version != 0 {
             custom += &format!(":v{}", parts.version);
         }
+        if !parts.tokens.is_empty() {
+            let digest = Sha1::from(quoted(parts.tokens)).digest().to_string();
+            custom += &format!(":t{}", &digest[..TOKENS_DIGITS]);
+        }
         let scope_len = if custom.starts_with(scope.as_str()) { scope.as_str().len() } else { 0 };
         let mut text = KeyText::new();
         text.push(CUSTOM);
         text.extend_from_slice(custom.as_bytes());
         Ok(Self::hashed(text, scope_len, hasher))
+    }
+
+    /// The key of this text, as it stands; its first `scope_len` bytes are what it has in common with others of its kind.
+    pub(crate) fn verbatim(key: &str, scope_len: usize, hasher: &impl BuildHasher) -> Self {
+        let mut text = KeyText::new();
+        text.push(CUSTOM);
+        text.extend_from_slice(key.as_bytes());
+        Self::hashed(text, scope_len, hasher)
     }
 
     #[inline]

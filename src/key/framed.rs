@@ -32,7 +32,17 @@ pub(super) fn frame(text: &mut KeyText, parts: &CallParts<'_>) {
         text.push(b',');
         text.extend_from_slice(parts.version.to_string().as_bytes());
     }
+    if !parts.tokens.is_empty() {
+        text.extend_from_slice(b",[");
+        text.extend_from_slice(quoted(parts.tokens).as_bytes());
+        text.push(b']');
+    }
     text.push(b']');
+}
+
+/// The tokens as JSON strings. They are hexadecimal digits.
+pub(super) fn quoted(tokens: &[Box<str>]) -> String {
+    tokens.iter().map(|token| format!("\"{token}\"")).collect::<Vec<_>>().join(",")
 }
 
 /// The server's key of a text: [`DEFAULT`] or [`CUSTOM`], then a scope of `scope_len` bytes, then the rest.
@@ -50,7 +60,8 @@ pub(super) fn server_key(text: &[u8], scope_len: usize) -> ServerKey {
     key.into()
 }
 
-/// The canonical text of a framed call: `["module","name",[args],{kwargs}]`, and `,version` before the end where that isn't 0.
+/// The canonical text of a framed call: `["module","name",[args],{kwargs}]`; before the end `,version` where that isn't 0, and the
+/// array of the tags' tokens where there are tags.
 pub(super) fn canonical_text(framed: &[u8]) -> Text {
     let mut text = Text::new();
     text.push(b'[');

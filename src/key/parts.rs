@@ -14,6 +14,8 @@ pub(crate) struct CallParts<'a> {
     pub(crate) kwargs: &'a [(Box<str>, Box<[u8]>)],
     /// Of the value's type; 0 isn't part of the key.
     pub(crate) version: u32,
+    /// Of the call's tags, in the order of the tags.
+    pub(crate) tokens: &'a [Box<str>],
 }
 
 /// `args],{kwargs}`

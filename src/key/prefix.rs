@@ -38,9 +38,11 @@ impl KeyPrefix {
         &self.0
     }
 
-    /// Whether the server's key is named.
+    /// Whether the server's key is named. Keys of the cache's own aren't, unless the prefix is one of theirs.
     pub(crate) fn matches(&self, server_key: &[u8]) -> bool {
-        server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':')
+        let is_named =
+            server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':');
+        is_named && (is_own(self.0.as_bytes()) || !is_own(server_key))
     }
 
     /// Whether the key of this [framed](super::framed) text is named.
@@ -52,4 +54,16 @@ impl KeyPrefix {
         }
         self.matches(&text[1..])
     }
+}
+
+/// What stands between the key prefix and the rest in keys of the cache's own. No scope can make it.
+pub(crate) const TAG: &str = "::tag";
+pub(crate) const NEAR: &str = "::near";
+
+/// Whether this is a key of the cache's own: a tag's token, or a near cache's sentinel. (Leases have their own walk.)
+fn is_own(key: &[u8]) -> bool {
+    let Some(colon) = key.iter().position(|byte| *byte == b':') else { return false };
+    [TAG, NEAR].into_iter().any(|mark| {
+        key[colon..].strip_prefix(mark.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':')
+    })
 }

@@ -4,6 +4,15 @@ use super::CacheOptions;
 use crate::policy::problem_with_tag;
 
 /// By which calls are invalidated together.
+impl CacheOptions {
+    /// The call for the token of `tag`, which is kept under this key; the first `scope_len` bytes are the same for all tags.
+    pub(crate) fn of_token(key: Box<str>, scope_len: usize) -> Self {
+        let mut options = Self::new("tag");
+        options.rare().verbatim = Some((key, scope_len));
+        options
+    }
+}
+
 impl<C> CacheOptions<C> {
     /// Adds a tag: calls with it are invalidated together, by `CacheHandle::remove_tag`.
     ///
@@ -52,6 +61,21 @@ impl<C> CacheOptions<C> {
     /// The tags that the call has of its own, in order, each once.
     pub(crate) fn own_tags(&self) -> &[Box<str>] {
         self.rare.as_deref().map_or(&[], |rare| rare.tags.as_slice())
+    }
+
+    /// Whether it's known which tokens the call's tags have.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.tokens.is_some())
+    }
+
+    pub(crate) fn set_tokens(&mut self, tokens: Vec<Box<str>>) {
+        self.rare().tokens = Some(tokens.into());
+    }
+
+    /// Whether it's the call for a tag's token.
+    #[inline]
+    pub(crate) fn is_token(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.verbatim.is_some())
     }
 
     fn add_tag(&mut self, tag: &str) {

@@ -64,7 +64,7 @@ fn all_cleared() -> Result<Cleared, ServerError> {
 
 fn key_with(namespace: &str, name: &str, builder: Option<&dyn KeyBuilder>) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
     CallKey::new(&parts, &scope, builder, &FixedState::default()).expect("the call has a key")
 }
 

@@ -11,14 +11,14 @@ fn limits(max_entries: u64, max_bytes: u64) -> MemoryLimits {
 fn key(namespace: &str, number: u64) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
     let name = number.to_string();
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 
 /// A value that takes up so many bytes.
 fn content(value: u64, decoded: u64) -> Content {
     let form = Form { decoded: true, encoded: false, weight: decoded + ENTRY_OVERHEAD };
-    Content { form, value: Some(Box::new(value)), codec: None, bytes: None, server_key: None }
+    Content { form, value: Some(Box::new(value)), codec: None, bytes: None, server_key: None, mark: None }
 }
 
 const LIFE: Duration = Duration::from_secs(60);

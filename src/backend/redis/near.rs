@@ -31,7 +31,7 @@ use super::supervisor::{Backoff, STABLE};
 use super::wire::{Reports, SendError, Sent};
 use crate::clock::Clock;
 use crate::health::NearCache;
-use crate::key::ServerKey;
+use crate::key::{NEAR, ServerKey};
 use crate::telemetry::metrics;
 
 /// What the near caches of all nodes have in common.
@@ -94,8 +94,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Before this, servers send reports between the parts of other replies, and report no keys that leave with their slot.
 const FIRST_VERSION: u64 = 7;
-/// Between the key prefix and the rest of the sentinel's name. No scope can make it.
-const MARK: &str = "::near:";
 
 impl Trouble {
     fn of(command: &str, reply: &ErrorReply) -> Self {
@@ -421,10 +419,10 @@ async fn answer_within(
 fn sentinel_key(inner: &Inner, node: &Node) -> Option<Bytes> {
     let (prefix, seed) = (&inner.context.key_prefix, rand::random::<u128>());
     let layout = inner.layout.load_full();
-    let Some(map) = layout.map() else { return Some(format!("{prefix}{MARK}{seed:032x}").into()) };
+    let Some(map) = layout.map() else { return Some(format!("{prefix}{NEAR}:{seed:032x}").into()) };
     let (_, slots) = map.slots_by_primary().into_iter().find(|(primary, _)| primary.id == node.id)?;
     // Each try finds one of 16,384 slots.
-    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{MARK}{seed:032x}:{number}")));
+    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{NEAR}:{seed:032x}:{number}")));
     let is_tagged = inner.context.key_prefix.contains('{');
     if is_tagged {
         names.next().filter(|name| slots.contains(slot_of(name)))

@@ -21,6 +21,7 @@ use super::Redis;
 use super::layout::Layout;
 use crate::backend::invalidations::Invalidations;
 use crate::config::{CacheHouseBuilder, Reconnect, Topology};
+use crate::clock::Clock;
 use crate::health::{Health, HealthReporter};
 use crate::key::Scope;
 
@@ -42,8 +43,9 @@ async fn connect(settings: Topology, invalidations: Arc<dyn Invalidations>) -> R
     let scope = Scope::new("p", "n").expect("both parts are given");
     let board = Arc::new(HealthReporter::new(Health::Connecting, "test"));
     let (journal, counters) = (Arc::default(), Arc::default());
-    let redis =
-        Redis::start(&settings, &scope, journal, invalidations, counters, board).expect("the settings are right");
+    let clock = Clock::default();
+    let redis = Redis::start(&settings, &scope, journal, invalidations, counters, board, clock)
+        .expect("the settings are right");
     let begin = Instant::now();
     let is_connected = || match &**redis.inner.layout.load() {
         Layout::Unknown => false,

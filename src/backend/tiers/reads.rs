@@ -16,6 +16,9 @@ use crate::error::Error;
 use crate::key::{CallKey, ServerKey};
 use crate::telemetry::metrics;
 
+/// How old a tag's token may be beside a handle without a near cache.
+const TOKEN_STALENESS: Duration = Duration::from_secs(1);
+
 impl<S: Server> Tiers<S> {
     /// The value that memory holds, with what remains of its TTL: decoded at most once; for a second type over the same bytes, each time.
     #[inline]
@@ -50,8 +53,8 @@ impl<S: Server> Tiers<S> {
     /// How old an answer of the near cache may be for this call; `None`: it asks the server.
     #[inline]
     fn max_staleness<C>(&self, call: &ResolvedCall<'_, C>) -> Option<Duration> {
-        let near = self.near?;
-        Some(call.freshness.max_staleness.unwrap_or(near)).filter(|age| !age.is_zero())
+        let near = if call.is_token { self.near.or(Some(TOKEN_STALENESS)) } else { self.near };
+        Some(call.freshness.max_staleness.unwrap_or(near?)).filter(|age| !age.is_zero())
     }
 
     /// What memory holds of `key`, and may serve.
@@ -214,16 +217,16 @@ impl<S: Server> Tiers<S> {
 }
 
 /// What the server said, to be kept.
-struct Copied<'a> {
-    server_key: &'a ServerKey,
-    bytes: &'a Bytes,
+pub(super) struct Copied<'a> {
+    pub(super) server_key: &'a ServerKey,
+    pub(super) bytes: &'a Bytes,
     /// What the value weighs once it's decoded.
-    decoded: u64,
-    mark: Option<Arc<Mark>>,
+    pub(super) decoded: u64,
+    pub(super) mark: Option<Arc<Mark>>,
 }
 
 /// Keeps what the server said in place of what was known, for the rest of its TTL; where that isn't known, nothing.
-fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: Copied<'_>, ttl: Option<(Moment, Duration)>) {
+pub(super) fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: Copied<'_>, ttl: Option<(Moment, Duration)>) {
     let Copied { server_key, bytes, decoded, mark } = copy;
     let form = memory.form(key, bytes.len(), decoded, Some(server_key));
     let (Some((since, ttl)), Some(form)) = (ttl, form) else { return fence.commit(|| memory.take(key)) };

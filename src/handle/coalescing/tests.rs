@@ -9,7 +9,7 @@ use crate::key::{CallParts, KeyPrefix, Scope};
 
 fn key(namespace: &str, name: &str) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 

@@ -19,7 +19,7 @@ fn verdict(freshness: &Freshness, remaining: Duration) -> Verdict {
 
 fn key(name: &str) -> CallKey {
     let scope = Scope::new("p", "n").expect("both parts are given");
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 

@@ -11,7 +11,7 @@ use crate::key::{CallParts, Scope};
 fn key(number: u64) -> CallKey {
     let scope = Scope::new("p", "n").expect("both parts are given");
     let name = number.to_string();
-    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0 };
+    let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
     CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
 }
 

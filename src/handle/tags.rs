@@ -1,0 +1,130 @@
+//! Tags: calls that are invalidated together.
+//!
+//! A tag has a token, a random text that is kept as a value of its own under `{prefix}::tag:{tag}`. The tokens of a call's tags are part of
+//! its key. Removing a tag removes its token; the next caller makes another, so that nobody looks where the old values are, which go
+//! when they expire. A token is looked up and computed as any value is: with the same flights, fences, outages and near copies.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::applied::Applied;
+use super::blocking;
+use super::caller::Caller;
+use super::engine::Engine;
+use super::read_through::infallible;
+use super::want::{Want, Work};
+use crate::backend::server::Server;
+use crate::codec::ValueCodec;
+use crate::error::Error;
+use crate::key::TAG;
+use crate::options::CacheOptions;
+use crate::policy::{Tags, problem_with_tag};
+
+/// Hexadecimal digits of a token: 128 bits.
+const DIGITS: usize = 32;
+/// What would keep the token's key from having a lease in its own slot; and `%`, so that no two tags have one key.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
+
+/// The tokens of several tags.
+type Tokens<'a> = Pin<Box<dyn Future<Output = Vec<Box<str>>> + Send + 'a>>;
+
+impl<S: Server> Engine<S> {
+    /// Looks up the tokens of the call's tags, which are part of its key. Every call begins with this.
+    #[inline]
+    pub(super) async fn add_tokens<C>(&self, options: &mut CacheOptions<C>, caller: fn() -> Caller) {
+        if (self.inner.defaults.has_tags || !options.own_tags().is_empty())
+            && let Some(tokens) = self.tokens_of(options, caller)
+        {
+            options.set_tokens(tokens.await);
+        }
+    }
+
+    /// The same for a sync call.
+    #[inline]
+    pub(super) fn add_tokens_blocking<C>(&self, options: &mut CacheOptions<C>) {
+        if (self.inner.defaults.has_tags || !options.own_tags().is_empty())
+            && let Some(tokens) = self.tokens_of(options, Caller::blocking)
+        {
+            options.set_tokens(blocking::block_on(tokens));
+        }
+    }
+
+    /// `None` where the call has no tags, or its tokens already.
+    #[inline(never)] // Few calls have tags; the others need no copy of it.
+    fn tokens_of<C>(&self, options: &CacheOptions<C>, caller: fn() -> Caller) -> Option<Tokens<'_>> {
+        if options.has_tokens() || options.is_token() || self.is_closed() {
+            return None;
+        }
+        let (defaults, mut tags) = (&self.inner.defaults, Tags::default());
+        let namespace = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()));
+        let inherited = namespace.map_or(&[][..], |options| options.0.tags());
+        options.own_tags().iter().chain(inherited).chain(defaults.overrides.tags()).for_each(|tag| tags.add(tag));
+        if tags.as_slice().is_empty() {
+            return None;
+        }
+        if let Some(server) = &self.inner.tiers.server {
+            server.wants_reports();
+        }
+        let max_staleness = self.policy(options).freshness.max_staleness;
+        Some(Box::pin(async move {
+            join_all(tags.as_slice().iter().map(|tag| self.token(tag, max_staleness, caller))).await
+        }))
+    }
+
+    async fn token(&self, tag: &str, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Box<str> {
+        let mut options = self.token_options(tag);
+        if let Some(age) = max_staleness {
+            options = options.max_staleness(age);
+        }
+        let work = Work::plain(|_| async { Ok::<_, Infallible>(new_token()) });
+        // No others wait for it but callers that need the same token, and those can't go on without.
+        Box::pin(async move { infallible(self.read_through(&options, caller, Want::VALUE, work).await).value }).await
+    }
+
+    fn token_options(&self, tag: &str) -> CacheOptions<impl ValueCodec<Box<str>>> {
+        let prefix = self.scope.as_str().split(':').next().unwrap_or_default();
+        let common = prefix.len() + TAG.len();
+        let key = format!("{prefix}{TAG}:{}", utf8_percent_encode(tag, ESCAPED));
+        CacheOptions::of_token(key.into(), common)
+            .encoder(|token: &Box<str>| Ok::<_, Infallible>(token.as_bytes().to_vec()))
+            .decoder(|bytes: &[u8]| as_token(bytes).ok_or(std::fmt::Error))
+    }
+
+    /// Removes all that has been cached by calls with this tag: they have another key from here on.
+    pub(super) async fn remove_tag(&self, tag: &str) -> Result<Applied, Error> {
+        if let Some(problem) = problem_with_tag(tag) {
+            return Err(Error::key(format!("the tag {problem}")));
+        }
+        self.remove(&self.token_options(tag)).await
+    }
+}
+
+fn new_token() -> Box<str> {
+    format!("{:0DIGITS$x}", rand::random::<u128>()).into()
+}
+
+/// A token, unless another program has put something else there.
+fn as_token(bytes: &[u8]) -> Option<Box<str>> {
+    let is_token = bytes.len() == DIGITS && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_token.then(|| String::from_utf8_lossy(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let token = new_token();
+        assert_eq!(as_token(token.as_bytes()), Some(token.clone()));
+        assert_ne!(new_token(), token);
+        for other in ["", "7", &token[1..], &token.replace(&token[..1], "g"), &format!("{token}0"), "\",\""] {
+            assert_eq!(as_token(other.as_bytes()), None, "{other}");
+        }
+    }
+}
