@@ -6,7 +6,7 @@ use syn::punctuated::Punctuated;
 use syn::token::Paren;
 use syn::{Error, Expr, Ident, LitBool, LitStr, Result, Token, parenthesized};
 
-use crate::literals::Seen;
+use crate::literals::{Seen, check_tags};
 use crate::words;
 
 /// The arguments, checked as far as they can be without the function.
@@ -33,11 +33,12 @@ pub(crate) struct Arguments {
     pub(crate) siblings: Option<bool>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) store_if: Option<Expr>,
+    pub(crate) tags: Vec<Expr>,
     pub(crate) version: Option<Expr>,
     seen: Seen,
 }
 
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 29] = [
     "associated",
     "codec",
     "decoder",
@@ -65,6 +66,7 @@ const KNOWN: [&str; 28] = [
     "stale_if_error",
     "stale_while_revalidate",
     "store_if",
+    "tags",
     "version",
 ];
 
@@ -126,6 +128,10 @@ impl Arguments {
             "siblings" => self.siblings = Some(value::<LitBool>(argument, input)?.value),
             "skip" => self.skip = list(argument, "arguments", input, Ident::parse_any)?,
             "store_if" => self.store_if = Some(self.decision(argument, input)?),
+            "tags" => {
+                self.tags = flattened(list(argument, "texts or expressions", input, Expr::parse)?);
+                check_tags(&self.tags)?;
+            }
             "version" => self.version = Some(value(argument, input)?),
             unknown => {
                 let advice = match words::nearest(unknown, &KNOWN) {
@@ -145,6 +151,11 @@ impl Arguments {
         Ok(function)
     }
 
+    /// Those whose texts may name arguments between braces.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.namespace.iter_mut().chain(&mut self.tags)
+    }
+
     /// All expressions, of which any may name one of the function's arguments.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
         self.of_options().chain(self.of_value().chain([&self.handle].into_iter().flatten()))
@@ -160,7 +171,7 @@ impl Arguments {
         let plain = [&self.codec, &self.expire, &self.fence, &self.key_builder, &self.key_prefix];
         let single = plain.into_iter().chain([&self.lease, &self.module, &self.namespace, &self.version]);
         let freshness = self.freshness.iter().map(|(_, expression)| expression);
-        single.flatten().chain(freshness).chain(self.key.iter().flatten())
+        single.flatten().chain(freshness).chain(&self.tags).chain(self.key.iter().flatten())
     }
 }
 
@@ -189,6 +200,15 @@ fn list<T>(
     let content;
     parenthesized!(content in input);
     Ok(Punctuated::<T, Token![,]>::parse_terminated_with(&content, parse)?.into_iter().collect())
+}
+
+/// The elements of lists in brackets by themselves.
+fn flattened(given: Vec<Expr>) -> Vec<Expr> {
+    let elements = |expression| match expression {
+        Expr::Array(list) => list.elems.into_iter().collect(),
+        other => vec![other],
+    };
+    given.into_iter().flat_map(elements).collect()
 }
 
 /// Arguments that exclude each other, and those that come in pairs.

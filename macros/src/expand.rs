@@ -34,7 +34,9 @@ impl Cached {
         let mut arguments: Arguments = parse2(arguments)?;
         let function: Function = parse2(function)?;
         function.check(&arguments)?;
-        arguments.namespace.as_mut().map_or(Ok(()), |namespace| interpolate(namespace, &function))?;
+        for text in arguments.texts_mut() {
+            interpolate(text, &function)?;
+        }
         let is_associated = arguments.associated.unwrap_or_else(|| function.is_associated());
         Ok(Self { arguments, function, is_associated })
     }
@@ -250,6 +252,7 @@ impl Cached {
         let key_prefix = key_prefix.iter().map(reference_to);
         let (expire, codec, key_builder) = (expire.iter(), codec.iter(), key_builder.iter());
         let (fence, lease, version) = (fence.iter(), lease.iter(), version.iter());
+        let tags = self.arguments.tags.iter().map(reference_to);
         let freshness = self.arguments.freshness.iter().map(|(option, expression)| quote!(.#option(#expression)));
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
@@ -262,6 +265,7 @@ impl Cached {
                 #(.lease(#lease))*
                 #(.version(#version))*
                 #(#freshness)*
+                #(.tag(#tags))*
                 #(.codec(#codec))*
                 #(.key_builder(#key_builder))*
         }

@@ -2,9 +2,10 @@
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
-use syn::{Error, Expr, ExprLit, Lit, LitStr, Result, parse_quote};
+use syn::{Error, Expr, LitStr, Result, parse_quote};
 
 use crate::function::Function;
+use crate::literals::as_text;
 use crate::words;
 
 const ADVICE: &str = "write `{name}` for an argument, `{{` and `}}` for braces, or an expression such as `format!(…)` in place of the text";
@@ -17,15 +18,6 @@ pub(crate) fn interpolate(given: &mut Expr, function: &Function) -> Result<()> {
         *given = formatted(text, function)?;
     }
     Ok(())
-}
-
-/// The text that an expression is, also one that another macro has handed on.
-pub(crate) fn as_text(expression: &Expr) -> Option<&LitStr> {
-    match expression {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
-        Expr::Group(group) => as_text(&group.expr),
-        _ => None,
-    }
 }
 
 /// The arguments are named one by one, so that they're those of the function whoever has written the text.

@@ -1,10 +1,13 @@
-//! Durations and numbers as the attribute takes them: texts and plain numbers are read and checked while compiling.
+//! Durations, numbers and tags as the attribute takes them: texts and plain numbers are read and checked while compiling.
 
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span};
 use quote::quote;
-use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, Result, UnOp, parse_quote_spanned};
+use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Result, UnOp, parse_quote_spanned};
+
+/// As the library has it.
+const MOST_BYTES_OF_A_TAG: usize = 512;
 
 /// The arguments whose values can be seen from here.
 #[derive(Default)]
@@ -107,6 +110,27 @@ impl Seen {
         }
         Ok(())
     }
+}
+
+/// The text that an expression is, also one that another macro has handed on.
+pub(crate) fn as_text(expression: &Expr) -> Option<&LitStr> {
+    match expression {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+        Expr::Group(group) => as_text(&group.expr),
+        _ => None,
+    }
+}
+
+/// Checks tags as far as they can be seen from here: what arguments make of a text isn't known.
+pub(crate) fn check_tags(tags: &[Expr]) -> Result<()> {
+    for text in tags.iter().filter_map(as_text) {
+        let bytes = text.value().len();
+        if bytes == 0 || (bytes > MOST_BYTES_OF_A_TAG && !text.value().contains('{')) {
+            let message = format!("a tag has 1 to {MOST_BYTES_OF_A_TAG} bytes, and this one has {bytes}");
+            return Err(Error::new(text.span(), message));
+        }
+    }
+    Ok(())
 }
 
 fn written(time: Duration, span: Span) -> Expr {

@@ -74,6 +74,17 @@ fn a_text_with_braces_takes_up_arguments_in_every_sibling() {
 }
 
 #[test]
+fn tags_are_texts_or_expressions_and_every_sibling_has_them() {
+    insta::assert_snapshot!(written(
+        r#"tags("team-{team}", "all", of(user)), skip(team)"#,
+        "async fn load(team: u32, user: User) -> Result<u64, Error> { user.load(team).await }",
+    ));
+    let (one, other) = (r#"tags("a", ["b", NAME], ["c-{n}"])"#, r#"tags("a", "b", NAME, "c-{n}")"#);
+    let function = "fn sum(n: u64) -> u64 { n }";
+    assert_eq!(written(one, function), written(other, function));
+}
+
+#[test]
 fn a_namespace_that_is_no_text_with_braces_stays_as_it_is() {
     for namespace in ["\"users\"", "format!(\"{}\", n)", "concat!(\"{n}\", \"\")", "NAMES[0]"] {
         let written = written(&format!("namespace = {namespace}"), "fn sum(n: u64) -> u64 { n }");

@@ -14,6 +14,7 @@ use crate::support::{alone, current_thread, multi_thread};
 
 mod freshness;
 mod interpolation;
+mod tags;
 
 fn memory() -> CacheHandle {
     CacheHouse::builder().memory().build().expect("the builder is right")

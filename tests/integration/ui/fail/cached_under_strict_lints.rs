@@ -86,8 +86,8 @@ pub async fn alone(mut text: String) -> String {
     std::future::ready(text).await
 }
 
-/// Generic, with a namespace that takes up arguments.
-#[cached(handle = state.cache, namespace = "{tenant}-{{{day}}}", key(day))]
+/// Generic, with a namespace and tags that take up arguments.
+#[cached(handle = state.cache, namespace = "{tenant}-{{{day}}}", key(day), tags("{tenant}", "all", day.as_str()))]
 pub async fn generic<T: Display, const N: usize>(state: State, tenant: T, day: String) -> usize {
     std::future::ready(()).await;
     day.len() + N

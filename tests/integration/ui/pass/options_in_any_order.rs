@@ -25,7 +25,7 @@ fn it_compiles_and_runs() -> Result<(), Error> {
         .max_staleness(Duration::ZERO)
         .reconnect(Reconnect::default().max_delay(second))
         .build()?;
-    CacheHouse::builder().standalone(("localhost", 1)).build()?;
+    CacheHouse::builder().tag("a").standalone(("localhost", 1)).tag(String::from("b")).build()?;
     CacheHouse::builder().standalone(String::from("redis://localhost:1")).build()?;
     CacheHouse::builder().standalone("localhost:1".parse::<cache_house::Endpoint>()?).build()?;
     let _ = CacheHouse::builder().standalone("localhost:1").tls(Tls::default());
