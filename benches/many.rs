@@ -34,7 +34,8 @@ async fn main() {
         let mut pairs = Vec::new();
         for round in 0..=ROUNDS {
             let ours = throughput(tasks, |task, start| hits(cache.clone(), size, task, start)).await;
-            let raw = throughput(tasks, |task, start| raw_hits(fred.clone(), Arc::clone(&keys), size, task, start)).await;
+            let raw =
+                throughput(tasks, |task, start| raw_hits(fred.clone(), Arc::clone(&keys), size, task, start)).await;
             // The first round warms up.
             if round > 0 {
                 pairs.push((ours, raw));

@@ -393,18 +393,21 @@ impl<C> CacheOptions<C> {
         self.rare.as_ref()?.namespace.as_deref()
     }
 
-    /// The call's key under a handle's defaults; `version` is that of its namespace or handle.
+    /// The call's key under a handle's defaults; `version` is that of its namespace or handle; `tokens` are those of
+    /// its tags, where they aren't [set](Self::set_tokens).
     #[inline]
     pub(crate) fn call_key(
         &self,
         scope: &Scope,
         key_builder: Option<&Arc<dyn KeyBuilder>>,
         version: u32,
+        tokens: Option<&[Box<str>]>,
         hasher: &impl BuildHasher,
     ) -> Result<CallKey, Error> {
         let (name, args) = self.call.split_at(self.name_len);
         let version = self.overrides.version.unwrap_or(version);
-        let tokens = self.rare.as_deref().and_then(|rare| rare.tokens.as_deref()).unwrap_or_default();
+        let own_tokens = || self.rare.as_deref().and_then(|rare| rare.tokens.as_deref());
+        let tokens = tokens.or_else(own_tokens).unwrap_or_default();
         let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs, version, tokens };
         let Some(rare) = &self.rare else {
             return CallKey::new(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);

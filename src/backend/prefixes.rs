@@ -33,7 +33,8 @@ impl<V> PrefixMap<V> {
     pub(crate) fn naming<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (&'a KeyPrefix, &'a V)> {
         let lengths = self.lengths.range(..=key.len()).map(|(length, _)| *length);
         let ends = lengths.filter(|length| key.get(*length).is_none_or(|next| *next == b':'));
-        ends.filter_map(|length| self.by_prefix.get_key_value(&key[..length]))
+        let found = ends.filter_map(|length| self.by_prefix.get_key_value(&key[..length]));
+        found.filter(|(prefix, _)| !prefix.spares(key))
     }
 
     pub(crate) fn get(&self, prefix: &KeyPrefix) -> Option<&V> {

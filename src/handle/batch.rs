@@ -117,7 +117,9 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
-        let batch = self.lookup_all(keys, options);
+        let mut calls = with_options(keys, options);
+        self.add_all_tokens(&mut calls, Caller::asynchronous).await;
+        let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);
         }
@@ -138,7 +140,9 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let batch = self.lookup_all(keys, options);
+        let mut calls = with_options(keys, options);
+        blocking::block_on(self.add_all_tokens(&mut calls, Caller::blocking));
+        let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);
         }
@@ -152,11 +156,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// Looks all keys up in memory, where that answers by itself.
-    fn lookup_all<K, T, C>(
-        &self,
-        keys: impl IntoIterator<Item = K>,
-        options: impl Fn(&K) -> CacheOptions<C>,
-    ) -> Batch<K, T, C>
+    fn lookup_all<K, T, C>(&self, keys: Vec<(K, CacheOptions<C>)>) -> Batch<K, T, C>
     where
         K: Eq + Hash,
         T: Clone + Any + Send + Sync,
@@ -165,12 +165,11 @@ impl<S: Server> Engine<S> {
         let joint = Arc::default();
         let (mut found, mut asked, mut calls) = (HashMap::new(), Vec::<Asked<K>>::new(), Vec::<Call<T, C>>::new());
         let (mut asked_at, mut calls_at) = (HashTable::<usize>::new(), HashTable::<usize>::new());
-        for key in keys {
+        for (key, options) in keys {
             let hash = found.hasher().hash_one(&key);
             if asked_at.find(hash, |&at| asked[at].key == key).is_some() || found.contains_key(&key) {
                 continue;
             }
-            let options = options(&key);
             let want = Want::of(&options);
             let (call, is_twin) = match self.lookup_memory(&options, &want) {
                 Lookup::Found(fetched) => {
@@ -534,4 +533,16 @@ impl<T> From<Given<T>> for End<T> {
     fn from(given: Given<T>) -> Self {
         given.map_or(Self::NoValue, Self::Value)
     }
+}
+
+/// Each key with the options of its call.
+fn with_options<K, C>(
+    keys: impl IntoIterator<Item = K>,
+    options: impl Fn(&K) -> CacheOptions<C>,
+) -> Vec<(K, CacheOptions<C>)> {
+    let call = |key| {
+        let options = options(&key);
+        (key, options)
+    };
+    keys.into_iter().map(call).collect()
 }

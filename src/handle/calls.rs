@@ -89,7 +89,11 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("memoize", "get_or_insert_with", "get_with", "stampede", "single-flight"))]
-    pub async fn cached_async<T, Fut>(&self, mut options: CacheOptions<impl ValueCodec<T>>, work: impl FnOnce() -> Fut) -> T
+    pub async fn cached_async<T, Fut>(
+        &self,
+        mut options: CacheOptions<impl ValueCodec<T>>,
+        work: impl FnOnce() -> Fut,
+    ) -> T
     where
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,

@@ -78,7 +78,11 @@ impl CacheHandle {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
     /// ```
     #[doc(alias("set", "put"))]
-    pub async fn insert_async<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
+    pub async fn insert_async<T>(
+        &self,
+        mut options: CacheOptions<impl ValueCodec<T>>,
+        value: &T,
+    ) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
     {

@@ -113,8 +113,18 @@ impl<S> Engine<S> {
 
     #[inline]
     pub(super) fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
+        self.call_key_with(options, None)
+    }
+
+    /// The same with these tokens for the call's tags.
+    #[inline]
+    pub(super) fn call_key_with<C>(
+        &self,
+        options: &CacheOptions<C>,
+        tokens: Option<&[Box<str>]>,
+    ) -> Result<CallKey, Error> {
         let version = self.inner.defaults.version(options.own_namespace().unwrap_or(self.scope.namespace()));
-        options.call_key(&self.scope, self.inner.key_builder.as_ref(), version, &self.inner.hasher)
+        options.call_key(&self.scope, self.inner.key_builder.as_ref(), version, tokens, &self.inner.hasher)
     }
 
     /// What calls of one name have in common.

@@ -69,7 +69,8 @@ impl CacheHandle {
         Self { engine: self.engine.scoped(namespace.as_ref()), owner: Arc::clone(&self.owner) }
     }
 
-    /// The key of a call on the server, for looking at it with other tools.
+    /// The key of a call on the server, for looking at it with other tools. Of a call with tags it's the key that the call has now; their
+    /// tokens are looked up for it, which may take as long as a call.
     ///
     /// # Errors
     ///
@@ -85,7 +86,9 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     pub fn key<C>(&self, options: &CacheOptions<C>) -> Result<String, Error> {
-        Ok(String::from_utf8_lossy(&self.engine.call_key(options)?.server_key()).into_owned())
+        let tokens = self.engine.tokens_blocking(options);
+        let key = self.engine.call_key_with(options, tokens.as_deref())?;
+        Ok(String::from_utf8_lossy(&key.server_key()).into_owned())
     }
 
     /// How the cache is doing, now.

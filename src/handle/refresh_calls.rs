@@ -153,7 +153,7 @@ impl CacheHandle {
         Fut: Future<Output = T> + Send + 'static,
     {
         let work = move || async move { Ok::<_, std::convert::Infallible>(work().await) };
-        match self.engine.refreshing(options, Caller::asynchronous(), work, Slot::in_task).await {
+        match self.engine.refreshing(options, Caller::asynchronous, work, Slot::in_task).await {
             Ok(value) => value,
             Err(never) => match never {},
         }
@@ -213,7 +213,7 @@ impl CacheHandle {
         W: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.engine.refreshing(options, Caller::asynchronous(), work, Slot::in_task).await
+        self.engine.refreshing(options, Caller::asynchronous, work, Slot::in_task).await
     }
 
     /// [`try_refreshing_async`](Self::try_refreshing_async) for sync code, wherever it runs: a renewal has a thread of its own.
@@ -239,10 +239,9 @@ impl CacheHandle {
         C: ValueCodec<T> + Send + Sync + 'static,
         W: FnOnce() -> Result<T, E> + Send + 'static,
     {
-        let caller = Caller::blocking();
         let work = move || async move { work() };
-        blocking::in_place(caller.place(), || {
-            blocking::block_on(self.engine.refreshing(options, caller, work, Slot::on_thread))
+        blocking::in_place(Caller::blocking().place(), || {
+            blocking::block_on(self.engine.refreshing(options, Caller::blocking, work, Slot::on_thread))
         })
     }
 }

@@ -29,8 +29,8 @@ impl<S: Server> Engine<S> {
     /// while the old value may be served.
     pub(super) async fn refreshing<T, E, C, W, Fut>(
         &self,
-        options: CacheOptions<C>,
-        caller: Caller,
+        mut options: CacheOptions<C>,
+        caller: fn() -> Caller,
         work: W,
         start: Start,
     ) -> Result<T, E>
@@ -41,6 +41,7 @@ impl<S: Server> Engine<S> {
         W: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
+        self.add_tokens(&mut options, caller).await;
         let want = &Want::VALUE;
         let (key, old) = match self.lookup_memory(&options, want) {
             Lookup::Found(found) => return Ok(found.value),
@@ -53,7 +54,7 @@ impl<S: Server> Engine<S> {
             }
         };
         let options = Arc::new(options);
-        let turn = match self.fetch(&key, &options, caller, old.as_ref(), want).await {
+        let turn = match self.fetch(&key, &options, caller(), old.as_ref(), want).await {
             Outcome::Found(found) => return Ok(found.value),
             Outcome::Failed(error) => return Err(error),
             Outcome::Run(turn) => turn,

@@ -143,8 +143,8 @@ impl<S: Server> Engine<S> {
         if let Some(seat) = seat {
             seat.ready().await;
         }
-        // A batch counts and times the one run of all its calls.
-        let timer = seat.is_none().then(|| {
+        // A batch counts and times the one run of all its calls; and a tag's token is no call of the user's.
+        let timer = (seat.is_none() && !call.is_token).then(|| {
             tiers.counters.runs.add_one();
             Timer::start()
         });

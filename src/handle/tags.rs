@@ -4,6 +4,7 @@
 //! its key. Removing a tag removes its token; the next caller makes another, so that nobody looks where the old values are, which go
 //! when they expire. A token is looked up and computed as any value is: with the same flights, fences, outages and near copies.
 
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +31,9 @@ const DIGITS: usize = 32;
 /// What would keep the token's key from having a lease in its own slot; and `%`, so that no two tags have one key.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
 
+/// So many tokens of a batch are looked up at once.
+const AT_ONCE: usize = 64;
+
 /// The tokens of several tags.
 type Tokens<'a> = Pin<Box<dyn Future<Output = Vec<Box<str>>> + Send + 'a>>;
 
@@ -37,26 +41,62 @@ impl<S: Server> Engine<S> {
     /// Looks up the tokens of the call's tags, which are part of its key. Every call begins with this.
     #[inline]
     pub(super) async fn add_tokens<C>(&self, options: &mut CacheOptions<C>, caller: fn() -> Caller) {
-        if (self.inner.defaults.has_tags || !options.own_tags().is_empty())
-            && let Some(tokens) = self.tokens_of(options, caller)
-        {
-            options.set_tokens(tokens.await);
+        if let Some(tags) = self.untokened(options) {
+            options.set_tokens(self.tokens(tags, self.max_staleness(options), caller).await);
         }
     }
 
     /// The same for a sync call.
     #[inline]
     pub(super) fn add_tokens_blocking<C>(&self, options: &mut CacheOptions<C>) {
-        if (self.inner.defaults.has_tags || !options.own_tags().is_empty())
-            && let Some(tokens) = self.tokens_of(options, Caller::blocking)
-        {
-            options.set_tokens(blocking::block_on(tokens));
+        if let Some(tokens) = self.tokens_blocking(options) {
+            options.set_tokens(tokens);
         }
     }
 
-    /// `None` where the call has no tags, or its tokens already.
+    /// The tokens of a sync call's tags; `None` where it has none, or they are known.
+    pub(super) fn tokens_blocking<C>(&self, options: &CacheOptions<C>) -> Option<Vec<Box<str>>> {
+        let tags = self.untokened(options)?;
+        Some(blocking::block_on(self.tokens(tags, self.max_staleness(options), Caller::blocking)))
+    }
+
+    /// The same for the calls of a batch: a tag that several of them have is looked up once.
+    pub(super) async fn add_all_tokens<K, C>(&self, calls: &mut [(K, CacheOptions<C>)], caller: fn() -> Caller) {
+        let mut of_calls = Vec::new();
+        // Where one of its calls doesn't take a token that is so old, the tag is looked up so for all.
+        let mut oldest: BTreeMap<Box<str>, Option<Duration>> = BTreeMap::new();
+        for (at, (_, options)) in calls.iter().enumerate() {
+            let Some(tags) = self.untokened(options) else { continue };
+            let age = self.max_staleness(options);
+            for tag in tags.as_slice() {
+                let oldest = oldest.entry(tag.clone()).or_insert(age);
+                *oldest = (*oldest).into_iter().chain(age).min();
+            }
+            of_calls.push((at, tags));
+        }
+        let mut known = HashMap::new();
+        let mut wanted = oldest.into_iter();
+        loop {
+            let piece: Vec<_> = wanted.by_ref().take(AT_ONCE).collect();
+            if piece.is_empty() {
+                break;
+            }
+            let tokens = join_all(piece.iter().map(|(tag, age)| self.token(tag, *age, caller))).await;
+            known.extend(piece.into_iter().map(|(tag, _)| tag).zip(tokens));
+        }
+        for (at, tags) in of_calls {
+            calls[at].1.set_tokens(tags.as_slice().iter().map(|tag| known[tag].clone()).collect());
+        }
+    }
+
+    /// The tags of a call whose tokens aren't known yet.
+    #[inline]
+    fn untokened<C>(&self, options: &CacheOptions<C>) -> Option<Tags> {
+        if !self.inner.defaults.has_tags && options.own_tags().is_empty() { None } else { self.tags_of(options) }
+    }
+
     #[inline(never)] // Few calls have tags; the others need no copy of it.
-    fn tokens_of<C>(&self, options: &CacheOptions<C>, caller: fn() -> Caller) -> Option<Tokens<'_>> {
+    fn tags_of<C>(&self, options: &CacheOptions<C>) -> Option<Tags> {
         if options.has_tokens() || options.is_token() || self.is_closed() {
             return None;
         }
@@ -64,25 +104,30 @@ impl<S: Server> Engine<S> {
         let namespace = defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace()));
         let inherited = namespace.map_or(&[][..], |options| options.0.tags());
         options.own_tags().iter().chain(inherited).chain(defaults.overrides.tags()).for_each(|tag| tags.add(tag));
-        if tags.as_slice().is_empty() {
-            return None;
-        }
-        if let Some(server) = &self.inner.tiers.server {
-            server.wants_reports();
-        }
-        let max_staleness = self.policy(options).freshness.max_staleness;
-        Some(Box::pin(async move {
-            join_all(tags.as_slice().iter().map(|tag| self.token(tag, max_staleness, caller))).await
-        }))
+        (!tags.as_slice().is_empty()).then_some(tags)
+    }
+
+    fn max_staleness<C>(&self, options: &CacheOptions<C>) -> Option<Duration> {
+        self.policy(options).freshness.max_staleness
+    }
+
+    /// Boxed: the futures of all calls would contain it.
+    fn tokens(&self, tags: Tags, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Tokens<'_> {
+        Box::pin(
+            async move { join_all(tags.as_slice().iter().map(|tag| self.token(tag, max_staleness, caller))).await },
+        )
     }
 
     async fn token(&self, tag: &str, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Box<str> {
+        let tiers = &self.inner.tiers;
+        if let (Some(server), Some(_)) = (&tiers.server, &tiers.memory) {
+            server.wants_reports();
+        }
         let mut options = self.token_options(tag);
         if let Some(age) = max_staleness {
             options = options.max_staleness(age);
         }
         let work = Work::plain(|_| async { Ok::<_, Infallible>(new_token()) });
-        // No others wait for it but callers that need the same token, and those can't go on without.
         Box::pin(async move { infallible(self.read_through(&options, caller, Want::VALUE, work).await).value }).await
     }
 

@@ -42,7 +42,12 @@ impl KeyPrefix {
     pub(crate) fn matches(&self, server_key: &[u8]) -> bool {
         let is_named =
             server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':');
-        is_named && (is_own(self.0.as_bytes()) || !is_own(server_key))
+        is_named && !self.spares(server_key)
+    }
+
+    /// Whether a key that begins with the prefix isn't meant all the same.
+    pub(crate) fn spares(&self, server_key: &[u8]) -> bool {
+        is_own(server_key) && !is_own(self.0.as_bytes())
     }
 
     /// Whether the key of this [framed](super::framed) text is named.
@@ -63,7 +68,7 @@ pub(crate) const NEAR: &str = "::near";
 /// Whether this is a key of the cache's own: a tag's token, or a near cache's sentinel. (Leases have their own walk.)
 fn is_own(key: &[u8]) -> bool {
     let Some(colon) = key.iter().position(|byte| *byte == b':') else { return false };
-    [TAG, NEAR].into_iter().any(|mark| {
-        key[colon..].strip_prefix(mark.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':')
-    })
+    [TAG, NEAR]
+        .into_iter()
+        .any(|mark| key[colon..].strip_prefix(mark.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':'))
 }

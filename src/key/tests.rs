@@ -29,7 +29,7 @@ fn key(options: &CacheOptions) -> CallKey {
 }
 
 fn keyed(options: &CacheOptions, builder: Option<&Arc<dyn KeyBuilder>>) -> Result<CallKey, Error> {
-    options.call_key(&scope(), builder, 0, &BuildHasherDefault::<DefaultHasher>::default())
+    options.call_key(&scope(), builder, 0, None, &BuildHasherDefault::<DefaultHasher>::default())
 }
 
 fn on_server(options: &CacheOptions) -> String {
@@ -289,8 +289,8 @@ fn an_empty_scope_of_a_call_makes_it_unkeyable() {
     }
     let unnamed = scope().with_namespace("");
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    assert!(call("f").call_key(&unnamed, None, 0, &hasher).expect_err("no namespace").is_key());
-    call("f").namespace("main").call_key(&unnamed, None, 0, &hasher).expect("the call names one itself");
+    assert!(call("f").call_key(&unnamed, None, 0, None, &hasher).expect_err("no namespace").is_key());
+    call("f").namespace("main").call_key(&unnamed, None, 0, None, &hasher).expect("the call names one itself");
 }
 
 #[test]

@@ -24,4 +24,5 @@ mod service;
 mod standalone;
 mod support;
 mod sync_anywhere;
+mod tags;
 mod ui;

@@ -70,7 +70,7 @@ impl Inner {
             reconnect: settings.reconnect,
             context: NodeContext {
                 max_in_flight,
-                near: settings.near_cache.map(|max_staleness| NearSettings { max_staleness, clock }),
+                near: NearSettings::new(settings.near_cache, clock),
                 command_timeout,
                 key_prefix,
                 journal,

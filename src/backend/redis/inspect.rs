@@ -71,7 +71,7 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         // No connection ever has this number.
         Command::ClientKill { id: i64::MAX as u64, address: None },
     ];
-    if inner.context.near.is_some() {
+    if inner.has_near_cache() {
         // The connection that calls go by has none.
         commands.push(Command::ClientTracking { on: false });
     }

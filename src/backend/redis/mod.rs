@@ -145,6 +145,10 @@ impl Drop for Redis {
 }
 
 impl Server for Redis {
+    fn wants_reports(&self) {
+        self.inner.context.near.want();
+    }
+
     fn is_available(&self, key: &CallKey) -> bool {
         self.inner.leave_starved_runtime();
         match &**self.inner.layout.load() {

@@ -7,6 +7,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -37,18 +38,27 @@ use crate::telemetry::metrics;
 /// What the near caches of all nodes have in common.
 #[derive(Clone)]
 pub(super) struct NearSettings {
-    pub(super) max_staleness: Duration,
-    pub(super) clock: Clock,
+    /// Of the handle's near cache; `None` where it has none. Then the tokens of tags are near all the same, once there are some.
+    configured: Option<Duration>,
+    clock: Clock,
+    wanted: Arc<Wanted>,
 }
+
+/// Whether anything that is near is of use.
+#[derive(Default)]
+struct Wanted {
+    is_wanted: AtomicBool,
+    changed: Notify,
+}
+
+/// How often the line of a handle without a near cache beats, times three: tags' tokens are at most so old.
+const OF_TOKENS: Duration = Duration::from_secs(1);
 
 /// The near cache of one node.
 pub(super) struct Near {
     settings: NearSettings,
     /// The connection that reads go by.
     line: ArcSwapOption<Line>,
-    in_flight: Arc<InFlight>,
-    /// A read wasn't answered in time.
-    suspect: Notify,
     /// The node has become available.
     available: Notify,
     status: Mutex<NearCache>,
@@ -58,6 +68,9 @@ pub(super) struct Near {
 struct Line {
     pool: Arc<Pool>,
     marks: Marks,
+    in_flight: Arc<InFlight>,
+    /// A read wasn't answered in time.
+    suspect: Notify,
 }
 
 /// A line that reports are known to arrive on, and what keeps it.
@@ -104,13 +117,42 @@ impl Trouble {
     }
 }
 
+impl NearSettings {
+    pub(super) fn new(configured: Option<Duration>, clock: Clock) -> Self {
+        let wanted = Arc::new(Wanted::default());
+        wanted.is_wanted.store(configured.is_some(), Ordering::Relaxed);
+        Self { configured, clock, wanted }
+    }
+
+    /// From here on there are lines.
+    pub(super) fn want(&self) {
+        // Read before written: the line stays shared between cores.
+        if !self.wanted.is_wanted.load(Ordering::Relaxed) {
+            self.wanted.is_wanted.store(true, Ordering::SeqCst);
+            self.wanted.changed.notify_waiters();
+        }
+    }
+
+    async fn until_wanted(&self) {
+        loop {
+            let changed = self.wanted.changed.notified();
+            if self.wanted.is_wanted.load(Ordering::SeqCst) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn max_staleness(&self) -> Duration {
+        self.configured.unwrap_or(OF_TOKENS)
+    }
+}
+
 impl Near {
-    pub(super) fn new(settings: &NearSettings, max_in_flight: usize, command_timeout: Duration) -> Self {
+    pub(super) fn new(settings: &NearSettings) -> Self {
         Self {
             settings: settings.clone(),
             line: ArcSwapOption::empty(),
-            in_flight: InFlight::new(max_in_flight, command_timeout),
-            suspect: Notify::new(),
             available: Notify::new(),
             status: Mutex::new(NearCache::Connecting),
         }
@@ -118,7 +160,7 @@ impl Near {
 
     /// Whether nothing waits for an answer.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty()
+        self.line.load().as_ref().is_none_or(|line| line.in_flight.is_empty())
     }
 
     pub(super) fn status(&self) -> NearCache {
@@ -135,8 +177,12 @@ impl Near {
         if before == status {
             return;
         }
-        metrics::set_near_cache(&inner.seeds[0].to_string(), inner.near_cache() == NearCache::On);
         let endpoint = &node.address;
+        if self.settings.configured.is_none() {
+            tracing::debug!(target: "cache_house", %endpoint, "tags' tokens: {status}");
+            return;
+        }
+        metrics::set_near_cache(&inner.seeds[0].to_string(), inner.near_cache() == NearCache::On);
         match &status {
             NearCache::Unavailable { reason } => {
                 tracing::warn!(target: "cache_house", %endpoint, reason, "there is no near cache, so each hit asks the server");
@@ -151,22 +197,8 @@ impl Near {
     }
 
     /// Keeps a line to the node while that is available; runs indefinitely.
-    pub(super) async fn keep(&self, inner: &Inner, node: &Node, connector: &Connector) {
-        let swept = self.in_flight.sweep(|swept| {
-            // What came late for the program's own sake says nothing about the server.
-            if !swept.starved {
-                self.line.store(None);
-                self.suspect.notify_one();
-            }
-        });
-        tokio::select! {
-            biased;
-            () = self.keep_line(inner, node, connector) => {}
-            () = swept => {}
-        }
-    }
-
-    async fn keep_line(&self, inner: &Inner, node: &Node, connector: &Connector) {
+    async fn keep(&self, inner: &Inner, node: &Node, connector: &Connector) {
+        self.settings.until_wanted().await;
         let mut backoff = Backoff::new(inner.reconnect);
         loop {
             while !node.is_available() {
@@ -175,7 +207,11 @@ impl Near {
             let pause = match self.open(inner, node, connector).await {
                 Ok(Open { line, mut ended, reports, sentinel }) => {
                     let begin = Instant::now();
-                    self.serve(inner, node, &line, &mut ended, reports, sentinel).await;
+                    tokio::select! {
+                        biased;
+                        () = self.serve(inner, node, &line, &mut ended, reports, sentinel) => {}
+                        () = line.sweep() => {}
+                    }
                     self.report(inner, node, NearCache::Connecting);
                     drop(line);
                     ended.all().await;
@@ -210,7 +246,8 @@ impl Near {
         let key = sentinel_key(inner, node).ok_or(Trouble::Unneeded)?;
         let (pool, ended) = connector.connect().await.map_err(|_| Trouble::Lost)?;
         let (pool, patience) = (Arc::new(pool), self.patience(node));
-        let line = Arc::new(Line { marks: Marks::new(), pool });
+        let in_flight = InFlight::new(inner.context.max_in_flight, node.command_timeout);
+        let line = Arc::new(Line { marks: Marks::new(), pool, in_flight, suspect: Notify::new() });
         let mut reports = line.pool.reports();
         let send = |command| answer_within(patience, line.pool.send(&key, command));
         let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
@@ -263,14 +300,14 @@ impl Near {
     ) {
         let _unpublish = Unpublish { near: self, line };
         self.line.store(Some(Arc::clone(line)));
-        let mut beats = interval(self.settings.max_staleness / 3);
+        let mut beats = interval(self.settings.max_staleness() / 3);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let patience = self.patience(node).max(self.settings.max_staleness);
+        let patience = self.patience(node).max(self.settings.max_staleness());
         loop {
             tokio::select! {
                 biased;
                 () = ended.any() => return,
-                () = self.suspect.notified() => return,
+                () = line.suspect.notified() => return,
                 report = reports.recv() => if !line.take_in(report) { return },
                 _ = beats.tick() => {
                     let sent = self.settings.clock.now();
@@ -288,7 +325,7 @@ impl Near {
                     let answered = tokio::select! {
                         biased;
                         () = ended.any() => return,
-                        () = self.suspect.notified() => return,
+                        () = line.suspect.notified() => return,
                         answered = beat => answered,
                     };
                     let Ok(Ok(answer)) = answered else { return };
@@ -321,6 +358,18 @@ impl Near {
 }
 
 impl Line {
+    /// Ends reads that wait too long; runs indefinitely.
+    async fn sweep(&self) {
+        self.in_flight
+            .sweep(|swept| {
+                // What came late for the program's own sake says nothing about the server.
+                if !swept.starved {
+                    self.suspect.notify_one();
+                }
+            })
+            .await;
+    }
+
     /// Takes a report in. Whether the line still reports.
     fn take_in(&self, report: Result<fred::types::client::Invalidation, RecvError>) -> bool {
         match report {
@@ -349,7 +398,7 @@ impl Drop for Unpublish<'_> {
         self.near.line.store(None);
         self.line.marks.end();
         self.line.pool.abort();
-        self.near.in_flight.end_all();
+        self.line.in_flight.end_all();
     }
 }
 
@@ -368,11 +417,11 @@ impl Inner {
         let ttl = async {
             match asks_ttl {
                 // Sent before the value, as without a near cache.
-                true => node.send_over(&near.in_flight, &line.pool, key, Command::Pttl(key.clone())).await.map(Some),
+                true => node.send_over(&line.in_flight, &line.pool, key, Command::Pttl(key.clone())).await.map(Some),
                 false => Ok(None),
             }
         };
-        let (ttl, value) = tokio::join!(ttl, node.get_over(&near.in_flight, &line.pool, key));
+        let (ttl, value) = tokio::join!(ttl, node.get_over(&line.in_flight, &line.pool, key));
         let value = match value {
             Ok(frame) => node.read(reply::bytes(frame)),
             Err(Failed::Redirected(_)) => return None,
@@ -386,9 +435,14 @@ impl Inner {
         Some(value.map(|value| value.map(|value| (value, ttl, Some(mark)))))
     }
 
+    /// Whether the handle is to have a near cache.
+    pub(super) fn has_near_cache(&self) -> bool {
+        self.context.near.configured.is_some()
+    }
+
     /// The status of the near caches of all nodes: what is wrong, if anything is.
     pub(super) fn near_cache(&self) -> NearCache {
-        if self.context.near.is_none() {
+        if self.context.near.configured.is_none() {
             return NearCache::Off;
         }
         let nodes = self.layout.load_full().nodes();

@@ -44,7 +44,7 @@ pub(crate) struct Node {
     /// Some while the circuit is closed: calls may go to the server.
     pool: ArcSwapOption<Pool>,
     in_flight: Arc<InFlight>,
-    /// None on replicas, and where the handle has no near cache.
+    /// None on replicas.
     pub(super) near: Option<Near>,
     /// Timeouts and connection errors since the last answer.
     failures: AtomicU32,
@@ -67,7 +67,7 @@ pub(crate) struct Node {
 /// What all nodes of a handle have in common.
 pub(super) struct NodeContext {
     pub(super) max_in_flight: usize,
-    pub(super) near: Option<NearSettings>,
+    pub(super) near: NearSettings,
     pub(super) command_timeout: Duration,
     pub(super) key_prefix: Arc<str>,
     pub(super) journal: Arc<Journal>,
@@ -105,7 +105,7 @@ const FAILURES_TO_OPEN: u32 = 3;
 
 impl Node {
     pub(super) fn new(address: Address, role: Role, probe_key: Bytes, context: &NodeContext) -> Self {
-        let near = context.near.as_ref().filter(|_| role != Role::Replica);
+        let near = Some(&context.near).filter(|_| role != Role::Replica);
         Self {
             address,
             role,
@@ -114,7 +114,7 @@ impl Node {
             standing: ArcSwapOption::empty(),
             pool: ArcSwapOption::empty(),
             in_flight: InFlight::new(context.max_in_flight, context.command_timeout),
-            near: near.map(|near| Near::new(near, context.max_in_flight, context.command_timeout)),
+            near: near.map(Near::new),
             failures: AtomicU32::new(0),
             trip: Notify::new(),
             trip_reason: Mutex::new(None),

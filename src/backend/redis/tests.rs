@@ -20,8 +20,8 @@ use self::server::Server as RealServer;
 use super::Redis;
 use super::layout::Layout;
 use crate::backend::invalidations::Invalidations;
-use crate::config::{CacheHouseBuilder, Reconnect, Topology};
 use crate::clock::Clock;
+use crate::config::{CacheHouseBuilder, Reconnect, Topology};
 use crate::health::{Health, HealthReporter};
 use crate::key::Scope;
 

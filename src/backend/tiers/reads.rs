@@ -54,7 +54,8 @@ impl<S: Server> Tiers<S> {
     #[inline]
     fn max_staleness<C>(&self, call: &ResolvedCall<'_, C>) -> Option<Duration> {
         let near = if call.is_token { self.near.or(Some(TOKEN_STALENESS)) } else { self.near };
-        Some(call.freshness.max_staleness.unwrap_or(near?)).filter(|age| !age.is_zero())
+        let near = near?;
+        Some(call.freshness.max_staleness.map_or(near, |age| age.min(near))).filter(|age| !age.is_zero())
     }
 
     /// What memory holds of `key`, and may serve.
@@ -226,7 +227,13 @@ pub(super) struct Copied<'a> {
 }
 
 /// Keeps what the server said in place of what was known, for the rest of its TTL; where that isn't known, nothing.
-pub(super) fn keep_copy(memory: &Memory, key: &CallKey, fence: &impl Fence, copy: Copied<'_>, ttl: Option<(Moment, Duration)>) {
+pub(super) fn keep_copy(
+    memory: &Memory,
+    key: &CallKey,
+    fence: &impl Fence,
+    copy: Copied<'_>,
+    ttl: Option<(Moment, Duration)>,
+) {
     let Copied { server_key, bytes, decoded, mark } = copy;
     let form = memory.form(key, bytes.len(), decoded, Some(server_key));
     let (Some((since, ttl)), Some(form)) = (ttl, form) else { return fence.commit(|| memory.take(key)) };

@@ -1,0 +1,315 @@
+//! Tags: calls that are invalidated together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, KeyContext, NamespaceOptions, NearCache};
+
+use crate::support::cluster::{Borrowed, clustered};
+use crate::support::{
+    Count, DEADLINE, Server, connect, connected, current_thread, finishes, standalone, until_connected, until_degraded,
+    wait_until,
+};
+
+fn user(n: usize) -> CacheOptions {
+    CacheOptions::new("user").arg(n)
+}
+
+fn in_team(n: usize) -> CacheOptions {
+    user(n).tag("team-7")
+}
+
+/// As an other process has to, to see a removal from when it has returned.
+fn asking(options: CacheOptions) -> CacheOptions {
+    options.max_staleness(Duration::ZERO)
+}
+
+fn memory() -> CacheHandle {
+    CacheHouse::builder().memory().build().expect("the builder is right")
+}
+
+/// The tests that hold for every kind of handle.
+fn each_kind(test: impl Fn(&CacheHandle)) {
+    let (server, cluster) = (Server::start(), Borrowed::get());
+    let of_cluster = clustered(cluster.endpoint()).build().expect("the builder is right");
+    until_connected(&of_cluster);
+    let near = connect(standalone(server.endpoint()).namespace("near").near_cache(Duration::from_secs(600)));
+    wait_until("the near cache is on", DEADLINE, || near.near_cache() == NearCache::On);
+    for cache in [memory(), connected(&server), of_cluster, near] {
+        test(&cache);
+    }
+}
+
+#[test]
+fn removing_a_tag_invalidates_all_calls_that_have_it_and_no_others() {
+    each_kind(|cache| {
+        let runs = Count::default();
+        let all = || {
+            for n in 0..20 {
+                cache.cached(in_team(n), || runs.add_one());
+                cache.cached(user(n).tag("team-8"), || runs.add_one());
+                cache.cached(user(n).tags(["all", "team-8", "team-7"]), || runs.add_one());
+                cache.cached(user(n), || runs.add_one());
+            }
+        };
+        all();
+        assert_eq!(runs.read(), 80, "each set of tags has keys of its own");
+        all();
+        assert_eq!(runs.read(), 80, "they are hits");
+        for round in 1..=20 {
+            let removed = cache.remove_tag("team-7").expect("nothing is in the way");
+            assert_eq!((removed.entries, removed.journalled), (1, false));
+            all();
+            assert_eq!(runs.read(), 80 + 40 * round, "those of team-7, and those that have it among others");
+        }
+        assert_eq!(cache.remove_tag("nobody").expect("nothing is in the way").entries, 0);
+        assert_eq!(cache.stats().runs, u64::from(runs.read()), "tokens count as no run");
+    });
+}
+
+#[test]
+fn every_way_to_call_has_the_tags() {
+    each_kind(|cache| {
+        cache.insert(in_team(1), &1_u32).expect("it's taken");
+        assert_eq!(cache.get::<u32>(user(1)), None, "without its tags it's another call");
+        assert!(cache.contains(in_team(1)));
+        assert_eq!(cache.get(in_team(1)), Some(1_u32));
+        assert_eq!(cache.entry(in_team(1), |_| 2).into_value(), 1_u32);
+        assert_eq!(cache.try_cached(in_team(1), || Err::<u32, _>("runs")), Ok(1));
+        assert_eq!(cache.try_cached_shared(in_team(1), || Err::<u32, _>("runs")), Ok(1));
+        assert_eq!(cache.refreshing(in_team(1), || 2), 1_u32);
+        assert_eq!(cache.remove(in_team(1)).expect("it's there").entries, 1);
+        current_thread().block_on(async {
+            assert_eq!(cache.cached_async(in_team(1), async || 3).await, 3);
+            assert_eq!(cache.refreshing_async(in_team(1), async || 4).await, 3);
+            assert_eq!(cache.refresh_async(in_team(1), async || 5).await, 5);
+            cache.remove_tag_async("team-7").await.expect("nothing is in the way");
+            assert!(!cache.contains_async(in_team(1)).await);
+        });
+        let before = cache.key(&in_team(1)).expect("it has a key");
+        assert_eq!(cache.key(&in_team(1)).expect("it has a key"), before);
+        cache.remove_tag("team-7").expect("nothing is in the way");
+        assert_ne!(cache.key(&in_team(1)).expect("it has a key"), before);
+    });
+}
+
+#[test]
+fn calls_of_a_batch_have_theirs() {
+    each_kind(|cache| {
+        let runs = Count::default();
+        let batch = || {
+            let options = |n: &usize| user(*n).tag(format!("team-{}", n % 200)).tag("all");
+            let squares = |missing: Vec<usize>| -> HashMap<usize, usize> {
+                missing.into_iter().map(|n| (n, runs.add_one() as usize)).collect()
+            };
+            cache.cached_many(0..400, options, squares)
+        };
+        let first = batch();
+        assert_eq!((first.len(), runs.read()), (400, 400));
+        assert_eq!(batch(), first);
+        cache.remove_tag("team-3").expect("nothing is in the way");
+        let second = batch();
+        assert_eq!(runs.read(), 402);
+        assert!(first.iter().all(|(n, value)| (n % 200 == 3) == (second[n] != *value)));
+    });
+}
+
+#[test]
+fn tags_of_handle_and_namespace_add_up() {
+    let teams = NamespaceOptions::default().tag("teams");
+    let cache = CacheHouse::builder().tag("all").namespace_options("t", teams).memory().build();
+    let cache = cache.expect("the builder is right");
+    let runs = Count::default();
+    let both = || {
+        cache.cached(user(1).namespace("t").tag("own"), || runs.add_one());
+        cache.cached(user(1), || runs.add_one());
+    };
+    both();
+    for (tag, ran) in [("own", 3), ("teams", 4), ("all", 6), ("other", 6)] {
+        cache.remove_tag(tag).expect("nothing is in the way");
+        both();
+        assert_eq!(runs.read(), ran, "{tag}");
+    }
+}
+
+#[test]
+fn a_key_builder_has_no_say_in_it() {
+    let builder = |cx: &KeyContext<'_>| format!("mine:{}", cx.name());
+    let cache = memory();
+    let call = || in_team(1).key_builder(builder);
+    assert_eq!(cache.cached(call(), || 1), 1);
+    assert_eq!(cache.cached(call(), || 2), 1);
+    assert!(cache.key(&call()).expect("it has a key").starts_with("mine:user:t"));
+    cache.remove_tag("team-7").expect("nothing is in the way");
+    assert_eq!(cache.cached(call(), || 3), 3);
+}
+
+#[test]
+fn what_is_computed_meanwhile_is_found_no_more() {
+    each_kind(|cache| {
+        let (running, runs) = mpsc::channel();
+        let (end, ends) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let work = || {
+                    running.send(()).expect("the test waits");
+                    ends.recv_timeout(DEADLINE).expect("the test ends it");
+                    1
+                };
+                assert_eq!(cache.cached(in_team(1), work), 1);
+            });
+            runs.recv_timeout(DEADLINE).expect("the work runs");
+            cache.remove_tag("team-7").expect("nothing is in the way");
+            assert_eq!(cache.cached(in_team(1), || 2), 2, "nobody waits for what was invalidated");
+            end.send(()).expect("the work waits");
+        });
+        assert_eq!(cache.cached(in_team(1), || 3), 2);
+    });
+}
+
+#[test]
+fn another_process_sees_a_removal_from_when_it_has_returned_if_it_asks() {
+    let server = Server::start();
+    let (one, other) = (connected(&server), connected(&server));
+    for n in 0..200 {
+        assert_eq!(one.cached(asking(in_team(1)), || n), n);
+        assert_eq!(other.cached(asking(in_team(1)), || 1_000), n, "they have the same token");
+        one.remove_tag("team-7").expect("the server is there");
+        assert!(!other.contains(asking(in_team(1))));
+    }
+}
+
+#[test]
+fn another_process_hears_of_a_removal() {
+    let server = Server::start();
+    for near in [None, Some(Duration::from_secs(600))] {
+        let (one, builder) = (connected(&server), standalone(server.endpoint()));
+        let other = connect(match near {
+            Some(near) => builder.near_cache(near),
+            None => builder,
+        });
+        for n in 0..20 {
+            one.insert(in_team(1), &n).expect("the server is there");
+            wait_until("the other reads it", DEADLINE, || other.get(in_team(1)) == Some(n));
+            one.remove_tag("team-7").expect("the server is there");
+            wait_until("the other hears of it", DEADLINE, || other.get::<u32>(in_team(1)).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_hit_with_tags_asks_no_more_than_one_without() {
+    let server = Server::start();
+    let cache = connected(&server);
+    cache.cached(in_team(1), || 1);
+    let asks = |options: fn() -> CacheOptions| {
+        let before = server.calls("get");
+        for _ in 0..50 {
+            cache.get::<i32>(options());
+        }
+        server.calls("get") - before
+    };
+    // Once the token is near; beats come beside.
+    wait_until("a hit asks once", DEADLINE, || asks(|| in_team(1)) <= 52);
+}
+
+#[test]
+fn a_token_that_is_evicted_means_misses_and_no_old_value() {
+    let server = Server::start();
+    let cache = connected(&server);
+    assert_eq!(cache.cached(in_team(1), || 1), 1);
+    let token = server.get("cachehouse::tag:team-7").expect("it's there");
+    assert_eq!(token.len(), 32);
+    server.command(&["DEL", "cachehouse::tag:team-7"]);
+    wait_until("it's a miss", DEADLINE, || !cache.contains(in_team(1)));
+    assert_eq!(cache.cached(asking(in_team(1)), || 2), 2);
+    assert_ne!(server.get("cachehouse::tag:team-7").expect("there is another"), token);
+    // What another program puts there is no token.
+    server.set("cachehouse::tag:team-7", "\",\"");
+    assert_eq!(cache.cached(asking(in_team(1)), || 3), 3);
+    assert_eq!(cache.cached(asking(in_team(1)), || 4), 3);
+}
+
+#[test]
+fn a_tag_with_ten_thousand_entries_is_removed_in_one_step() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let call = |n: &usize| in_team(*n);
+    let all = cache.cached_many(0..10_000, call, |missing| missing.into_iter().map(|n| (n, n)).collect());
+    assert_eq!(all.len(), 10_000);
+    let before = ["unlink", "scan"].map(|command| server.calls(command));
+    cache.remove_tag("team-7").expect("the server is there");
+    let after = ["unlink", "scan"].map(|command| server.calls(command));
+    assert!(after[0] - before[0] <= 2 && after[1] == before[1], "{before:?} {after:?}");
+    let none = cache.cached_many((0..10_000).step_by(100), call, |missing| {
+        assert_eq!(missing.len(), 100);
+        HashMap::<usize, usize>::new()
+    });
+    assert!(none.is_empty());
+}
+
+#[test]
+fn in_an_outage_a_tag_is_removed_here_at_once_and_there_afterwards() {
+    let server = Server::start();
+    let quick = Duration::from_millis(250);
+    let cache = connect(standalone(server.endpoint()).command_timeout(quick));
+    let other = connected(&server);
+    assert_eq!(cache.cached(in_team(1), || 1), 1);
+    assert_eq!(other.cached(in_team(1), || 0), 1);
+    server.freeze();
+    let removed = finishes("the removal", {
+        let cache = cache.clone();
+        move || cache.remove_tag("team-7").expect("an outage is no error")
+    });
+    assert!(removed.journalled);
+    until_degraded(&cache);
+    assert_eq!(cache.cached(in_team(1), || 2), 2);
+    assert_eq!(cache.cached(in_team(1), || 3), 2, "from memory");
+    server.thaw();
+    until_connected(&cache);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    wait_until("the other hears of it", DEADLINE, || !other.contains(in_team(1)));
+    let value = cache.cached(asking(in_team(1)), || 4);
+    assert_eq!(other.cached(asking(in_team(1)), || 5), value);
+}
+
+#[test]
+fn clearing_spares_tokens_and_does_not_count_them() {
+    each_kind(|cache| {
+        cache.insert(in_team(1), &1).expect("it's taken");
+        let cleared = cache.clear_keys("cachehouse").expect("nothing is in the way");
+        assert_eq!(cleared.entries, 1, "{:?}", cache.stats());
+        assert!(!cache.contains(in_team(1)));
+        assert_eq!(cache.remove_tag("team-7").expect("nothing is in the way").entries, 1, "its token was there");
+    });
+}
+
+#[test]
+fn any_text_may_be_a_tag() {
+    let cluster = Borrowed::get();
+    let cache = clustered(cluster.endpoint()).build().expect("the builder is right");
+    until_connected(&cache);
+    for tag in ["}", "{", "{}", "a}b{c", "%7D", "ä:*?[", "\n", &"x".repeat(512)] {
+        let call = || user(1).tag(tag);
+        assert_eq!(cache.cached(call(), || 1), 1, "{tag:?}");
+        assert_eq!(cache.cached(call(), || 2), 1, "{tag:?}");
+        cache.remove_tag(tag).expect("the cluster is there");
+        assert_eq!(cache.cached(asking(call()), || 3), 3, "{tag:?}");
+    }
+    assert_eq!(cache.stats().unfenced, 0);
+    for tag in ["", &"x".repeat(513)] {
+        assert!(cache.remove_tag(tag).expect_err("it's no tag").is_key());
+    }
+}
+
+#[test]
+fn a_panicking_or_dropped_call_leaves_the_tag_as_it_is() {
+    let cache = Arc::new(memory());
+    let panics = Arc::clone(&cache);
+    thread::spawn(move || panics.cached(in_team(1), || -> u32 { panic!("own") })).join().expect_err("it panics");
+    assert_eq!(cache.cached(in_team(1), || 1), 1);
+    assert_eq!(cache.cached(in_team(1), || 2), 1);
+}
