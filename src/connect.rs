@@ -157,6 +157,9 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
             patience = connection.command_timeout;
             (fallback_max_age, near) = (connection.fallback_max_age, connection.near_cache);
             let endpoint = connection.seeds[0].to_string();
+            if near.is_some() {
+                metrics::set_near_cache(&endpoint, false);
+            }
             let journal = Arc::new(Journal::of(&endpoint));
             let health = HealthReporter::new(Health::Connecting, endpoint);
             let health = Arc::new(health.with_fallback_max_age(fallback_max_age));

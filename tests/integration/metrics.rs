@@ -10,7 +10,8 @@ use metrics::{Unit, set_global_recorder, with_local_recorder};
 
 use crate::support::recorder::{Described, Recorder, Series};
 use crate::support::{
-    DEADLINE, Server, alone, connected, current_thread, standalone, until_connected, until_degraded, wait_until,
+    DEADLINE, Server, alone, connect, connected, current_thread, standalone, until_connected, until_degraded,
+    wait_until,
 };
 
 const REQUESTS: &str = "cachehouse_requests_total";
@@ -254,7 +255,7 @@ fn the_table_the_code_and_the_dashboard_name_the_same() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         all_operations(&server, &recorder);
-        let cache = connected(&server);
+        let cache = connect(standalone(server.endpoint()).near_cache(Duration::from_secs(1)));
         let slow = || cache.cached_async(call(1), || async { tokio::task::yield_now().await });
         current_thread().block_on(async { tokio::join!(slow(), slow()) });
     });

@@ -50,7 +50,7 @@ impl Engine<Fake> {
     }
 
     async fn renewing(&self, options: CacheOptions, work: impl Future<Output = Result> + Send + 'static) -> Result {
-        self.refreshing(options, Caller::asynchronous(), || work, Slot::in_task).await
+        self.refreshing(options, Caller::asynchronous, || work, Slot::in_task).await
     }
 
     /// How often its work has run, old values were served, and values were renewed.

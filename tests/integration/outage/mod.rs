@@ -18,5 +18,6 @@ fn call(name: &str) -> CacheOptions {
 
 /// A server that keeps what it holds when it's killed.
 fn persistent() -> Server {
-    Server::start_with(&["--appendonly", "yes"])
+    // By default it answers before it has written, while the disk is slow.
+    Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
 }
