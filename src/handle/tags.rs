@@ -31,6 +31,10 @@ const DIGITS: usize = 32;
 /// What would keep the token's key from having a lease in its own slot; and `%`, so that no two tags have one key.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
 
+/// A tag's token, as a value.
+#[derive(Debug, Clone, PartialEq)]
+struct Token(Box<str>);
+
 /// So many tokens of a batch are looked up at once.
 const AT_ONCE: usize = 64;
 
@@ -128,15 +132,15 @@ impl<S: Server> Engine<S> {
             options = options.max_staleness(age);
         }
         let work = Work::plain(|_| async { Ok::<_, Infallible>(new_token()) });
-        Box::pin(async move { infallible(self.read_through(&options, caller, Want::VALUE, work).await).value }).await
+        Box::pin(async move { infallible(self.read_through(&options, caller, Want::VALUE, work).await).value.0 }).await
     }
 
-    fn token_options(&self, tag: &str) -> CacheOptions<impl ValueCodec<Box<str>>> {
+    fn token_options(&self, tag: &str) -> CacheOptions<impl ValueCodec<Token>> {
         let prefix = self.scope.as_str().split(':').next().unwrap_or_default();
         let common = prefix.len() + TAG.len();
         let key = format!("{prefix}{TAG}:{}", utf8_percent_encode(tag, ESCAPED));
         CacheOptions::of_token(key.into(), common)
-            .encoder(|token: &Box<str>| Ok::<_, Infallible>(token.as_bytes().to_vec()))
+            .encoder(|token: &Token| Ok::<_, Infallible>(token.0.as_bytes().to_vec()))
             .decoder(|bytes: &[u8]| as_token(bytes).ok_or(std::fmt::Error))
     }
 
@@ -149,14 +153,14 @@ impl<S: Server> Engine<S> {
     }
 }
 
-fn new_token() -> Box<str> {
-    format!("{:0DIGITS$x}", rand::random::<u128>()).into()
+fn new_token() -> Token {
+    Token(format!("{:0DIGITS$x}", rand::random::<u128>()).into())
 }
 
 /// A token, unless another program has put something else there.
-fn as_token(bytes: &[u8]) -> Option<Box<str>> {
+fn as_token(bytes: &[u8]) -> Option<Token> {
     let is_token = bytes.len() == DIGITS && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_token.then(|| String::from_utf8_lossy(bytes).into())
+    is_token.then(|| Token(String::from_utf8_lossy(bytes).into()))
 }
 
 #[cfg(test)]
@@ -166,8 +170,9 @@ mod tests {
     #[test]
     fn a_token_is_read_as_it_was_written_and_nothing_else_is_one() {
         let token = new_token();
-        assert_eq!(as_token(token.as_bytes()), Some(token.clone()));
+        assert_eq!(as_token(token.0.as_bytes()), Some(token.clone()));
         assert_ne!(new_token(), token);
+        let token = token.0;
         for other in ["", "7", &token[1..], &token.replace(&token[..1], "g"), &format!("{token}0"), "\",\""] {
             assert_eq!(as_token(other.as_bytes()), None, "{other}");
         }

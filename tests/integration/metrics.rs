@@ -196,7 +196,7 @@ fn a_frozen_server_shows_in_its_timeouts() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         let builder = standalone(server.endpoint()).command_timeout(Duration::from_millis(100));
-        let cache = crate::support::connect(builder);
+        let cache = connect(builder);
         assert_eq!(square(&cache, 7), 49);
         server.freeze();
         assert_eq!(square(&cache, 7), 49);

@@ -109,9 +109,9 @@ impl World {
         let wrong = self.wrong.lock().expect("nobody panics with it");
         let (near, old) = (self.near.load(Ordering::Relaxed), self.old.load(Ordering::Relaxed));
         let oldest = Duration::from_micros(self.oldest.load(Ordering::Relaxed));
-        println!("{near} near hits, {old} of them old, the oldest by {oldest:?}");
-        assert!(wrong.is_empty(), "{} answers: {:?}", wrong.len(), wrong.iter().take(5).collect::<Vec<_>>());
-        assert!(near > 500, "{near} near hits");
+        let seen = format!("{near} near hits, {old} of them old, the oldest by {oldest:?}");
+        assert!(wrong.is_empty(), "{seen}; {} answers: {:?}", wrong.len(), wrong.iter().take(5).collect::<Vec<_>>());
+        assert!(near > 500, "{seen}");
     }
 }
 
