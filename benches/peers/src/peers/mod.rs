@@ -39,6 +39,12 @@ pub(crate) async fn from_server(port: u16) -> Line {
     ]
 }
 
+/// Memory in front of a server that reports changes.
+pub(crate) async fn near(port: u16) -> Line {
+    let near = share(cache_house::near(port).await);
+    [near, None, None, None, share(redis_rs::near(port).await), None]
+}
+
 /// Memory alone, or memory in front of a server that needn't be asked.
 pub(crate) async fn from_memory(port: u16) -> Line {
     [

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::caching::CacheConfig;
 use redis::{AsyncCommands, Client, RedisResult};
 use tokio::time::timeout;
 
@@ -15,11 +16,23 @@ pub(super) struct GetOrCompute(ConnectionManager);
 
 /// The longest delay between attempts is that of cache-house.
 pub(super) async fn on_server(port: u16) -> GetOrCompute {
-    let config = ConnectionManagerConfig::new()
+    connected(&url(port), config()).await
+}
+
+/// With its client-side caching.
+pub(super) async fn near(port: u16) -> GetOrCompute {
+    connected(&format!("{}/?protocol=resp3", url(port)), config().set_cache_config(CacheConfig::new())).await
+}
+
+fn config() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
         .set_response_timeout(Some(COMMAND_TIMEOUT))
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_max_delay(Duration::from_secs(2));
-    let client = Client::open(url(port)).expect("a sound URL");
+        .set_max_delay(Duration::from_secs(2))
+}
+
+async fn connected(url: &str, config: ConnectionManagerConfig) -> GetOrCompute {
+    let client = Client::open(url).expect("a sound URL");
     GetOrCompute(client.get_connection_manager_with_config(config).await.expect("a server"))
 }
 
