@@ -245,6 +245,7 @@ if port=$(free_ports 1 6379); then
     example "all agree: true" sync_app "$server"
     example "no cluster there: memory serves" cluster "$server" --seconds 1
     example "memory serves" autodetect "$server" --seconds 1
+    example "there is no server at $server" near "$server" 1
 
     heading "Examples with a server of their own"
     start_redis "$port"
@@ -255,7 +256,9 @@ if port=$(free_ports 1 6379); then
     example "connected to a standalone server" autodetect "$server" --seconds 1
     example "connected to a standalone server" from_file
     example "connected to a standalone server" freshness --server "$server" --scale 0.25
+    example "  on" near "$server" 2
     example "insert, get, remove: fine" config_check
+    CACHEHOUSE_NEAR_CACHE__MAX_STALENESS=1s example "near cache: on" config_check
     example "all is well" config_check examples/cachehouse.toml
     example "no answer was older than promised" fleet --endpoint "$server" --seconds 2
     CACHEHOUSE_CONNECTION__USERNAME=nobody CACHEHOUSE_CONNECTION__PASSWORD=hunter2 mistake "authentication refused"

@@ -4,7 +4,7 @@ mod history;
 
 use std::time::Duration;
 
-use cache_house::{CacheHandle, CacheOptions, ManualClock, NearCache};
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, ManualClock, NearCache};
 
 use crate::support::cluster::{Borrowed, clustered};
 use crate::support::fake::{Answer, Fake, healthy};
@@ -149,6 +149,21 @@ fn each_primary_of_a_cluster_has_one() {
         make_near(&cache, &other, n, 1);
         other.insert(call(n), &2).expect("the cluster is there");
         wait_until("the change is seen", DEADLINE, || cache.get(call(n)) == Some(2_u32));
+    }
+}
+
+#[test]
+fn either_kind_of_server_that_is_found_has_one() {
+    let (server, cluster) = (Server::start(), Borrowed::get());
+    for endpoint in [server.endpoint(), cluster.endpoint()] {
+        let builder = || CacheHouse::builder().autodetect(&*endpoint);
+        let [cache, other] = [builder().near_cache(LONG), builder()].map(|it| it.build().expect("it's right"));
+        until_connected(&cache);
+        until_connected(&other);
+        until_near(&cache);
+        make_near(&cache, &other, 1, 7);
+        other.remove(call(1)).expect("the server is there");
+        wait_until("the removal is seen", DEADLINE, || cache.get::<u32>(call(1)).is_none());
     }
 }
 
