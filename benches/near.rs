@@ -1,4 +1,5 @@
-//! What a near hit costs beside a hit of `memory()` and beside a hit on the server, and how soon another process's change is seen.
+//! What a near hit costs beside a hit of `memory()` and beside a hit on the server, how soon another process's change is seen, and what it
+//! costs to remove a tag that many entries have.
 //!
 //! `cargo bench --bench near`. The pairs are measured in turn (A B A B …), so that both see the same noise.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
@@ -13,6 +14,8 @@ use common::{KEYS, ROUNDS, RedisServer, cached_calls, connected, median, options
 
 const BOUND: Duration = Duration::from_secs(1);
 const CHANGES: u32 = 500;
+const TAGGED: u64 = 100_000;
+const REMOVALS: usize = 200;
 
 #[tokio::main]
 async fn main() {
@@ -40,6 +43,7 @@ async fn main() {
     }
     assert!(near.stats().near_hits > near.stats().server_hits, "they were near: {:?}", near.stats());
     changes(&near, &plain).await;
+    removals(&plain).await;
 }
 
 async fn fill(cache: &CacheHandle) {
@@ -81,4 +85,26 @@ async fn changes(near: &CacheHandle, other: &CacheHandle) {
         "\nA change by another process is seen after {:.0} µs (median of {CHANGES}; the longest {worst:.0} µs)",
         median(times.into_iter())
     );
+}
+
+/// Removing one entry, and removing a tag that 100,000 entries have, in turn.
+async fn removals(cache: &CacheHandle) {
+    let tagged = |id: &u64| opts!("tagged", id).tag("all");
+    let all =
+        cache.cached_many_async(0..TAGGED, tagged, async |ids| ids.into_iter().map(|id| (id, id)).collect()).await;
+    assert_eq!(all.len() as u64, TAGGED);
+    let (mut ones, mut tags) = (Vec::new(), Vec::new());
+    for _ in 0..REMOVALS {
+        cache.insert_async(opts!("one"), &1).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(cache.remove_async(opts!("one")).await.unwrap().entries, 1);
+        ones.push(begun.elapsed().as_secs_f64() * 1e6);
+        // The tag's token is there.
+        cache.contains_async(tagged(&1)).await;
+        let begun = Instant::now();
+        assert_eq!(cache.remove_tag_async("all").await.unwrap().entries, 1);
+        tags.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    let (one, tag) = (median(ones.into_iter()), median(tags.into_iter()));
+    println!("\nRemoving one entry {one:.0} µs, a tag of {TAGGED} entries {tag:.0} µs (medians of {REMOVALS})");
 }

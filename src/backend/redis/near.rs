@@ -308,7 +308,7 @@ impl Near {
                 biased;
                 () = ended.any() => return,
                 () = line.suspect.notified() => return,
-                report = reports.recv() => if !line.take_in(report) { return },
+                // Before the reports, however many there are.
                 _ = beats.tick() => {
                     let sent = self.settings.clock.now();
                     let question = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
@@ -330,7 +330,7 @@ impl Near {
                     };
                     let Ok(Ok(answer)) = answered else { return };
                     // What was reported before the answer came before it.
-                    loop {
+                    for _ in 0..reports.len() {
                         match reports.try_recv() {
                             Ok(report) => _ = line.take_in(Ok(report)),
                             Err(TryRecvError::Lagged(missed)) => _ = line.take_in(Err(RecvError::Lagged(missed))),
@@ -352,6 +352,7 @@ impl Near {
                         }
                     }
                 }
+                report = reports.recv() => if !line.take_in(report) { return },
             }
         }
     }
