@@ -134,7 +134,7 @@ impl<'a> Policy<'a> {
     /// A call's own options win over those of its namespace, and those over the handle's. What none sets has its default.
     ///
     /// It's on the path of every hit: nothing is cloned here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
         let (expire, codec, fence, lease) =
             namespace.map_or((None, None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence, own.lease));

@@ -139,7 +139,10 @@ impl<S> Engine<S> {
 
     /// A call with its settings: its own win over those of its namespace, and those over the handle's.
     pub(super) fn resolve<'a, C>(&'a self, key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
-        let policy = if options.is_token() { Policy::of_token(&options.overrides) } else { self.policy(options) };
+        if options.is_token() {
+            return Self::resolve_token(key, options);
+        }
+        let policy = self.policy(options);
         ResolvedCall {
             key,
             codec: &options.codec,
@@ -149,7 +152,24 @@ impl<S> Engine<S> {
             asks_ttl: false,
             fence: policy.fence,
             lease: policy.lease.min(LONGEST_LEASE),
-            is_token: options.is_token(),
+            is_token: false,
+        }
+    }
+
+    /// A tag's token, whatever the handle's settings are.
+    #[cold]
+    fn resolve_token<'a, C>(key: &'a CallKey, options: &'a CacheOptions<C>) -> ResolvedCall<'a, C> {
+        let policy = Policy::of_token(&options.overrides);
+        ResolvedCall {
+            key,
+            codec: &options.codec,
+            inherited: policy.codec,
+            ttl: policy.expire,
+            freshness: policy.freshness,
+            asks_ttl: false,
+            fence: policy.fence,
+            lease: policy.lease,
+            is_token: true,
         }
     }
 

@@ -533,13 +533,20 @@ impl<S: Server> Engine<S> {
     #[inline]
     pub(super) fn served<T, C>(&self, options: &CacheOptions<C>, key: &CallKey, found: &Fetched<T>, verdict: Verdict) {
         self.count_stale(verdict);
-        let (answer, place) = match found.source {
-            Source::Server => (Answer::ServerHit, "hit on the server"),
-            Source::Near => (Answer::NearHit, "near hit"),
-            Source::Memory | Source::Work | Source::Coalesced => (Answer::MemoryHit, "hit in memory"),
-        };
-        self.answered(options, answer);
-        tracing::debug!(target: "cache_house", ?key, "{place}");
+        match found.source {
+            Source::Server => {
+                self.answered(options, Answer::ServerHit);
+                tracing::debug!(target: "cache_house", ?key, "hit on the server");
+            }
+            Source::Near => {
+                self.answered(options, Answer::NearHit);
+                tracing::debug!(target: "cache_house", ?key, "near hit");
+            }
+            Source::Memory | Source::Work | Source::Coalesced => {
+                self.answered(options, Answer::MemoryHit);
+                tracing::debug!(target: "cache_house", ?key, "hit in memory");
+            }
+        }
     }
 
     /// Counts how a call was answered, once a call.

@@ -45,20 +45,25 @@ impl<S: Server> Engine<S> {
     /// Looks up the tokens of the call's tags, which are part of its key. Every call begins with this.
     #[inline]
     pub(super) async fn add_tokens<C>(&self, options: &mut CacheOptions<C>, caller: fn() -> Caller) {
-        if let Some(tags) = self.untokened(options) {
+        if self.may_have_tags(options)
+            && let Some(tags) = self.untokened(options)
+        {
             options.set_tokens(self.tokens(tags, self.max_staleness(options), caller).await);
         }
     }
 
     /// The same for a sync call.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add_tokens_blocking<C>(&self, options: &mut CacheOptions<C>) {
-        if let Some(tokens) = self.tokens_blocking(options) {
+        if self.may_have_tags(options)
+            && let Some(tokens) = self.tokens_blocking(options)
+        {
             options.set_tokens(tokens);
         }
     }
 
     /// The tokens of a sync call's tags; `None` where it has none, or they are known.
+    #[inline(never)] // Few calls have tags; the others need no copy of it.
     pub(super) fn tokens_blocking<C>(&self, options: &CacheOptions<C>) -> Option<Vec<Box<str>>> {
         let tags = self.untokened(options)?;
         Some(blocking::block_on(self.tokens(tags, self.max_staleness(options), Caller::blocking)))
@@ -93,14 +98,14 @@ impl<S: Server> Engine<S> {
         }
     }
 
-    /// The tags of a call whose tokens aren't known yet.
-    #[inline]
-    fn untokened<C>(&self, options: &CacheOptions<C>) -> Option<Tags> {
-        if !self.inner.defaults.has_tags && options.own_tags().is_empty() { None } else { self.tags_of(options) }
+    #[inline(always)]
+    fn may_have_tags<C>(&self, options: &CacheOptions<C>) -> bool {
+        self.inner.defaults.has_tags || options.has_own_tags()
     }
 
-    #[inline(never)] // Few calls have tags; the others need no copy of it.
-    fn tags_of<C>(&self, options: &CacheOptions<C>) -> Option<Tags> {
+    /// The tags of a call whose tokens aren't known yet.
+    #[inline(never)] // As above.
+    fn untokened<C>(&self, options: &CacheOptions<C>) -> Option<Tags> {
         if options.has_tokens() || options.is_token() || self.is_closed() {
             return None;
         }
@@ -111,6 +116,7 @@ impl<S: Server> Engine<S> {
         (!tags.as_slice().is_empty()).then_some(tags)
     }
 
+    #[inline(never)] // As above.
     fn max_staleness<C>(&self, options: &CacheOptions<C>) -> Option<Duration> {
         self.policy(options).freshness.max_staleness
     }

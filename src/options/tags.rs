@@ -63,6 +63,11 @@ impl<C> CacheOptions<C> {
         self.rare.as_deref().map_or(&[], |rare| rare.tags.as_slice())
     }
 
+    #[inline(always)]
+    pub(crate) fn has_own_tags(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| !rare.tags.as_slice().is_empty())
+    }
+
     /// Whether it's known which tokens the call's tags have.
     pub(crate) fn has_tokens(&self) -> bool {
         self.rare.as_deref().is_some_and(|rare| rare.tokens.is_some())
