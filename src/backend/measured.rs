@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
-use super::server::{NearReply, Server, ServerError, Ttl, Unavailable, UnderWay};
+use super::server::{NearReply, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
 
@@ -42,6 +42,14 @@ impl<S: Server> Server for Measured<S> {
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
         measure(Operation::Get, self.0.get_with_ttl(key)).await
+    }
+
+    async fn get_many(&self, keys: Vec<(ServerKey, bool)>) -> Option<Vec<ReadReply>> {
+        let timer = Timer::start();
+        let answers = self.0.get_many(keys).await?;
+        // One operation, whose errors are those of all keys or of the keys themselves.
+        timer.served(Operation::Get, answers.first().map_or(Outcome::Answered, outcome));
+        Some(answers)
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {

@@ -14,6 +14,9 @@ use crate::key::{CallKey, KeyPrefix, ServerKey};
 /// A value with its remaining TTL, and the mark of its key where the server reports changes of it.
 pub(crate) type NearReply = (Bytes, Ttl, Option<Arc<Mark>>);
 
+/// A value with its remaining TTL, where that was asked; `None` where there is none.
+pub(crate) type ReadReply = Result<Option<(Bytes, Ttl)>, ServerError>;
+
 /// A server that keeps bytes under keys.
 ///
 /// Every operation ends within the implementation's own deadline. None retries: what `Unavailable`
@@ -45,6 +48,12 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// The bytes of `key` and its remaining TTL, in one round trip.
     fn get_with_ttl(&self, key: &ServerKey) -> impl Future<Output = Result<Option<(Bytes, Ttl)>, ServerError>> + Send;
+
+    /// The values of all these keys by one command, each with its remaining TTL where the key comes with `true`; `None` where they can
+    /// only be read one by one.
+    fn get_many(&self, _keys: Vec<(ServerKey, bool)>) -> impl Future<Output = Option<Vec<ReadReply>>> + Send {
+        async { None }
+    }
 
     /// Whether there is a value under `key`.
     fn contains(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;

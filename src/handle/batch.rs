@@ -1,5 +1,7 @@
 //! Batches: each key is a call of its own, with its own flight, lease and store, and the work runs once for all that is missing.
 
+mod together;
+
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -33,6 +35,9 @@ use crate::telemetry::metrics::{Answer, Timer};
 /// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
 /// fails, the work, which can't run a second time, has to run for its keys too.
 const JOINT_WAIT: Duration = Duration::from_secs(1);
+
+/// How many commands of a batch read several keys each at once.
+const MOST_READS: usize = 4;
 
 /// The keys of a batch, as far as memory could answer them.
 struct Batch<K, T, C> {
@@ -96,9 +101,13 @@ struct Led {
     stores: Option<Stores>,
 }
 
+/// What several calls have found, by their places in the batch.
+type Outcomes<T> = Vec<(usize, Outcome<T, NoValue>)>;
+
 /// What goes on in a batch before its work.
 enum Event<T> {
     LookedUp(usize, Outcome<T, NoValue>),
+    LookedUpTogether(Result<Outcomes<T>, Vec<Led>>),
     Ended(usize, Given<T>),
     /// A call has got ready for the work, or begins or ends to wait for another process.
     Moved,
@@ -163,11 +172,15 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
     {
         let joint = Arc::default();
-        let (mut found, mut asked, mut calls) = (HashMap::new(), Vec::<Asked<K>>::new(), Vec::<Call<T, C>>::new());
-        let (mut asked_at, mut calls_at) = (HashTable::<usize>::new(), HashTable::<usize>::new());
+        let count = keys.len();
+        let (mut found, mut asked) = (HashMap::new(), Vec::<Asked<K>>::with_capacity(count));
+        let mut calls = Vec::<Call<T, C>>::with_capacity(count);
+        let mut asked_at = HashTable::<usize>::with_capacity(count);
+        let mut calls_at = HashTable::<usize>::with_capacity(count);
         for (key, options) in keys {
             let hash = found.hasher().hash_one(&key);
-            if asked_at.find(hash, |&at| asked[at].key == key).is_some() || found.contains_key(&key) {
+            let is_asked = asked_at.find(hash, |&at| asked[at].key == key).is_some();
+            if is_asked || !found.is_empty() && found.contains_key(&key) {
                 continue;
             }
             let want = Want::of(&options);
@@ -248,6 +261,7 @@ impl<S: Server> Engine<S> {
                 progress.give(&calls, gifts, &mut runs, self.inner.at_once, failed.is_some()).await;
             }
         }
+        found.reserve(asked.len());
         for Asked { key, call, .. } in asked {
             let value = match call {
                 Some(at) => progress.value(at, calls[at].has_twins),
@@ -280,13 +294,27 @@ impl<S: Server> Engine<S> {
     {
         let mut progress = Progress::new(calls.len());
         let (mut led, mut awaited) = self.join_all(calls, caller, pulse);
-        let (mut lookups, mut waits, mut runs) =
-            (FuturesUnordered::new(), FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut pieces, mut turns) = (self.take_together(calls, &mut led), VecDeque::new());
+        let (mut reads, mut lookups) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut waits, mut runs) = (FuturesUnordered::new(), FuturesUnordered::new());
         // When it waits no longer for what others compute.
         let (mut press_at, mut is_pressed) = (None, false);
         loop {
             let at_once = self.inner.at_once;
-            let preparing = runs.len() - joint.ready() - joint.waiting();
+            while reads.len() < MOST_READS
+                && let Some(piece) = pieces.pop_front()
+            {
+                reads.push(self.look_up_together(calls, piece));
+            }
+            let mut preparing = runs.len() - joint.ready() - joint.waiting();
+            while lookups.len() + preparing < at_once
+                && let Some((at, turn)) = turns.pop_front()
+            {
+                let (give, given) = oneshot::channel();
+                progress.gifts[at] = Some(give);
+                runs.push(async move { (at, self.take_part(&calls[at], turn, given).await) });
+                preparing += 1;
+            }
             while lookups.len() + preparing < at_once
                 && let Some(Led { at, leader, stores }) = led.pop_front()
             {
@@ -298,15 +326,19 @@ impl<S: Server> Engine<S> {
                 let Call { key, options, old, want, .. } = &calls[at];
                 waits.push(async move { (at, self.fetch(key, options, caller, old.as_ref(), want).await) });
             }
-            if lookups.is_empty() && waits.is_empty() && runs.len() == joint.ready() {
+            let is_busy = !reads.is_empty() || !lookups.is_empty() || preparing > 0;
+            if !is_busy && waits.is_empty() && runs.len() == joint.ready() {
                 return (runs, progress);
             }
             let has_work = is_uncached || progress.is_alone || joint.ready() > 0;
-            if has_work && press_at.is_none() && lookups.is_empty() && preparing == 0 {
+            if has_work && !is_busy && press_at.is_none() {
                 press_at = Some(Instant::now() + JOINT_WAIT);
             }
             let moved = (joint.ready(), joint.waiting());
             let event = pin!(poll_fn(|cx| {
+                if let Poll::Ready(Some(outcomes)) = reads.poll_next_unpin(cx) {
+                    return Poll::Ready(Event::LookedUpTogether(outcomes));
+                }
                 if let Poll::Ready(Some((at, outcome))) = lookups.poll_next_unpin(cx) {
                     return Poll::Ready(Event::LookedUp(at, outcome));
                 }
@@ -318,17 +350,20 @@ impl<S: Server> Engine<S> {
                 }
                 if (joint.ready(), joint.waiting()) == moved { Poll::Pending } else { Poll::Ready(Event::Moved) }
             }));
-            match until(press_at.filter(|_| !is_pressed), event).await {
-                Some(Event::LookedUp(at, Outcome::Found(found))) => progress.ends[at] = Some(End::Value(found.value)),
-                Some(Event::LookedUp(at, Outcome::Run(turn))) => {
+            let mut note = |at: usize, outcome| match outcome {
+                Outcome::Found(found) => progress.ends[at] = Some(End::Value(found.value)),
+                Outcome::Run(turn) => {
                     turn.leader.belongs_to(pulse);
-                    let (give, given) = oneshot::channel();
-                    progress.gifts[at] = Some(give);
-                    runs.push(async move { (at, self.take_part(&calls[at], turn, given).await) });
+                    turns.push_back((at, turn));
                 }
-                Some(Event::LookedUp(at, Outcome::Alone | Outcome::Failed(NoValue))) => {
-                    self.run_alone(&calls[at], at, &mut progress);
+                Outcome::Alone | Outcome::Failed(NoValue) => self.run_alone(&calls[at], at, &mut progress),
+            };
+            match until(press_at.filter(|_| !is_pressed), event).await {
+                Some(Event::LookedUpTogether(Ok(outcomes))) => {
+                    outcomes.into_iter().for_each(|(at, outcome)| note(at, outcome));
                 }
+                Some(Event::LookedUpTogether(Err(piece))) => led.extend(piece),
+                Some(Event::LookedUp(at, outcome)) => note(at, outcome),
                 Some(Event::Ended(at, given)) => progress.ends[at] = Some(given.into()),
                 Some(Event::Moved) => {}
                 None => {

@@ -456,20 +456,26 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
     {
         let tiers = &self.inner.tiers;
-        if let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) {
-            leader.asks();
-            match tiers.read_server(server, call, leader).await {
-                Read::Hit(value, remaining) => {
-                    return Found::Value(Fetched { value, source: Source::Server, remaining });
-                }
-                Read::Miss => return Found::Nothing(Storable::Yes, Answer::ServerMiss),
-                Read::Foreign => return Found::Nothing(Storable::Foreign, Answer::ServerMiss),
-                Read::Unavailable => {}
+        let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
+            return self.found(call, Read::Unavailable);
+        };
+        leader.asks();
+        self.found(call, tiers.read_server(server, call, leader).await)
+    }
+
+    /// What a read has found, or memory where the server is unavailable.
+    pub(super) fn found<T, C>(&self, call: &ResolvedCall<'_, C>, read: Read<T>) -> Found<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        match read {
+            Read::Hit(value, remaining) => Found::Value(Fetched { value, source: Source::Server, remaining }),
+            Read::Miss => Found::Nothing(Storable::Yes, Answer::ServerMiss),
+            Read::Foreign => Found::Nothing(Storable::Foreign, Answer::ServerMiss),
+            Read::Unavailable => {
+                self.memory_value(call).map_or(Found::Nothing(Storable::Unavailable, self.memory_miss()), Found::Value)
             }
-        }
-        match self.memory_value(call) {
-            Some(found) => Found::Value(found),
-            None => Found::Nothing(Storable::Unavailable, self.memory_miss()),
         }
     }
 

@@ -20,6 +20,7 @@ mod inner;
 mod inspect;
 mod layout;
 mod leases;
+mod many;
 mod mask;
 mod names;
 mod near;
@@ -59,7 +60,7 @@ use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
 use super::lease::{Lease, Proof, Stored};
-use super::server::{NearReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
+use super::server::{NearReply, ReadReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
 use crate::backend::invalidation::Invalidation;
 use crate::clock::Clock;
@@ -208,6 +209,15 @@ impl Server for Redis {
         };
         let ttl = Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok());
         Ok(Some((value, ttl)))
+    }
+
+    async fn get_many(&self, keys: Vec<(ServerKey, bool)>) -> Option<Vec<ReadReply>> {
+        let node = match &**self.inner.layout.load() {
+            Layout::Single(node) => Arc::clone(node),
+            // A cluster's keys have different slots.
+            Layout::Unknown | Layout::Cluster(_) => return None,
+        };
+        many::get_many(&node, keys).await
     }
 
     async fn take_lease(&self, key: &ServerKey, limit: Option<Duration>) -> Result<Option<Lease>, ServerError> {

@@ -17,7 +17,7 @@ use super::command::Command;
 use super::connection::{Connection, Identity};
 use super::reply::ErrorReply;
 use super::role::Mode;
-use super::wire::{Operation, Reports, SendError, Sent, SentAll, out_of_step};
+use super::wire::{Operation, Reports, SendError, Sent, SentAll, Wire, out_of_step};
 use crate::health::{Reason, ReasonKind};
 
 /// Connections that have logged in, to a server of the right kind.
@@ -31,6 +31,8 @@ pub(super) struct Pool {
     over: AtomicBool,
     /// Set once a reply was seen that answers another command.
     out_of_step: AtomicBool,
+    /// Whether the user may run `MGET`, as far as is known.
+    may_multi_get: AtomicBool,
     /// Whether the server was found to refuse all writes, when that was looked into last.
     read_only: watch::Sender<bool>,
 }
@@ -41,7 +43,8 @@ pub(super) struct Ended(Vec<ConnectHandle>);
 impl Pool {
     pub(super) fn new(connections: Vec<Connection>, mode: Mode, probe_key: Bytes) -> Self {
         let (over, out_of_step) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { connections, mode, probe_key, over, out_of_step, read_only: watch::Sender::new(false) }
+        let (may_multi_get, read_only) = (AtomicBool::new(true), watch::Sender::new(false));
+        Self { connections, mode, probe_key, over, out_of_step, may_multi_get, read_only }
     }
 
     /// Sends a command that concerns `key`.
@@ -54,6 +57,42 @@ impl Pool {
     /// Reads `key` together with concurrent reads of other keys.
     pub(super) fn get_together(&self, key: &Bytes) -> impl Future<Output = Sent> + Send + use<> {
         self.connection_of(key).get_together(key.clone())
+    }
+
+    /// What concerns these keys, by the connection that each key goes by, with the places it had; no part is empty.
+    pub(super) fn parts<K>(&self, all: Vec<K>, key: impl Fn(&K) -> &Bytes) -> Vec<(Vec<usize>, Vec<K>, &Wire)> {
+        let parts = self.connections.iter().map(|connection| (Vec::new(), Vec::new(), connection.wire()));
+        let mut parts: Vec<(Vec<usize>, Vec<K>, &Wire)> = parts.collect();
+        if let [part] = &mut parts[..] {
+            (part.0, part.1) = ((0..all.len()).collect(), all);
+            return parts;
+        }
+        for (place, one) in all.into_iter().enumerate() {
+            let part = &mut parts[self.index_of(key(&one))];
+            part.0.push(place);
+            part.1.push(one);
+        }
+        parts.retain(|part| !part.0.is_empty());
+        parts
+    }
+
+    /// A key that never exists.
+    pub(super) fn probe_key(&self) -> &Bytes {
+        &self.probe_key
+    }
+
+    pub(super) fn may_multi_get(&self) -> bool {
+        self.may_multi_get.load(Ordering::Relaxed)
+    }
+
+    /// The server has refused an `MGET`.
+    pub(super) fn refuses_multi_get(&self) {
+        self.may_multi_get.store(false, Ordering::Relaxed);
+    }
+
+    /// A reply was seen that answers another command.
+    pub(super) fn note_out_of_step(&self) {
+        self.out_of_step.store(true, Ordering::Relaxed);
     }
 
     /// Sends a command that concerns `key` to the node that is taking the key's slot over.
@@ -123,7 +162,7 @@ impl Pool {
     async fn read_nothing(&self, connection: &Connection) -> Sent {
         let answer = connection.send(Command::Get(self.probe_key.clone())).await?;
         if !matches!(answer, Frame::Null) {
-            self.out_of_step.store(true, Ordering::Relaxed);
+            self.note_out_of_step();
             return Err(out_of_step().into());
         }
         Ok(answer)

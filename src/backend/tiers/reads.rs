@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Fence, Read, ResolvedCall, Route, Tiers};
 use crate::backend::memory::{Content, Entry, Memory};
 use crate::backend::near::Mark;
-use crate::backend::server::{Server, ServerError, Ttl};
+use crate::backend::server::{NearReply, Server, ServerError, Ttl, Unavailable};
 use crate::clock::Moment;
 use crate::codec::ValueCodec;
 use crate::error::Error;
@@ -18,6 +18,15 @@ use crate::telemetry::metrics;
 
 /// How old a tag's token may be beside a handle without a near cache.
 const TOKEN_STALENESS: Duration = Duration::from_secs(1);
+
+/// What the server is asked for a call, with what memory has of it.
+struct Question<'a> {
+    begun: Option<(&'a Memory, Moment)>,
+    warm: Option<Arc<Entry>>,
+    server_key: ServerKey,
+    asks_ttl: bool,
+    is_near: bool,
+}
 
 impl<S: Server> Tiers<S> {
     /// The value that memory holds, with what remains of its TTL: decoded at most once; for a second type over the same bytes, each time.
@@ -88,6 +97,42 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        let question = self.question(call);
+        let (server_key, asks_ttl) = (&question.server_key, question.asks_ttl);
+        let reply = match asks_ttl {
+            // Boxed: the futures of all callers would contain it.
+            _ if question.is_near => Box::pin(server.get_near(server_key, asks_ttl)).await,
+            true => server.get_with_ttl(server_key).await.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))),
+            false => server.get(server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown, None))),
+        };
+        self.answer(call, fence, question, reply)
+    }
+
+    /// The same for several calls, by one command; `None` where the server has none for them. Those of the near cache aren't among
+    /// them, because each is marked when it's read.
+    pub(crate) async fn read_together<'a, T, C, F>(
+        &self,
+        server: &impl Server,
+        calls: &[ResolvedCall<'_, C>],
+        fence: impl Fn(usize) -> &'a F,
+    ) -> Option<Vec<Read<T>>>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+        F: Fence + 'a,
+    {
+        let questions: Vec<_> = calls.iter().map(|call| self.question(call)).collect();
+        let keys: Vec<_> = questions.iter().map(|asked| (asked.server_key.clone(), asked.asks_ttl)).collect();
+        let mut replies = server.get_many(keys).await?.into_iter();
+        let reads = calls.iter().zip(questions).enumerate().map(|(place, (call, question))| {
+            let reply = replies.next().unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost)));
+            self.answer(call, fence(place), question, reply.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))))
+        });
+        Some(reads.collect())
+    }
+
+    /// What the server is asked for a call.
+    fn question<C>(&self, call: &ResolvedCall<'_, C>) -> Question<'_> {
         // TTLs are counted from before the command was sent, so that a late answer doesn't lengthen them.
         let begun = self.memory.as_ref().map(|memory| (memory, memory.now()));
         let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
@@ -101,14 +146,23 @@ impl<S: Server> Tiers<S> {
             Some((_, now)) => call.asks_ttl || warm.as_ref().is_none_or(|entry| decides(entry, now)),
             None => call.asks_ttl || call.freshness.reads_ttl(),
         };
-        let reply = match asks_ttl {
-            // Boxed: the futures of all callers would contain it.
-            _ if begun.is_some() && self.max_staleness(call).is_some() => {
-                Box::pin(server.get_near(&server_key, asks_ttl)).await
-            }
-            true => server.get_with_ttl(&server_key).await.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))),
-            false => server.get(&server_key).await.map(|bytes| bytes.map(|bytes| (bytes, Ttl::Unknown, None))),
-        };
+        let is_near = begun.is_some() && self.max_staleness(call).is_some();
+        Question { begun, warm, server_key, asks_ttl, is_near }
+    }
+
+    /// What the server's answer means.
+    fn answer<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        fence: &impl Fence,
+        question: Question<'_>,
+        reply: Result<Option<NearReply>, ServerError>,
+    ) -> Read<T>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let Question { begun, warm, server_key, .. } = question;
         match reply {
             Ok(Some((bytes, ttl, mark))) => {
                 let mut remaining = match ttl {

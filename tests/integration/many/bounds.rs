@@ -32,17 +32,6 @@ fn ten_thousand_keys_leave_room_for_other_calls() {
 }
 
 #[test]
-fn reads_of_a_batch_are_sent_together() {
-    let server = Server::start();
-    let cache = connected(&server);
-    assert_eq!(cache.cached_many(0..100, |id| call(*id), squares), squares(0..100));
-    let before = (server.calls("get"), server.calls("mget"));
-    assert_eq!(ask(true, &cache, 0..100, |id| call(*id), never), Ok(squares(0..100)));
-    let (gets, multi_gets) = (server.calls("get") - before.0, server.calls("mget") - before.1);
-    assert!(multi_gets >= 1 && gets < 20, "{gets} and {multi_gets}");
-}
-
-#[test]
 fn a_batch_waits_for_another_process_as_long_as_its_lease_says_unless_it_has_work() {
     let server = Server::start();
     let (cache, other) = (connected(&server), connected(&server));

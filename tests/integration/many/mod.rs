@@ -2,6 +2,7 @@
 
 mod bounds;
 mod outage;
+mod reads;
 mod sharing;
 mod stale;
 mod values;

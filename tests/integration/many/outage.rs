@@ -38,13 +38,16 @@ fn a_batch_waits_for_a_frozen_server_no_longer_than_a_command_may_take() {
         let begin = Instant::now();
         assert_eq!(ask(is_async, &cache, 0..500, |id| call(*id), never), Ok(squares(0..500)));
         let took = begin.elapsed();
-        // The first pieces find out; the rest doesn't ask.
-        assert!(took < 3 * TIMEOUT, "{took:?}");
+        assert!(took < 2 * TIMEOUT, "{took:?}");
         let begin = Instant::now();
         assert_eq!(
             ask(is_async, &cache, 490..700, |id| call(*id), |missing| Ok(squares(missing))),
             Ok(squares(490..700))
         );
+        // The read of a batch counts once: the third in a row that isn't answered has the server left alone.
+        assert!(begin.elapsed() < 3 * TIMEOUT, "{:?}", begin.elapsed());
+        let begin = Instant::now();
+        assert_eq!(ask(is_async, &cache, 0..700, |id| call(*id), never), Ok(squares(0..700)));
         assert!(begin.elapsed() < TIMEOUT, "{:?}", begin.elapsed());
         server.thaw();
         until_connected(&cache);
