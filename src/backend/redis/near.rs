@@ -79,6 +79,8 @@ struct Open {
     ended: Ended,
     reports: Reports,
     sentinel: Sentinel,
+    /// The connection that calls go by.
+    other: Arc<Pool>,
 }
 
 /// A key that only this connection's task sets.
@@ -172,6 +174,14 @@ impl Near {
         self.available.notify_one();
     }
 
+    /// Calls go by another connection from now on, perhaps to another server.
+    pub(super) fn connection_is_new(&self) {
+        if let Some(line) = self.line.swap(None) {
+            line.marks.end();
+            line.suspect.notify_one();
+        }
+    }
+
     fn report(&self, inner: &Inner, node: &Node, status: NearCache) {
         let before = std::mem::replace(&mut *self.status.lock(), status.clone());
         if before == status {
@@ -205,11 +215,11 @@ impl Near {
                 self.available.notified().await;
             }
             let pause = match self.open(inner, node, connector).await {
-                Ok(Open { line, mut ended, reports, sentinel }) => {
+                Ok(Open { line, mut ended, reports, sentinel, other }) => {
                     let begin = Instant::now();
                     tokio::select! {
                         biased;
-                        () = self.serve(inner, node, &line, &mut ended, reports, sentinel) => {}
+                        () = self.serve(inner, node, &line, &other, &mut ended, reports, sentinel) => {}
                         () = line.sweep() => {}
                     }
                     self.report(inner, node, NearCache::Connecting);
@@ -261,6 +271,10 @@ impl Near {
             let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
             return Err(Trouble::Refused(problem));
         }
+        if is_replica(&hello) {
+            let problem = "the server is a replica, which reports changes once it hears of them";
+            return Err(Trouble::Refused(problem.to_owned()));
+        }
         send(Command::ClientTracking { on: true }).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
         send(Command::Get(key.clone())).await?.map_err(|reply| Trouble::of("GET", &reply))?;
         let value = Bytes::from(format!("{:032x}", rand::random::<u128>()));
@@ -285,7 +299,7 @@ impl Near {
             }
         }
         let sentinel = Sentinel { key, value, since: Instant::now() };
-        Ok(Open { line, ended, reports, sentinel })
+        Ok(Open { line, ended, reports, sentinel, other })
     }
 
     /// Beats, and takes reports in, until the line isn't to be relied on any more.
@@ -294,12 +308,17 @@ impl Near {
         inner: &Inner,
         node: &Node,
         line: &Arc<Line>,
+        other: &Arc<Pool>,
         ended: &mut Ended,
         mut reports: Reports,
         mut sentinel: Sentinel,
     ) {
         let _unpublish = Unpublish { near: self, line };
         self.line.store(Some(Arc::clone(line)));
+        if node.standing().is_none_or(|standing| !Arc::ptr_eq(&standing, other)) {
+            // Calls may go to another server by now, of which this one reports nothing.
+            return;
+        }
         let mut beats = interval(self.settings.max_staleness() / 3);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.patience(node).max(self.settings.max_staleness());
@@ -311,7 +330,12 @@ impl Near {
                 // Before the reports, however many there are.
                 _ = beats.tick() => {
                     let sent = self.settings.clock.now();
-                    let question = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
+                    let role = answer_within(patience, line.pool.send(&sentinel.key, Command::Hello));
+                    let value = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
+                    let question = async {
+                        let (role, value) = tokio::join!(role, value);
+                        Ok::<_, Trouble>((role?, value?))
+                    };
                     let beat = async {
                         tokio::pin!(question);
                         loop {
@@ -328,7 +352,11 @@ impl Near {
                         () = line.suspect.notified() => return,
                         answered = beat => answered,
                     };
-                    let Ok(Ok(answer)) = answered else { return };
+                    let Ok((Ok(hello), Ok(answer))) = answered else { return };
+                    if is_replica(&hello) {
+                        // It takes over what its primary has, of which it reports no single keys.
+                        return;
+                    }
                     // What was reported before the answer came before it.
                     for _ in 0..reports.len() {
                         match reports.try_recv() {
@@ -468,6 +496,11 @@ async fn answer_within(
         Ok(Err(SendError::Refused(reply))) => Ok(Err(reply)),
         Ok(Err(SendError::Lost(_))) | Err(_) => Err(Trouble::Lost),
     }
+}
+
+/// Whether HELLO says so.
+fn is_replica(hello: &Frame) -> bool {
+    reply::hello_field(hello, "role").is_some_and(|role| matches!(&*role, "replica" | "slave"))
 }
 
 /// A name for the sentinel that no other handle has, in a slot of the node's; `None` where keys of the handle's prefix have none there.
