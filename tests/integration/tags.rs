@@ -387,6 +387,17 @@ fn a_call_is_removed_by_the_token_that_its_tag_has_now() {
 }
 
 #[test]
+fn a_key_of_the_users_own_is_cleared_whatever_it_looks_like() {
+    for key in ["shop::tag:7", "shop::near:7"] {
+        let cache = memory();
+        let call = || user(1).key_builder(move |_: &KeyContext<'_>| key.to_owned());
+        assert_eq!(cache.cached(call(), || 1), 1);
+        cache.clear_keys("shop").expect("nothing is in the way");
+        assert!(!cache.contains(call()), "{key}");
+    }
+}
+
+#[test]
 fn a_handle_without_a_namespace_removes_no_tag() {
     let cache = memory();
     assert!(cache.scoped("").remove(user(1)).is_err());
