@@ -67,6 +67,8 @@ pub(super) struct Near {
 /// A connection on which the server reports changes.
 struct Line {
     pool: Arc<Pool>,
+    /// The connection that calls went by when it was opened, to the same server.
+    calls_by: Arc<Pool>,
     marks: Marks,
     in_flight: Arc<InFlight>,
     /// A read wasn't answered in time.
@@ -79,8 +81,6 @@ struct Open {
     ended: Ended,
     reports: Reports,
     sentinel: Sentinel,
-    /// The connection that calls go by.
-    other: Arc<Pool>,
 }
 
 /// A key that only this connection's task sets.
@@ -215,11 +215,11 @@ impl Near {
                 self.available.notified().await;
             }
             let pause = match self.open(inner, node, connector).await {
-                Ok(Open { line, mut ended, reports, sentinel, other }) => {
+                Ok(Open { line, mut ended, reports, sentinel }) => {
                     let begin = Instant::now();
                     tokio::select! {
                         biased;
-                        () = self.serve(inner, node, &line, &other, &mut ended, reports, sentinel) => {}
+                        () = self.serve(inner, node, &line, &mut ended, reports, sentinel) => {}
                         () = line.sweep() => {}
                     }
                     self.report(inner, node, NearCache::Connecting);
@@ -257,7 +257,13 @@ impl Near {
         let (pool, ended) = connector.connect().await.map_err(|_| Trouble::Lost)?;
         let (pool, patience) = (Arc::new(pool), self.patience(node));
         let in_flight = InFlight::new(inner.context.max_in_flight, node.command_timeout);
-        let line = Arc::new(Line { marks: Marks::new(), pool, in_flight, suspect: Notify::new() });
+        let line = Arc::new(Line {
+            marks: Marks::new(),
+            pool,
+            calls_by: Arc::clone(&other),
+            in_flight,
+            suspect: Notify::new(),
+        });
         let mut reports = line.pool.reports();
         let send = |command| answer_within(patience, line.pool.send(&key, command));
         let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
@@ -299,7 +305,7 @@ impl Near {
             }
         }
         let sentinel = Sentinel { key, value, since: Instant::now() };
-        Ok(Open { line, ended, reports, sentinel, other })
+        Ok(Open { line, ended, reports, sentinel })
     }
 
     /// Beats, and takes reports in, until the line isn't to be relied on any more.
@@ -308,14 +314,13 @@ impl Near {
         inner: &Inner,
         node: &Node,
         line: &Arc<Line>,
-        other: &Arc<Pool>,
         ended: &mut Ended,
         mut reports: Reports,
         mut sentinel: Sentinel,
     ) {
         let _unpublish = Unpublish { near: self, line };
         self.line.store(Some(Arc::clone(line)));
-        if node.standing().is_none_or(|standing| !Arc::ptr_eq(&standing, other)) {
+        if node.standing().is_none_or(|standing| !Arc::ptr_eq(&standing, &line.calls_by)) {
             // Calls may go to another server by now, of which this one reports nothing.
             return;
         }
