@@ -86,8 +86,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
-        self.engine.insert(&options, value, Caller::asynchronous()).await
+        self.engine.insert_tagged(&mut options, value, Caller::asynchronous).await
     }
 
     /// Removes the value of a call. What is being computed for it now isn't stored either.
@@ -114,8 +113,7 @@ impl CacheHandle {
     /// ```
     #[doc(alias("invalidate", "evict", "del", "delete"))]
     pub async fn remove_async<C>(&self, mut options: CacheOptions<C>) -> Result<Applied, Error> {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
-        self.engine.remove(&options).await
+        self.engine.remove_tagged(&mut options, Caller::asynchronous).await
     }
 
     /// Invalidates all that calls with this [tag](CacheOptions::tag) have cached, however much that is, in one step: the calls have other
@@ -217,10 +215,11 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("lookup", "fetch"))]
-    pub fn get<T>(&self, options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
+    pub fn get<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>) -> Option<T>
     where
         T: Clone + Send + Sync + 'static,
     {
+        self.engine.add_tokens_blocking(&mut options);
         blocking::block_on(self.get_async(options))
     }
 
@@ -236,7 +235,8 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("exists"))]
-    pub fn contains<C>(&self, options: CacheOptions<C>) -> bool {
+    pub fn contains<C>(&self, mut options: CacheOptions<C>) -> bool {
+        self.engine.add_tokens_blocking(&mut options);
         blocking::block_on(self.contains_async(options))
     }
 
@@ -256,11 +256,11 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("set", "put"))]
-    pub fn insert<T>(&self, options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
+    pub fn insert<T>(&self, mut options: CacheOptions<impl ValueCodec<T>>, value: &T) -> Result<Applied, Error>
     where
         T: Clone + Send + Sync + 'static,
     {
-        blocking::block_on(self.insert_async(options, value))
+        blocking::block_on(self.engine.insert_tagged(&mut options, value, Caller::blocking))
     }
 
     /// [`remove_async`](Self::remove_async) for sync code, wherever it runs.
@@ -282,8 +282,8 @@ impl CacheHandle {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("invalidate", "evict", "del", "delete"))]
-    pub fn remove<C>(&self, options: CacheOptions<C>) -> Result<Applied, Error> {
-        blocking::block_on(self.remove_async(options))
+    pub fn remove<C>(&self, mut options: CacheOptions<C>) -> Result<Applied, Error> {
+        blocking::block_on(self.engine.remove_tagged(&mut options, Caller::blocking))
     }
 
     /// [`remove_tag_async`](Self::remove_tag_async) for sync code, wherever it runs.

@@ -170,7 +170,7 @@ impl<S: Server> Engine<S> {
         self.invalidate(&Invalidation::Matching(prefix)).await
     }
 
-    async fn invalidate(&self, invalidation: &Invalidation) -> Result<Applied, Error> {
+    pub(super) async fn invalidate(&self, invalidation: &Invalidation) -> Result<Applied, Error> {
         let tiers = &self.inner.tiers;
         let pending = Pending::removal(self, invalidation, self.inner.flights.invalidate(invalidation));
         let in_memory = tiers.forget(invalidation);

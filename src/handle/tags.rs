@@ -4,6 +4,7 @@
 //! its key. Removing a tag removes its token; the next caller makes another, so that nobody looks where the old values are, which go
 //! when they expire. A token is looked up and computed as any value is: with the same flights, fences, outages and near copies.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,9 +18,12 @@ use super::applied::Applied;
 use super::blocking;
 use super::caller::Caller;
 use super::engine::Engine;
+use super::invalidation::Pending;
 use super::read_through::infallible;
 use super::want::{Want, Work};
+use crate::backend::invalidation::Invalidation;
 use crate::backend::server::Server;
+use crate::backend::tiers::{Read, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::TAG;
@@ -49,6 +53,103 @@ impl<S: Server> Engine<S> {
             && let Some(tags) = self.untokened(options)
         {
             options.set_tokens(self.tokens(tags, self.max_staleness(options), caller).await);
+        }
+    }
+
+    /// Inserts by the tokens that the tags have on the server.
+    pub(super) async fn insert_tagged<T, C>(
+        &self,
+        options: &mut CacheOptions<C>,
+        value: &T,
+        caller: fn() -> Caller,
+    ) -> Result<Applied, Error>
+    where
+        T: Clone + Any + Send + Sync,
+        C: ValueCodec<T>,
+    {
+        let journalled = self.add_tokens_to_change(options, caller).await?;
+        let applied = self.insert(options, value, Caller::asynchronous()).await?;
+        Ok(Applied { journalled: journalled || applied.journalled, ..applied })
+    }
+
+    /// Removes by the tokens that the tags have on the server.
+    pub(super) async fn remove_tagged<C>(
+        &self,
+        options: &mut CacheOptions<C>,
+        caller: fn() -> Caller,
+    ) -> Result<Applied, Error> {
+        let journalled = self.add_tokens_to_change(options, caller).await?;
+        let applied = self.remove(options).await?;
+        Ok(Applied { journalled: journalled || applied.journalled, ..applied })
+    }
+
+    /// The tokens of a call that changes what there is. Whether a tag of it had to be removed, and that is journalled.
+    #[inline]
+    async fn add_tokens_to_change<C>(
+        &self,
+        options: &mut CacheOptions<C>,
+        caller: fn() -> Caller,
+    ) -> Result<bool, Error> {
+        match self.untokened(options) {
+            None => Ok(false),
+            // Boxed: the futures of all calls would contain it.
+            Some(tags) => {
+                let (tokens, journalled) = Box::pin(self.tokens_to_change(tags, options.own_tags(), caller)).await?;
+                options.set_tokens(tokens);
+                Ok(journalled)
+            }
+        }
+    }
+
+    /// The tokens that the tags have on the server. Where those can't be known, one of the tags is removed, and with it what the call has
+    /// under a token that isn't known here; whether that is journalled.
+    async fn tokens_to_change(
+        &self,
+        tags: Tags,
+        own: &[Box<str>],
+        caller: fn() -> Caller,
+    ) -> Result<(Vec<Box<str>>, bool), Error> {
+        // The call's own tags are those of the fewest calls.
+        let narrowest = own.first().or(tags.as_slice().first()).filter(|_| self.inner.tiers.server.is_some());
+        let Some(tag) = narrowest else { return Ok((self.tokens(tags, None, caller).await, false)) };
+        let token = Invalidation::Key(self.call_key(&self.token_options(tag))?);
+        let unknown = Unknown { engine: self, token: Some(&token) };
+        let tokens = self.tokens_of_server(&tags, caller).await;
+        unknown.are_known();
+        if let Some(tokens) = tokens {
+            return Ok((tokens, false));
+        }
+        let removed = self.invalidate(&token).await?;
+        Ok((self.tokens(tags, None, caller).await, removed.journalled))
+    }
+
+    /// The tokens that the server has; those that it lacks are made. `None` where they can't be known.
+    async fn tokens_of_server(&self, tags: &Tags, caller: fn() -> Caller) -> Option<Vec<Box<str>>> {
+        let stored = || async {
+            let all = tags.as_slice().iter().map(|tag| self.stored_token(tag, caller));
+            join_all(all).await.into_iter().collect::<Option<Vec<_>>>()
+        };
+        let known: Option<Vec<_>> = stored().await?.into_iter().collect();
+        if known.is_some() {
+            return known;
+        }
+        let made = self.tokens(tags.clone(), Some(Duration::ZERO), caller).await;
+        // What was made may be this call's alone.
+        let known: Option<Vec<_>> = stored().await?.into_iter().collect();
+        known.filter(|known| *known == made)
+    }
+
+    /// The token that the server has, if any; `None` where it can't be asked. Waits for no other call.
+    async fn stored_token(&self, tag: &str, caller: fn() -> Caller) -> Option<Option<Box<str>>> {
+        let tiers = &self.inner.tiers;
+        let options = self.token_options(tag).max_staleness(Duration::ZERO);
+        let key = self.call_key(&options).ok()?;
+        let (Route::Server, Some(server)) = (tiers.route(&key), &tiers.server) else { return None };
+        let (call, observer) = (self.resolve(&key, &options), self.inner.flights.observe(&key, caller()));
+        match tiers.read_server(server, &call, &observer).await {
+            Read::Hit(token, _) => Some(Some(token.0)),
+            Read::Miss => Some(None),
+            Read::Foreign | Read::Unavailable => None,
         }
     }
 
@@ -118,7 +219,8 @@ impl<S: Server> Engine<S> {
 
     #[inline(never)] // As above.
     fn max_staleness<C>(&self, options: &CacheOptions<C>) -> Option<Duration> {
-        self.policy(options).freshness.max_staleness
+        // What is computed anew is to be found by all.
+        if options.is_forced() { Some(Duration::ZERO) } else { self.policy(options).freshness.max_staleness }
     }
 
     /// Boxed: the futures of all calls would contain it.
@@ -155,7 +257,29 @@ impl<S: Server> Engine<S> {
         if let Some(problem) = problem_with_tag(tag) {
             return Err(Error::key(format!("the tag {problem}")));
         }
+        self.scope.check()?;
         self.remove(&self.token_options(tag)).await
+    }
+}
+
+/// Journals the removal of a tag, should its call be dropped before the tokens are known.
+struct Unknown<'a, S: Server> {
+    engine: &'a Engine<S>,
+    token: Option<&'a Invalidation>,
+}
+
+impl<S: Server> Unknown<'_, S> {
+    fn are_known(mut self) {
+        self.token = None;
+    }
+}
+
+impl<S: Server> Drop for Unknown<'_, S> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            // Dropped unconfirmed.
+            drop(Pending::removal(self.engine, token, self.engine.inner.flights.invalidate(token)));
+        }
     }
 }
 

@@ -50,6 +50,17 @@ impl KeyPrefix {
         is_own(server_key) && !is_own(self.0.as_bytes())
     }
 
+    /// All keys of the first part that this prefix has: those of the cache's own where it's one of them, else the others.
+    pub(crate) fn widest(&self) -> Self {
+        let first = self.0.split(':').next().unwrap_or_default();
+        let own = if is_own(self.0.as_bytes()) {
+            [TAG, NEAR].into_iter().find(|own| self.0[first.len()..].starts_with(own))
+        } else {
+            None
+        };
+        Self(format!("{first}{}", own.unwrap_or_default()).into())
+    }
+
     /// Whether the key of this [framed](super::framed) text is named.
     pub(super) fn matches_text(&self, text: &[u8], scope_len: usize) -> bool {
         let scope = &text[1..=scope_len];

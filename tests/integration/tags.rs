@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, KeyContext, NamespaceOptions, NearCache};
 
 use crate::support::cluster::{Borrowed, clustered};
 use crate::support::{
-    Count, DEADLINE, Server, connect, connected, current_thread, finishes, standalone, until_connected, until_degraded,
-    wait_until,
+    Count, DEADLINE, Mode, Proxy, Server, connect, connected, current_thread, finishes, standalone, until_connected,
+    until_degraded, wait_until,
 };
 
 fn user(n: usize) -> CacheOptions {
@@ -312,4 +312,141 @@ fn a_panicking_or_dropped_call_leaves_the_tag_as_it_is() {
     thread::spawn(move || panics.cached(in_team(1), || -> u32 { panic!("own") })).join().expect_err("it panics");
     assert_eq!(cache.cached(in_team(1), || 1), 1);
     assert_eq!(cache.cached(in_team(1), || 2), 1);
+}
+
+/// Runs `change` where the server is away and the handle has never seen the tag's token; what another process reads afterwards.
+fn after_an_outage(change: impl FnOnce(&CacheHandle) -> bool) -> Option<u32> {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let (cache, other) = (connect(standalone(proxy.endpoint())), connected(&server));
+    other.insert(in_team(1), &1_u32).expect("the server is there");
+    proxy.set(Mode::Refuse);
+    until_degraded(&cache);
+    assert!(change(&cache), "it's journalled");
+    proxy.set(Mode::Pass);
+    until_connected(&cache);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    other.get(asking(in_team(1)))
+}
+
+#[test]
+fn a_call_with_tags_that_is_removed_in_an_outage_is_gone_afterwards() {
+    let left = after_an_outage(|cache| cache.remove(in_team(1)).expect("an outage is no error").journalled);
+    assert_eq!(left, None);
+}
+
+#[test]
+fn a_call_with_tags_that_is_inserted_in_an_outage_replaces_what_there_is() {
+    let left = after_an_outage(|cache| {
+        let applied = cache.insert(in_team(1), &2_u32).expect("an outage is no error");
+        assert_eq!(cache.get(in_team(1)), Some(2_u32), "from memory");
+        applied.journalled
+    });
+    assert_ne!(left, Some(1));
+}
+
+#[test]
+fn a_tag_that_is_removed_in_an_outage_stays_removed_when_all_keys_are_cleared() {
+    let builder = |cx: &KeyContext<'_>| format!("mine:{}", cx.name());
+    let call = || in_team(1).key_builder(builder);
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let (cache, other) = (connect(standalone(proxy.endpoint())), connected(&server));
+    other.insert(call(), &1_u32).expect("the server is there");
+    proxy.set(Mode::Refuse);
+    until_degraded(&cache);
+    assert!(cache.remove_tag("team-7").expect("an outage is no error").journalled);
+    assert!(cache.clear_keys("cachehouse").expect("an outage is no error").journalled);
+    proxy.set(Mode::Pass);
+    until_connected(&cache);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    assert_eq!(other.get::<u32>(asking(call())), None);
+}
+
+#[test]
+fn a_call_is_removed_by_the_token_that_its_tag_has_now() {
+    const BOUND: Duration = Duration::from_secs(6);
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let cache = connect(standalone(proxy.endpoint()).near_cache(BOUND));
+    wait_until("the near cache is on", DEADLINE, || cache.near_cache() == NearCache::On);
+    let other = connected(&server);
+    other.insert(in_team(1), &1_u32).expect("the server is there");
+    wait_until("it's near", DEADLINE, || {
+        let before = cache.stats().near_hits;
+        assert_eq!(cache.get(in_team(1)), Some(1_u32));
+        cache.stats().near_hits > before
+    });
+    // The connection that reports is held up; the one that calls go by isn't.
+    proxy.set(Mode::HoldFrom(b"::near:"));
+    wait_until("the line is held up", DEADLINE, || proxy.holds());
+    other.remove_tag("team-7").expect("the server is there");
+    other.insert(in_team(1), &2_u32).expect("the server is there");
+    assert!(!cache.remove(in_team(1)).expect("the server is there").journalled);
+    assert_eq!(other.get::<u32>(asking(in_team(1))), None, "it was removed");
+}
+
+#[test]
+fn a_key_of_the_users_own_is_cleared_whatever_it_looks_like() {
+    for key in ["shop::tag:7", "shop::near:7"] {
+        let cache = memory();
+        let call = || user(1).key_builder(move |_: &KeyContext<'_>| key.to_owned());
+        assert_eq!(cache.cached(call(), || 1), 1);
+        cache.clear_keys("shop").expect("nothing is in the way");
+        assert!(!cache.contains(call()), "{key}");
+    }
+}
+
+#[test]
+fn a_handle_without_a_namespace_removes_no_tag() {
+    let cache = memory();
+    assert!(cache.scoped("").remove(user(1)).is_err());
+    assert!(cache.scoped("").remove_tag("team-7").is_err());
+}
+
+#[test]
+fn a_call_with_tags_whose_removal_is_dropped_half_way_is_gone_all_the_same() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let (cache, other) = (connect(standalone(proxy.endpoint())), connected(&server));
+    other.insert(in_team(1), &1_u32).expect("the server is there");
+    assert_eq!(cache.get(user(2)), None::<u32>);
+    proxy.set(Mode::HoldStanding);
+    current_thread().block_on(async {
+        let removal = cache.remove_async(in_team(1));
+        tokio::time::timeout(Duration::from_millis(100), removal).await.expect_err("nothing answers");
+    });
+    proxy.set(Mode::Pass);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    assert_eq!(other.get::<u32>(asking(in_team(1))), None);
+}
+
+#[test]
+fn a_sync_call_inside_a_runtime_waits_for_no_task_that_it_blocks() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let (cache, other) = (connect(standalone(proxy.endpoint())), connected(&server));
+    other.insert(in_team(1), &1_u32).expect("the server is there");
+    proxy.set(Mode::Delay(Duration::from_millis(50)));
+    current_thread().block_on(async {
+        for step in ["get", "contains", "remove"] {
+            cache.remove_tag_async("other").await.expect("the server is there");
+            let call = || in_team(1).tag("other");
+            let reading = tokio::spawn({
+                let cache = cache.clone();
+                async move { cache.get_async::<u32>(call()).await }
+            });
+            crate::support::let_others_run().await;
+            // Its token is being read by a task that can't go on meanwhile.
+            let begun = Instant::now();
+            match step {
+                "get" => _ = cache.get::<u32>(call()),
+                "contains" => _ = cache.contains(call()),
+                _ => _ = cache.remove(call()).expect("the server is there"),
+            }
+            let waited = begun.elapsed();
+            assert!(waited < Duration::from_millis(700), "{step}: {waited:?}");
+            reading.await.expect("it doesn't panic");
+        }
+    });
 }

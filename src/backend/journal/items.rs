@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use super::clearings::{Clearing, Clearings, Folded, Refusals, first_part};
+use super::clearings::{Clearing, Clearings, Folded, Refusals};
 use crate::backend::prefixes::PrefixMap;
 use crate::backend::slots::SlotSet;
 use crate::key::{KeyPrefix, ServerKey};
@@ -248,7 +248,7 @@ impl Items {
         self.forget_key(&ServerKey::copy_from_slice(text.as_bytes()));
         // From `:` to what comes next.
         let (from, to) = (ServerKey::from(format!("{text}:")), ServerKey::from(format!("{text};")));
-        let gone: Vec<_> = self.keys.extract_if(from..to, |_, _| true).collect();
+        let gone: Vec<_> = self.keys.extract_if(from..to, |key, _| !prefix.spares(key)).collect();
         for (key, noted) in gone {
             self.count_out(&key, &noted);
         }
@@ -259,8 +259,7 @@ impl Items {
     fn fold_prefixes(&mut self) {
         let prefixes = std::mem::take(&mut self.prefixes);
         for (prefix, _) in prefixes.iter() {
-            let text = prefix.as_str();
-            let first = KeyPrefix::of_scope(&text[..first_part(text.as_bytes()).len()]);
+            let first = prefix.widest();
             if self.prefixes.get(&first).is_none() {
                 self.note_prefix(first, None);
             }

@@ -186,6 +186,37 @@ fn too_many_namespaces_become_their_key_prefix() {
     assert!(journal.blocks(&key("any", 1)));
 }
 
+/// The key of a tag's token, as the handle has it.
+fn token(tag: &str) -> CallKey {
+    CallKey::verbatim(&format!("p::tag:{tag}"), "p::tag".len(), &FixedState::default())
+}
+
+#[test]
+fn clearing_takes_no_removed_tag_along() {
+    let journal = Journal::default();
+    journal.add_key(&token("removed")).expect("there is room");
+    journal.add_prefix(KeyPrefix::of_scope("p"));
+    assert!(journal.blocks(&token("removed")) && !journal.blocks(&token("other")));
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert!(server.removed.lock().contains(&token("removed").server_key()));
+}
+
+#[test]
+fn too_many_removed_tags_stay_removed_where_there_are_too_many_namespaces_too() {
+    let journal = Journal::default();
+    for number in 0..=MAX_KEYS_A_SCOPE {
+        journal.add_key(&token(&number.to_string())).expect("there is room");
+    }
+    for number in 0..=MAX_PREFIXES {
+        journal.add_prefix(KeyPrefix::of_scope(&format!("p:n{number}:")));
+    }
+    assert!(journal.blocks(&token("7")) && journal.blocks(&key("any", 1)));
+    let server = Recorder::default();
+    block_on(journal.replay(&server)).expect("the server is there");
+    assert!(server.cleared.lock().iter().any(|prefix| prefix == "p::tag"));
+}
+
 #[test]
 fn too_many_key_prefixes_are_folded_and_still_told_apart() {
     const PREFIXES: usize = 3 * MAX_PREFIXES;

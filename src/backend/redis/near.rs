@@ -67,6 +67,8 @@ pub(super) struct Near {
 /// A connection on which the server reports changes.
 struct Line {
     pool: Arc<Pool>,
+    /// The connection that calls went by when it was opened, to the same server.
+    calls_by: Arc<Pool>,
     marks: Marks,
     in_flight: Arc<InFlight>,
     /// A read wasn't answered in time.
@@ -172,6 +174,14 @@ impl Near {
         self.available.notify_one();
     }
 
+    /// Calls go by another connection from now on, perhaps to another server.
+    pub(super) fn connection_is_new(&self) {
+        if let Some(line) = self.line.swap(None) {
+            line.marks.end();
+            line.suspect.notify_one();
+        }
+    }
+
     fn report(&self, inner: &Inner, node: &Node, status: NearCache) {
         let before = std::mem::replace(&mut *self.status.lock(), status.clone());
         if before == status {
@@ -247,7 +257,13 @@ impl Near {
         let (pool, ended) = connector.connect().await.map_err(|_| Trouble::Lost)?;
         let (pool, patience) = (Arc::new(pool), self.patience(node));
         let in_flight = InFlight::new(inner.context.max_in_flight, node.command_timeout);
-        let line = Arc::new(Line { marks: Marks::new(), pool, in_flight, suspect: Notify::new() });
+        let line = Arc::new(Line {
+            marks: Marks::new(),
+            pool,
+            calls_by: Arc::clone(&other),
+            in_flight,
+            suspect: Notify::new(),
+        });
         let mut reports = line.pool.reports();
         let send = |command| answer_within(patience, line.pool.send(&key, command));
         let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
@@ -260,6 +276,10 @@ impl Near {
         {
             let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
             return Err(Trouble::Refused(problem));
+        }
+        if is_replica(&hello) {
+            let problem = "the server is a replica, which reports changes once it hears of them";
+            return Err(Trouble::Refused(problem.to_owned()));
         }
         send(Command::ClientTracking { on: true }).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
         send(Command::Get(key.clone())).await?.map_err(|reply| Trouble::of("GET", &reply))?;
@@ -300,6 +320,10 @@ impl Near {
     ) {
         let _unpublish = Unpublish { near: self, line };
         self.line.store(Some(Arc::clone(line)));
+        if node.standing().is_none_or(|standing| !Arc::ptr_eq(&standing, &line.calls_by)) {
+            // Calls may go to another server by now, of which this one reports nothing.
+            return;
+        }
         let mut beats = interval(self.settings.max_staleness() / 3);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = self.patience(node).max(self.settings.max_staleness());
@@ -311,7 +335,12 @@ impl Near {
                 // Before the reports, however many there are.
                 _ = beats.tick() => {
                     let sent = self.settings.clock.now();
-                    let question = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
+                    let role = answer_within(patience, line.pool.send(&sentinel.key, Command::Hello));
+                    let value = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
+                    let question = async {
+                        let (role, value) = tokio::join!(role, value);
+                        Ok::<_, Trouble>((role?, value?))
+                    };
                     let beat = async {
                         tokio::pin!(question);
                         loop {
@@ -328,7 +357,11 @@ impl Near {
                         () = line.suspect.notified() => return,
                         answered = beat => answered,
                     };
-                    let Ok(Ok(answer)) = answered else { return };
+                    let Ok((Ok(hello), Ok(answer))) = answered else { return };
+                    if is_replica(&hello) {
+                        // It takes over what its primary has, of which it reports no single keys.
+                        return;
+                    }
                     // What was reported before the answer came before it.
                     for _ in 0..reports.len() {
                         match reports.try_recv() {
@@ -468,6 +501,11 @@ async fn answer_within(
         Ok(Err(SendError::Refused(reply))) => Ok(Err(reply)),
         Ok(Err(SendError::Lost(_))) | Err(_) => Err(Trouble::Lost),
     }
+}
+
+/// Whether HELLO says so.
+fn is_replica(hello: &Frame) -> bool {
+    reply::hello_field(hello, "role").is_some_and(|role| matches!(&*role, "replica" | "slave"))
 }
 
 /// A name for the sentinel that no other handle has, in a slot of the node's; `None` where keys of the handle's prefix have none there.

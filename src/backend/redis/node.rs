@@ -223,7 +223,7 @@ impl Node {
         let unavailable = |why| Err(Failed::Server(ServerError::Unavailable(why)));
         match outcome {
             Ok(Ok(reply)) => {
-                self.answered();
+                self.answered(pool);
                 Ok(reply)
             }
             Ok(Err(SendError::Refused(reply))) => Err(self.refused(pool, reply)),
@@ -257,12 +257,12 @@ impl Node {
             return Failed::Server(ServerError::Unavailable(Unavailable::NotReady));
         }
         if let Some(redirect) = reply.redirect(&self.address) {
-            self.answered();
+            self.answered(pool);
             return Failed::Redirected(redirect);
         }
         if reply.is_no_script() || reply.is_script_refused() {
             // No error: the script's source is sent next, or there is no fence, which is logged.
-            self.answered();
+            self.answered(pool);
             return Failed::Server(reply.into());
         }
         self.counters.server_errors.add_one();
@@ -274,13 +274,16 @@ impl Node {
         if reply.is_read_only() && !pool.is_read_only() {
             self.suspect.notify_one();
         }
-        self.answered();
+        self.answered(pool);
         Failed::Server(reply.into())
     }
 
-    fn answered(&self) {
+    /// An answer over the near cache's connection says nothing about the one that calls go by.
+    fn answered(&self, pool: &Arc<Pool>) {
         // Read before written: the line stays shared between cores while all is well.
-        if self.failures.load(Ordering::Relaxed) != 0 {
+        if self.failures.load(Ordering::Relaxed) != 0
+            && self.pool.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, pool))
+        {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
@@ -326,6 +329,9 @@ impl Node {
     /// There is a connection, or there is none any more.
     pub(super) fn stands(&self, pool: Option<&Arc<Pool>>) {
         self.standing.store(pool.cloned());
+        if let (Some(_), Some(near)) = (pool, &self.near) {
+            near.connection_is_new();
+        }
     }
 
     /// Waits for a suspicion.

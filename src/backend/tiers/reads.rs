@@ -140,8 +140,10 @@ impl<S: Server> Tiers<S> {
         let server_key = known_key.unwrap_or_else(|| call.key.server_key());
         // The remaining TTL is read only where it decides: where a copy is to be made, or is due to be checked, or isn't known to be fresh.
         let window = call.freshness.stale_window();
-        let decides =
-            |entry: &Entry, now| entry.is_ttl_uncertain(now) || !window.is_zero() && entry.remaining(now) <= window;
+        let decides = |entry: &Entry, now| {
+            // What was reported may have been another TTL, and a value that's near isn't read again.
+            entry.is_changed() || entry.is_ttl_uncertain(now) || !window.is_zero() && entry.remaining(now) <= window
+        };
         let asks_ttl = match begun {
             Some((_, now)) => call.asks_ttl || warm.as_ref().is_none_or(|entry| decides(entry, now)),
             None => call.asks_ttl || call.freshness.reads_ttl(),
