@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::caller::Caller;
 use super::engine::Engine;
-use super::read_through::infallible;
+use super::freshness::infallible;
 use super::renewals::Owner;
 use super::want::{Want, Work};
 use crate::backend::redis::Redis;

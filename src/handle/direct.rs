@@ -6,7 +6,6 @@ use super::blocking;
 use super::caller::Caller;
 use crate::codec::ValueCodec;
 use crate::error::Error;
-use crate::key::KeyPrefix;
 use crate::options::CacheOptions;
 
 /// Direct use, each with a sync twin without the suffix.
@@ -196,7 +195,7 @@ impl CacheHandle {
     /// ```
     #[doc(alias("flush", "purge", "invalidate"))]
     pub async fn clear_keys_async(&self, prefix: impl AsRef<str>) -> Result<Applied, Error> {
-        self.engine.clear(KeyPrefix::new(prefix.as_ref())?).await
+        self.engine.clear_keys(prefix.as_ref()).await
     }
 }
 

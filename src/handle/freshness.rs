@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -179,6 +180,19 @@ impl WorkTimes {
         let slots = self.0.get_or_init(|| (0..SLOTS).map(|_| AtomicU64::new(0)).collect());
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).clamp(1, (1 << TIME_BITS) - 1);
         slots[call as usize % SLOTS].store(call >> TIME_BITS << TIME_BITS | micros, Ordering::Relaxed);
+    }
+}
+
+/// A value that this call's own work has made, and that isn't stored.
+pub(super) fn computed<T>(value: T) -> Fetched<T> {
+    Fetched { value, source: Source::Work, remaining: None }
+}
+
+/// The value of work that can't fail.
+pub(super) fn infallible<T>(result: Result<Fetched<T>, Infallible>) -> Fetched<T> {
+    match result {
+        Ok(found) => found,
+        Err(never) => match never {},
     }
 }
 

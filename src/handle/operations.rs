@@ -161,8 +161,12 @@ impl<S: Server> Engine<S> {
         self.clear(KeyPrefix::of_scope(scope.as_str())).await
     }
 
+    pub(super) async fn clear_keys(&self, prefix: &str) -> Result<Applied, Error> {
+        self.clear(KeyPrefix::new(prefix, self.scope.key_prefix())?).await
+    }
+
     /// Removes all keys that `prefix` names.
-    pub(super) async fn clear(&self, prefix: KeyPrefix) -> Result<Applied, Error> {
+    async fn clear(&self, prefix: KeyPrefix) -> Result<Applied, Error> {
         if self.is_closed() {
             return Err(Error::closed());
         }

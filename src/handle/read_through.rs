@@ -1,7 +1,6 @@
 //! How every cached call begins: look, take a turn, look again. What then runs its work is in [`run`](super::run).
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +10,7 @@ use super::caller::Caller;
 use super::coalescing::{Flight, Join, Leader, Phase, Storable, Stores};
 use super::engine::Engine;
 use super::entry::Source;
-use super::freshness::{Fetched, Old, Verdict};
+use super::freshness::{Fetched, Old, Verdict, computed};
 use super::want::{Want, Work};
 use crate::backend::server::{Server, ServerError};
 use crate::backend::tiers::{Read, ResolvedCall, Route};
@@ -590,18 +589,5 @@ impl<S: Server> Engine<S> {
         if counters.unkeyable_warning.first() {
             tracing::warn!(target: "cache_house", call = %options.name(), %error, "the call runs uncached; logged once");
         }
-    }
-}
-
-/// A value that this call's own work has made, and that isn't stored.
-pub(super) fn computed<T>(value: T) -> Fetched<T> {
-    Fetched { value, source: Source::Work, remaining: None }
-}
-
-/// The value of work that can't fail.
-pub(super) fn infallible<T>(result: Result<Fetched<T>, Infallible>) -> Fetched<T> {
-    match result {
-        Ok(found) => found,
-        Err(never) => match never {},
     }
 }

@@ -18,8 +18,8 @@ use super::applied::Applied;
 use super::blocking;
 use super::caller::Caller;
 use super::engine::Engine;
+use super::freshness::infallible;
 use super::invalidation::Pending;
-use super::read_through::infallible;
 use super::want::{Want, Work};
 use crate::backend::invalidation::Invalidation;
 use crate::backend::server::Server;
@@ -244,7 +244,7 @@ impl<S: Server> Engine<S> {
     }
 
     fn token_options(&self, tag: &str) -> CacheOptions<impl ValueCodec<Token>> {
-        let prefix = self.scope.as_str().split(':').next().unwrap_or_default();
+        let prefix = self.scope.key_prefix();
         let common = prefix.len() + TAG.len();
         let key = format!("{prefix}{TAG}:{}", utf8_percent_encode(tag, ESCAPED));
         CacheOptions::of_token(key.into(), common)

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::Caller;
-use super::read_through::infallible;
+use super::freshness::infallible;
 use super::want::{Want, Work};
 use super::*;
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};

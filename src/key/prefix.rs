@@ -1,72 +1,99 @@
 //! Prefixes of keys, which a clearing names.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::framed::{DEFAULT, server_key};
 use crate::error::Error;
 
 /// Matches the key of exactly this text, and all keys that go on after it with `:`. Compared by its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct KeyPrefix(Arc<str>);
+#[derive(Clone, Debug)]
+pub(crate) struct KeyPrefix {
+    text: Arc<str>,
+    /// It's the key prefix of the handle, under which are keys of the cache's own: those aren't meant.
+    spares_own: bool,
+}
+
+impl PartialEq for KeyPrefix {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for KeyPrefix {}
+
+impl PartialOrd for KeyPrefix {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for KeyPrefix {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
 
 impl Borrow<[u8]> for KeyPrefix {
     fn borrow(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.text.as_bytes()
     }
 }
 
 impl KeyPrefix {
-    /// `users` names `users` and `users:…` and spares `users2`; a trailing `:` is as good as none.
+    /// `users` names `users` and `users:…` and spares `users2`; a trailing `:` is as good as none. `own` is the key prefix of the handle.
     ///
     /// # Errors
     ///
     /// Where nothing is left to go by, which would mean every key of the server.
-    pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
+    pub(crate) fn new(prefix: &str, own: &str) -> Result<Self, Error> {
         let prefix = prefix.strip_suffix(':').unwrap_or(prefix);
         if prefix.is_empty() {
             return Err(Error::config("clear_keys", "the prefix is empty; accepts the text that the keys begin with"));
         }
-        Ok(Self(prefix.into()))
+        Ok(Self { text: prefix.into(), spares_own: prefix == own })
     }
 
+    /// All under a scope of the handle's, or under its key prefix.
     pub(crate) fn of_scope(scope: &str) -> Self {
-        Self(scope.strip_suffix(':').unwrap_or(scope).into())
+        let text = scope.strip_suffix(':').unwrap_or(scope);
+        Self { text: text.into(), spares_own: !text.contains(':') }
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// Whether the server's key is named. Keys of the cache's own aren't, unless the prefix is one of theirs.
+    /// Whether the server's key is named. Keys of the cache's own aren't, where the prefix is the handle's.
     pub(crate) fn matches(&self, server_key: &[u8]) -> bool {
         let is_named =
-            server_key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':');
+            server_key.strip_prefix(self.text.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b':');
         is_named && !self.spares(server_key)
     }
 
     /// Whether a key that begins with the prefix isn't meant all the same.
     pub(crate) fn spares(&self, server_key: &[u8]) -> bool {
-        is_own(server_key) && !is_own(self.0.as_bytes())
+        self.spares_own && is_own(server_key)
     }
 
     /// All keys of the first part that this prefix has: those of the cache's own where it's one of them, else the others.
     pub(crate) fn widest(&self) -> Self {
-        let first = self.0.split(':').next().unwrap_or_default();
-        let own = if is_own(self.0.as_bytes()) {
-            [TAG, NEAR].into_iter().find(|own| self.0[first.len()..].starts_with(own))
+        let first = self.text.split(':').next().unwrap_or_default();
+        let own = if is_own(self.text.as_bytes()) {
+            [TAG, NEAR].into_iter().find(|own| self.text[first.len()..].starts_with(own))
         } else {
             None
         };
-        Self(format!("{first}{}", own.unwrap_or_default()).into())
+        Self { text: format!("{first}{}", own.unwrap_or_default()).into(), spares_own: own.is_none() }
     }
 
     /// Whether the key of this [framed](super::framed) text is named.
     pub(super) fn matches_text(&self, text: &[u8], scope_len: usize) -> bool {
         let scope = &text[1..=scope_len];
-        if text[0] == DEFAULT && self.0.len() >= scope.len() {
+        if text[0] == DEFAULT && self.text.len() >= scope.len() {
             // The prefix reaches into the hash, so the hash is needed. It's skipped where the scope differs.
-            return self.0.as_bytes().starts_with(scope) && self.matches(&server_key(text, scope_len));
+            return self.text.as_bytes().starts_with(scope) && self.matches(&server_key(text, scope_len));
         }
         self.matches(&text[1..])
     }

@@ -60,6 +60,11 @@ impl Scope {
         &self.text
     }
 
+    /// The first part, as keys have it.
+    pub(crate) fn key_prefix(&self) -> &str {
+        self.text.split(':').next().unwrap_or_default()
+    }
+
     /// As the user wrote it.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix

@@ -18,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::slots::{SLOTS, slot_of};
+use super::backoff::Backoff;
 use super::connector::Connector;
 use super::inner::Inner;
 use super::layout::{Layout, Shard, SlotMap};
@@ -26,7 +27,7 @@ use super::node_health::Parts;
 use super::reply::{self, SlotRange};
 use super::role::{Mode, Role};
 use super::stage::Stage;
-use super::supervisor::{Backoff, Supervisor};
+use super::supervisor::Supervisor;
 use super::wire::SendError;
 use super::{fills, replay};
 use crate::config::{Address, Expected};

@@ -59,7 +59,7 @@ impl Inner {
         clock: Clock,
     ) -> Result<Self, Error> {
         let node_health = Arc::new(NodeHealth::new(health));
-        let key_prefix: Arc<str> = scope.as_str().split(':').next().unwrap_or_default().into();
+        let key_prefix: Arc<str> = scope.key_prefix().into();
         let (max_in_flight, command_timeout) = (settings.max_in_flight, settings.command_timeout);
         Ok(Self {
             recipe: Arc::new(Recipe::new(settings)?),

@@ -6,6 +6,7 @@
 //!
 //! Files import from each other and never from this one, which holds only [`Redis`].
 
+mod backoff;
 mod batch;
 mod clearing;
 mod command;
@@ -24,6 +25,8 @@ mod many;
 mod mask;
 mod names;
 mod near;
+mod near_line;
+mod near_reads;
 mod node;
 mod node_health;
 mod pool;

@@ -1,46 +1,29 @@
-//! The near cache's connection to one server: what is read over it is reported once it changes.
+//! The near cache of one node, as callers see it: the connection that their reads go by, and the marks of what was read there.
 //!
-//! The node's supervisor owns the task. It connects while the node is available, makes sure that reports arrive, and then asks every
-//! third of the bound for the sentinel: a key of the handle's own whose value nobody else sets. The answer shows that all reports from before
-//! the question have come, and the sentinel's value that nothing has emptied or replaced the database, of which the client library reports
-//! nothing. It ends with the supervisor, and with the connection: then no copy is near any more.
+//! [`near_line`](super::near_line) keeps the connection.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use fred::types::Resp3Frame as Frame;
+use fred::types::client::Invalidation;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::super::near::Marks;
-use super::super::server::{NearReply, ServerError, Ttl, Unavailable};
-use super::super::slots::slot_of;
-use super::command::{Command, Set};
-use super::connector::Connector;
 use super::in_flight::InFlight;
-use super::inner::Inner;
-use super::node::{Failed, Node};
-use super::pool::{Ended, Pool};
-use super::reply::{self, ErrorReply};
-use super::supervisor::{Backoff, STABLE};
-use super::wire::{Reports, SendError, Sent};
+use super::pool::Pool;
 use crate::clock::Clock;
 use crate::health::NearCache;
-use crate::key::{NEAR, ServerKey};
-use crate::telemetry::metrics;
 
 /// What the near caches of all nodes have in common.
 #[derive(Clone)]
 pub(super) struct NearSettings {
     /// Of the handle's near cache; `None` where it has none. Then the tokens of tags are near all the same, once there are some.
-    configured: Option<Duration>,
-    clock: Clock,
+    pub(super) configured: Option<Duration>,
+    pub(super) clock: Clock,
     wanted: Arc<Wanted>,
 }
 
@@ -56,67 +39,23 @@ const OF_TOKENS: Duration = Duration::from_secs(1);
 
 /// The near cache of one node.
 pub(super) struct Near {
-    settings: NearSettings,
+    pub(super) settings: NearSettings,
     /// The connection that reads go by.
-    line: ArcSwapOption<Line>,
+    pub(super) line: ArcSwapOption<Line>,
     /// The node has become available.
-    available: Notify,
-    status: Mutex<NearCache>,
+    pub(super) available: Notify,
+    pub(super) status: Mutex<NearCache>,
 }
 
 /// A connection on which the server reports changes.
-struct Line {
-    pool: Arc<Pool>,
+pub(super) struct Line {
+    pub(super) pool: Arc<Pool>,
     /// The connection that calls went by when it was opened, to the same server.
-    calls_by: Arc<Pool>,
-    marks: Marks,
-    in_flight: Arc<InFlight>,
+    pub(super) calls_by: Arc<Pool>,
+    pub(super) marks: Marks,
+    pub(super) in_flight: Arc<InFlight>,
     /// A read wasn't answered in time.
-    suspect: Notify,
-}
-
-/// A line that reports are known to arrive on, and what keeps it.
-struct Open {
-    line: Arc<Line>,
-    ended: Ended,
-    reports: Reports,
-    sentinel: Sentinel,
-}
-
-/// A key that only this connection's task sets.
-struct Sentinel {
-    key: Bytes,
-    value: Bytes,
-    /// When it was given its TTL.
-    since: Instant,
-}
-
-/// Why there is no line.
-enum Trouble {
-    /// It may be there at the next attempt.
-    Lost,
-    /// The server can't, or won't: not until something is changed there.
-    Refused(String),
-    /// No key of this handle is on the node.
-    Unneeded,
-}
-
-/// How long the sentinel lives without its process.
-const SENTINEL_TTL: Duration = Duration::from_secs(3600);
-/// How long a server that has refused isn't asked again, unless there's a new connection to it.
-const REFUSED_PAUSE: Duration = Duration::from_secs(30);
-/// How long one answer may take, at least.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Before this, servers send reports between the parts of other replies, and report no keys that leave with their slot.
-const FIRST_VERSION: u64 = 7;
-
-impl Trouble {
-    fn of(command: &str, reply: &ErrorReply) -> Self {
-        if reply.is_not_ready() {
-            return Self::Lost;
-        }
-        Self::Refused(format!("the server refuses {command}: {} {}", reply.code, reply.message))
-    }
+    pub(super) suspect: Notify,
 }
 
 impl NearSettings {
@@ -135,7 +74,7 @@ impl NearSettings {
         }
     }
 
-    async fn until_wanted(&self) {
+    pub(super) async fn until_wanted(&self) {
         loop {
             let changed = self.wanted.changed.notified();
             if self.wanted.is_wanted.load(Ordering::SeqCst) {
@@ -145,7 +84,7 @@ impl NearSettings {
         }
     }
 
-    fn max_staleness(&self) -> Duration {
+    pub(super) fn max_staleness(&self) -> Duration {
         self.configured.unwrap_or(OF_TOKENS)
     }
 }
@@ -181,219 +120,11 @@ impl Near {
             line.suspect.notify_one();
         }
     }
-
-    fn report(&self, inner: &Inner, node: &Node, status: NearCache) {
-        let before = std::mem::replace(&mut *self.status.lock(), status.clone());
-        if before == status {
-            return;
-        }
-        let endpoint = &node.address;
-        if self.settings.configured.is_none() {
-            tracing::debug!(target: "cache_house", %endpoint, "tags' tokens: {status}");
-            return;
-        }
-        metrics::set_near_cache(&inner.seeds[0].to_string(), inner.near_cache() == NearCache::On);
-        match &status {
-            NearCache::Unavailable { reason } => {
-                tracing::warn!(target: "cache_house", %endpoint, reason, "there is no near cache, so each hit asks the server");
-            }
-            _ => tracing::debug!(target: "cache_house", %endpoint, "near cache: {status}"),
-        }
-    }
-
-    /// How long one answer may take; no caller waits for it.
-    fn patience(&self, node: &Node) -> Duration {
-        PATIENCE.max(node.command_timeout)
-    }
-
-    /// Keeps a line to the node while that is available; runs indefinitely.
-    async fn keep(&self, inner: &Inner, node: &Node, connector: &Connector) {
-        self.settings.until_wanted().await;
-        let mut backoff = Backoff::new(inner.reconnect);
-        loop {
-            while !node.is_available() {
-                self.available.notified().await;
-            }
-            let pause = match self.open(inner, node, connector).await {
-                Ok(Open { line, mut ended, reports, sentinel }) => {
-                    let begin = Instant::now();
-                    tokio::select! {
-                        biased;
-                        () = self.serve(inner, node, &line, &mut ended, reports, sentinel) => {}
-                        () = line.sweep() => {}
-                    }
-                    self.report(inner, node, NearCache::Connecting);
-                    drop(line);
-                    ended.all().await;
-                    if begin.elapsed() >= STABLE {
-                        backoff.reset();
-                    }
-                    backoff.next_delay()
-                }
-                Err(Trouble::Lost) => {
-                    self.report(inner, node, NearCache::Connecting);
-                    backoff.next_delay()
-                }
-                Err(Trouble::Refused(reason)) => {
-                    self.report(inner, node, NearCache::Unavailable { reason });
-                    REFUSED_PAUSE
-                }
-                Err(Trouble::Unneeded) => {
-                    self.report(inner, node, NearCache::On);
-                    REFUSED_PAUSE
-                }
-            };
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.available.notified(), if pause >= REFUSED_PAUSE => {}
-            }
-        }
-    }
-
-    /// Connects, and makes sure that a change is reported: that of the sentinel, by the node's other connection.
-    async fn open(&self, inner: &Inner, node: &Node, connector: &Connector) -> Result<Open, Trouble> {
-        let other = node.standing().ok_or(Trouble::Lost)?;
-        let key = sentinel_key(inner, node).ok_or(Trouble::Unneeded)?;
-        let (pool, ended) = connector.connect().await.map_err(|_| Trouble::Lost)?;
-        let (pool, patience) = (Arc::new(pool), self.patience(node));
-        let in_flight = InFlight::new(inner.context.max_in_flight, node.command_timeout);
-        let line = Arc::new(Line {
-            marks: Marks::new(),
-            pool,
-            calls_by: Arc::clone(&other),
-            in_flight,
-            suspect: Notify::new(),
-        });
-        let mut reports = line.pool.reports();
-        let send = |command| answer_within(patience, line.pool.send(&key, command));
-        let hello = send(Command::Hello).await?.map_err(|reply| Trouble::of("HELLO", &reply))?;
-        let version = reply::hello_field(&hello, "version").unwrap_or_default();
-        if version
-            .split('.')
-            .next()
-            .and_then(|major| major.parse::<u64>().ok())
-            .is_none_or(|major| major < FIRST_VERSION)
-        {
-            let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
-            return Err(Trouble::Refused(problem));
-        }
-        if is_replica(&hello) {
-            let problem = "the server is a replica, which reports changes once it hears of them";
-            return Err(Trouble::Refused(problem.to_owned()));
-        }
-        send(Command::ClientTracking { on: true }).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;
-        send(Command::Get(key.clone())).await?.map_err(|reply| Trouble::of("GET", &reply))?;
-        let value = Bytes::from(format!("{:032x}", rand::random::<u128>()));
-        let set = Command::Set(Box::new(Set { key: key.clone(), value: value.clone(), ttl: SENTINEL_TTL }));
-        let set = answer_within(patience, other.send(&key, set)).await?;
-        set.map_err(|reply| Trouble::of("SET", &reply))?;
-        let reported = async {
-            loop {
-                match reports.recv().await {
-                    Ok(report) if report.keys.iter().any(|reported| *reported.as_bytes() == *key) => return true,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return false,
-                }
-            }
-        };
-        match timeout(patience, reported).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Trouble::Lost),
-            Err(_) => {
-                let problem = "the change of a key wasn't reported, as behind a proxy that passes no invalidations on";
-                return Err(Trouble::Refused(problem.to_owned()));
-            }
-        }
-        let sentinel = Sentinel { key, value, since: Instant::now() };
-        Ok(Open { line, ended, reports, sentinel })
-    }
-
-    /// Beats, and takes reports in, until the line isn't to be relied on any more.
-    async fn serve(
-        &self,
-        inner: &Inner,
-        node: &Node,
-        line: &Arc<Line>,
-        ended: &mut Ended,
-        mut reports: Reports,
-        mut sentinel: Sentinel,
-    ) {
-        let _unpublish = Unpublish { near: self, line };
-        self.line.store(Some(Arc::clone(line)));
-        if node.standing().is_none_or(|standing| !Arc::ptr_eq(&standing, &line.calls_by)) {
-            // Calls may go to another server by now, of which this one reports nothing.
-            return;
-        }
-        let mut beats = interval(self.settings.max_staleness() / 3);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let patience = self.patience(node).max(self.settings.max_staleness());
-        loop {
-            tokio::select! {
-                biased;
-                () = ended.any() => return,
-                () = line.suspect.notified() => return,
-                // Before the reports, however many there are.
-                _ = beats.tick() => {
-                    let sent = self.settings.clock.now();
-                    let role = answer_within(patience, line.pool.send(&sentinel.key, Command::Hello));
-                    let value = answer_within(patience, line.pool.send(&sentinel.key, Command::Get(sentinel.key.clone())));
-                    let question = async {
-                        let (role, value) = tokio::join!(role, value);
-                        Ok::<_, Trouble>((role?, value?))
-                    };
-                    let beat = async {
-                        tokio::pin!(question);
-                        loop {
-                            tokio::select! {
-                                biased;
-                                answer = &mut question => return answer,
-                                report = reports.recv() => if !line.take_in(report) { return Err(Trouble::Lost) },
-                            }
-                        }
-                    };
-                    let answered = tokio::select! {
-                        biased;
-                        () = ended.any() => return,
-                        () = line.suspect.notified() => return,
-                        answered = beat => answered,
-                    };
-                    let Ok((Ok(hello), Ok(answer))) = answered else { return };
-                    if is_replica(&hello) {
-                        // It takes over what its primary has, of which it reports no single keys.
-                        return;
-                    }
-                    // What was reported before the answer came before it.
-                    for _ in 0..reports.len() {
-                        match reports.try_recv() {
-                            Ok(report) => _ = line.take_in(Ok(report)),
-                            Err(TryRecvError::Lagged(missed)) => _ = line.take_in(Err(RecvError::Lagged(missed))),
-                            Err(TryRecvError::Empty) => break,
-                            Err(TryRecvError::Closed) => return,
-                        }
-                    }
-                    if !matches!(reply::bytes(answer), Ok(Some(value)) if value == sentinel.value) {
-                        // The database was emptied, replaced or restored, of which nothing was reported; or replies are out of step.
-                        return;
-                    }
-                    line.marks.beat(sent);
-                    self.report(inner, node, NearCache::On);
-                    if sentinel.since.elapsed() >= SENTINEL_TTL / 2 {
-                        sentinel.since = Instant::now();
-                        let longer = Command::Pexpire(Box::new((sentinel.key.clone(), SENTINEL_TTL)));
-                        if answer_within(patience, line.pool.send(&sentinel.key, longer)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                report = reports.recv() => if !line.take_in(report) { return },
-            }
-        }
-    }
 }
 
 impl Line {
     /// Ends reads that wait too long; runs indefinitely.
-    async fn sweep(&self) {
+    pub(super) async fn sweep(&self) {
         self.in_flight
             .sweep(|swept| {
                 // What came late for the program's own sake says nothing about the server.
@@ -405,7 +136,7 @@ impl Line {
     }
 
     /// Takes a report in. Whether the line still reports.
-    fn take_in(&self, report: Result<fred::types::client::Invalidation, RecvError>) -> bool {
+    pub(super) fn take_in(&self, report: Result<Invalidation, RecvError>) -> bool {
         match report {
             Ok(report) => report.keys.iter().for_each(|key| self.marks.changed(key.as_bytes())),
             Err(RecvError::Lagged(_)) => self.marks.forget_all(),
@@ -418,116 +149,5 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         self.pool.abort();
-    }
-}
-
-/// Ends what is read over a line, and what was, however that line's task ends.
-struct Unpublish<'a> {
-    near: &'a Near,
-    line: &'a Line,
-}
-
-impl Drop for Unpublish<'_> {
-    fn drop(&mut self) {
-        self.near.line.store(None);
-        self.line.marks.end();
-        self.line.pool.abort();
-        self.line.in_flight.end_all();
-    }
-}
-
-impl Inner {
-    /// Reads `key` over the line of its node; `None` where there is none, or it's lost meanwhile, or the key is elsewhere.
-    pub(super) async fn get_near(
-        &self,
-        key: &ServerKey,
-        asks_ttl: bool,
-    ) -> Option<Result<Option<NearReply>, ServerError>> {
-        let node = self.writer(key).ok()?;
-        let near = node.near.as_ref()?;
-        let line = near.line.load_full()?;
-        // Before the read is sent, so that no report of a change after it is missed.
-        let mark = line.marks.place(key);
-        let ttl = async {
-            match asks_ttl {
-                // Sent before the value, as without a near cache.
-                true => node.send_over(&line.in_flight, &line.pool, key, Command::Pttl(key.clone())).await.map(Some),
-                false => Ok(None),
-            }
-        };
-        let (ttl, value) = tokio::join!(ttl, node.get_over(&line.in_flight, &line.pool, key));
-        let value = match value {
-            Ok(frame) => node.read(reply::bytes(frame)),
-            Err(Failed::Redirected(_)) => return None,
-            Err(Failed::Server(ServerError::Unavailable(Unavailable::ConnectionLost))) => return None,
-            Err(Failed::Server(error)) => Err(error),
-        };
-        let ttl = match ttl {
-            Ok(Some(frame)) => Ttl::of_pttl(node.read(reply::number(&frame)).ok()),
-            _ => Ttl::Unknown,
-        };
-        Some(value.map(|value| value.map(|value| (value, ttl, Some(mark)))))
-    }
-
-    /// Whether the handle is to have a near cache.
-    pub(super) fn has_near_cache(&self) -> bool {
-        self.context.near.configured.is_some()
-    }
-
-    /// The status of the near caches of all nodes: what is wrong, if anything is.
-    pub(super) fn near_cache(&self) -> NearCache {
-        if self.context.near.configured.is_none() {
-            return NearCache::Off;
-        }
-        let nodes = self.layout.load_full().nodes();
-        let all: Vec<_> = nodes.iter().filter_map(|node| node.near.as_ref()).map(Near::status).collect();
-        let is_unavailable = |status: &&NearCache| matches!(status, NearCache::Unavailable { .. });
-        let trouble = all.iter().find(is_unavailable).or_else(|| all.iter().find(|status| **status != NearCache::On));
-        match trouble {
-            Some(status) => status.clone(),
-            None if all.is_empty() => NearCache::Connecting,
-            None => NearCache::On,
-        }
-    }
-}
-
-/// The reply, or the refusal; lost if it takes too long.
-async fn answer_within(
-    patience: Duration,
-    sent: impl Future<Output = Sent>,
-) -> Result<Result<Frame, ErrorReply>, Trouble> {
-    match timeout(patience, sent).await {
-        Ok(Ok(frame)) => Ok(Ok(frame)),
-        Ok(Err(SendError::Refused(reply))) => Ok(Err(reply)),
-        Ok(Err(SendError::Lost(_))) | Err(_) => Err(Trouble::Lost),
-    }
-}
-
-/// Whether HELLO says so.
-fn is_replica(hello: &Frame) -> bool {
-    reply::hello_field(hello, "role").is_some_and(|role| matches!(&*role, "replica" | "slave"))
-}
-
-/// A name for the sentinel that no other handle has, in a slot of the node's; `None` where keys of the handle's prefix have none there.
-fn sentinel_key(inner: &Inner, node: &Node) -> Option<Bytes> {
-    let (prefix, seed) = (&inner.context.key_prefix, rand::random::<u128>());
-    let layout = inner.layout.load_full();
-    let Some(map) = layout.map() else { return Some(format!("{prefix}{NEAR}:{seed:032x}").into()) };
-    let (_, slots) = map.slots_by_primary().into_iter().find(|(primary, _)| primary.id == node.id)?;
-    // Each try finds one of 16,384 slots.
-    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{NEAR}:{seed:032x}:{number}")));
-    let is_tagged = inner.context.key_prefix.contains('{');
-    if is_tagged {
-        names.next().filter(|name| slots.contains(slot_of(name)))
-    } else {
-        names.find(|name| slots.contains(slot_of(name)))
-    }
-}
-
-/// For a node without a near cache.
-pub(super) async fn keep(inner: &Inner, node: &Node, connector: &Connector) {
-    match &node.near {
-        Some(near) => near.keep(inner, node, &connector.reporting()).await,
-        None => pending().await,
     }
 }

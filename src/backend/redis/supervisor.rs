@@ -8,15 +8,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::super::server::Unavailable;
+use super::backoff::{Backoff, STABLE};
 use super::connection::Identity;
 use super::connector::Connector;
 use super::inner::Inner;
-use super::near;
+use super::near_line;
 use super::node::Node;
 use super::pool::{Ended, Pool};
 use super::replay;
@@ -40,9 +40,6 @@ pub(super) struct Supervisor {
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long one probe may take before it counts as missed; at least as long as a command may.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a pool has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
-/// connected to without end.
-pub(super) const STABLE: Duration = Duration::from_secs(1);
 /// Probes missed in a row before the connection is given up and built anew.
 const PROBES_TO_REBUILD: u32 = 2;
 /// How long the journal waits for room among what is in flight.
@@ -58,7 +55,7 @@ impl Supervisor {
             biased;
             () = self.supervise() => {}
             () = self.node.sweep() => {}
-            () = near::keep(&self.inner, &self.node, &self.connector) => {}
+            () = near_line::keep(&self.inner, &self.node, &self.connector) => {}
             // Ends the supervision above.
             () = async { self.node.close_once_drained().await; pending().await } => {}
         }
@@ -374,28 +371,6 @@ enum Probe {
     Ended,
 }
 
-/// Exponential, with jitter: each delay is shortened by up to half at random.
-pub(super) struct Backoff {
-    reconnect: Reconnect,
-    next: Duration,
-}
-
-impl Backoff {
-    pub(super) fn new(reconnect: Reconnect) -> Self {
-        Self { reconnect, next: reconnect.min_delay }
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.next = self.reconnect.min_delay;
-    }
-
-    pub(super) fn next_delay(&mut self) -> Duration {
-        let delay = self.next;
-        self.next = (delay * 2).min(self.reconnect.max_delay);
-        delay.mul_f64(rand::rng().random_range(0.5..=1.0))
-    }
-}
-
 /// Ends the pool however its scope is left.
 struct AbortOnDrop<'a>(&'a Pool);
 
@@ -412,23 +387,5 @@ impl Drop for Unpublish<'_> {
         self.0.lost();
         self.0.stands(None);
         self.0.end_in_flight();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_from_the_least_to_the_longest_and_are_shortened_by_half_at_most() {
-        let (least, longest) = (Duration::from_millis(50), Duration::from_secs(2));
-        let mut backoff = Backoff::new(Reconnect::default().min_delay(least).max_delay(longest));
-        for power in 0..12 {
-            let full = (least * 2_u32.pow(power)).min(longest);
-            let delay = backoff.next_delay();
-            assert!(delay >= full / 2 && delay <= full, "{delay:?} after {power} failures");
-        }
-        backoff.reset();
-        assert!(backoff.next_delay() <= least);
     }
 }

@@ -4,7 +4,7 @@ use super::super::*;
 use super::{call, key, text_of};
 
 fn prefix(text: &str) -> KeyPrefix {
-    KeyPrefix::new(text).expect("the prefix isn't empty")
+    KeyPrefix::new(text, "cachehouse").expect("the prefix isn't empty")
 }
 
 /// Whether the prefix names the key; memory, journal and server have to agree.
@@ -45,7 +45,7 @@ fn a_trailing_colon_makes_no_difference() {
 #[test]
 fn a_prefix_that_names_nothing_is_refused() {
     for nothing in ["", ":"] {
-        let error = KeyPrefix::new(nothing).expect_err("it would name every key");
+        let error = KeyPrefix::new(nothing, "cachehouse").expect_err("it would name every key");
         assert!(error.is_config());
         assert!(error.to_string().starts_with("clear_keys: the prefix is empty"), "{error}");
     }
