@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use crate::surroundings::thread_local;
+
 thread_local! {
     static POLLING: Cell<Polling> = const { Cell::new(Polling::Async) };
 }
@@ -24,15 +26,15 @@ struct Restore(Polling);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        POLLING.set(self.0);
+        POLLING.with(|polling| polling.set(self.0));
     }
 }
 
 /// Polls on behalf of a thread that parks afterwards; returns the earliest deadline that was noted meanwhile.
 pub(crate) fn observe<R>(poll: impl FnOnce() -> R) -> (R, Option<Instant>) {
-    let _restore = Restore(POLLING.replace(Polling::Blocking { until: None }));
+    let _restore = begin(Polling::Blocking { until: None });
     let output = poll();
-    let until = match POLLING.get() {
+    let until = match polling() {
         Polling::Blocking { until } => until,
         Polling::Async => None,
     };
@@ -42,20 +44,28 @@ pub(crate) fn observe<R>(poll: impl FnOnce() -> R) -> (R, Option<Instant>) {
 /// Polls on behalf of a thread that parks, what polls its own parts only once they are woken: so no deadline is noted for the thread, and
 /// the watchdog wakes them.
 pub(crate) fn unobserved<R>(poll: impl FnOnce() -> R) -> R {
-    let _restore = Restore(POLLING.replace(Polling::Async));
+    let _restore = begin(Polling::Async);
     poll()
+}
+
+fn begin(how: Polling) -> Restore {
+    Restore(POLLING.with(|polling| polling.replace(how)))
+}
+
+fn polling() -> Polling {
+    POLLING.with(Cell::get)
 }
 
 /// Whether the thread that polls keeps its deadlines itself.
 pub(crate) fn is_blocking() -> bool {
-    matches!(POLLING.get(), Polling::Blocking { .. })
+    matches!(polling(), Polling::Blocking { .. })
 }
 
 /// Has the thread that polls do so again at `deadline`, if it keeps its deadlines itself.
 pub(crate) fn note(deadline: Instant) {
-    if let Polling::Blocking { until } = POLLING.get() {
+    if let Polling::Blocking { until } = polling() {
         let until = Some(until.map_or(deadline, |until| until.min(deadline)));
-        POLLING.set(Polling::Blocking { until });
+        POLLING.with(|polling| polling.set(Polling::Blocking { until }));
     }
 }
 

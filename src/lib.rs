@@ -217,6 +217,7 @@ mod health;
 mod key;
 mod options;
 mod policy;
+mod surroundings;
 mod telemetry;
 mod watchdog;
 
@@ -232,6 +233,9 @@ pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnec
 pub use connect::CacheHouse;
 pub use error::Error;
 pub use figment;
+#[cfg(cache_house_model)]
+#[doc(hidden)]
+pub use handle::model;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, NearCache, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};

@@ -7,16 +7,15 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
-use parking_lot::{Condvar, Mutex};
 
 use crate::deadline;
+use crate::surroundings::atomic::{AtomicBool, Ordering};
+use crate::surroundings::{self, Condvar, Mutex, statics};
 
 /// A set of waiting callers, whose deadlines the watchdog checks.
 pub(crate) trait Watched: Send + Sync + 'static {
@@ -33,8 +32,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a set is skipped after a panic in its `look`.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
-static STATE: Mutex<State> = Mutex::new(State { runs: false, added: Vec::new() });
-static ADDED: Condvar = Condvar::new();
+statics! {
+    static STATE: Mutex<State> = Mutex::new(State { runs: false, added: Vec::new() });
+    static ADDED: Condvar = Condvar::new();
+}
 
 struct State {
     runs: bool,
@@ -69,7 +70,7 @@ fn add(watched: Weak<dyn Watched>) {
     state.added.push(watched);
     if !state.runs {
         // Without the thread, callers rely on the tasks that wake them. The next wait tries to start it again.
-        state.runs = thread::Builder::new().name("cache-house-watch".into()).spawn(run).is_ok();
+        state.runs = surroundings::spawn("cache-house-watch", run).is_ok();
         if !state.runs {
             state.added.retain(|watched| watched.strong_count() > 0);
         }
@@ -81,7 +82,7 @@ fn add(watched: Weak<dyn Watched>) {
 fn run() {
     let mut watched: Vec<(Instant, Weak<dyn Watched>)> = Vec::new();
     loop {
-        let now = Instant::now();
+        let now = surroundings::now();
         let mut next = None;
         watched.retain_mut(|(due, watched)| {
             if *due <= now {
@@ -104,7 +105,7 @@ fn run() {
                 return;
             }
         }
-        let now = Instant::now();
+        let now = surroundings::now();
         watched.extend(state.added.drain(..).map(|added| (now, added)));
     }
 }
@@ -126,7 +127,7 @@ pub(crate) async fn within<F: Future>(deadline: Instant, what: F) -> Option<F::O
         }
         deadline::note(deadline);
         if deadline::is_blocking() {
-            return if Instant::now() >= deadline { Poll::Ready(None) } else { Poll::Pending };
+            return if surroundings::now() >= deadline { Poll::Ready(None) } else { Poll::Pending };
         }
         late.as_mut().poll(cx).map(|()| None)
     })
@@ -154,7 +155,7 @@ async fn sleep_until(deadline: Instant) {
     let mut added = false;
     poll_fn(|cx| {
         sleeper.waker.register(cx.waker());
-        if Instant::now() >= deadline {
+        if surroundings::now() >= deadline {
             return Poll::Ready(());
         }
         if !added {
@@ -170,6 +171,7 @@ async fn sleep_until(deadline: Instant) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
+    use std::thread;
 
     use super::*;
 

@@ -9,16 +9,14 @@ mod items;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use self::items::Items;
 use super::invalidation::Invalidation;
 use super::server::{ServerError, Unavailable};
 use super::slots::SlotSet;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
+use crate::surroundings::atomic::Ordering;
+use crate::surroundings::{Mutex, Notify};
 use crate::telemetry::metrics::Length;
 
 pub(crate) use self::clearings::{Clearings, Refusals};

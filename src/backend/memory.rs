@@ -5,7 +5,6 @@ mod table;
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +14,7 @@ use super::near::Mark;
 use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
 use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey};
+use crate::surroundings;
 use table::Table;
 
 /// How much the memory tier may hold: each bound by itself.
@@ -98,7 +98,7 @@ pub(crate) const BYTES_OVERHEAD: u64 = 40 + 16;
 impl Memory {
     pub(crate) fn new(limits: MemoryLimits, clock: Clock) -> Self {
         let MemoryLimits { max_entries, max_bytes } = limits;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = surroundings::cores();
         // Each has enough entries to choose from when one has to go.
         let shards = usize::try_from(max_entries / 64).unwrap_or(usize::MAX).clamp(1, cores * 4);
         let shards = if shards.is_power_of_two() { shards } else { shards.next_power_of_two() / 2 };

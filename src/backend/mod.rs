@@ -11,7 +11,7 @@ mod prefixes;
 pub(crate) mod redis;
 pub(crate) mod script;
 pub(crate) mod server;
-mod slots;
+pub(crate) mod slots;
 pub(crate) mod tiers;
 
 pub use self::server::ServerReport;

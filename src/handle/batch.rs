@@ -9,12 +9,11 @@ use std::hash::{BuildHasher, Hash};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::HashTable;
-use tokio::sync::oneshot;
 
 use super::blocking;
 use super::caller::{BatchPulse, Caller};
@@ -30,6 +29,7 @@ use crate::backend::server::Server;
 use crate::codec::ValueCodec;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::surroundings::{self, oneshot};
 use crate::telemetry::metrics::{Answer, Timer};
 
 /// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
@@ -332,7 +332,7 @@ impl<S: Server> Engine<S> {
             }
             let has_work = is_uncached || progress.is_alone || joint.ready() > 0;
             if has_work && !is_busy && press_at.is_none() {
-                press_at = Some(Instant::now() + JOINT_WAIT);
+                press_at = Some(surroundings::now() + JOINT_WAIT);
             }
             let moved = (joint.ready(), joint.waiting());
             let event = pin!(poll_fn(|cx| {

@@ -6,13 +6,13 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::task::block_in_place;
 
 use super::caller::Place;
 use crate::deadline;
+use crate::surroundings::{self, Parker};
 
 /// How long a parked thread takes no look at what it waits for, should nothing wake it and no deadline be noted.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(super) fn block_on_parts<F: Future>(operation: F) -> F::Output {
 /// The same as [`block_on`], given up at the deadline.
 pub(super) fn block_on_until<F: Future>(operation: F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut operation = pin!(operation);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = Waker::from(Arc::new(Unpark(Parker::of_this_thread())));
     let mut cx = Context::from_waker(&waker);
     // Most operations need no waiting, and then no worker is taken from its runtime.
     let (polled, mut until) = deadline::observe(|| operation.as_mut().poll(&mut cx));
@@ -40,13 +40,13 @@ pub(super) fn block_on_until<F: Future>(operation: F, deadline: Option<Instant>)
     }
     in_place(Place::of_this_thread(), || {
         loop {
-            let now = Instant::now();
+            let now = surroundings::now();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
             }
             let nap = now + LONGEST_NAP;
             let wake = deadline.into_iter().chain(until).fold(nap, Instant::min);
-            thread::park_timeout(wake.saturating_duration_since(now));
+            surroundings::park_until(wake);
             let (polled, next) = deadline::observe(|| operation.as_mut().poll(&mut cx));
             if let Poll::Ready(output) = polled {
                 return Some(output);
@@ -62,7 +62,7 @@ pub(super) fn in_place<R>(place: Place, block: impl FnOnce() -> R) -> R {
     if place == Place::Worker { block_in_place(block) } else { block() }
 }
 
-struct Unpark(Thread);
+struct Unpark(Parker);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

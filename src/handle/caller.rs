@@ -4,15 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use pin_project_lite::pin_project;
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::RuntimeFlavor;
 use tokio::task::yield_now;
+
+use crate::surroundings;
+use crate::surroundings::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::surroundings::{statics, thread_local};
 
 /// A caller, as it was when it called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,16 +110,16 @@ pub(crate) enum Place {
 
 impl Place {
     pub(crate) fn of_this_thread() -> Self {
-        let Ok(runtime) = Handle::try_current() else { return Self::Free };
+        let Some(runtime) = surroundings::runtime() else { return Self::Free };
         let is_scheduler = is_scheduler();
         match runtime.runtime_flavor() {
             RuntimeFlavor::MultiThread => {
                 let task = tokio::task::try_id();
                 if is_scheduler {
-                    ON_WORKER.set(task);
+                    ON_WORKER.with(|worker| worker.set(task));
                 }
                 // A worker that has handed its tasks over schedules nothing until this one ends.
-                let is_worker = is_scheduler || task.is_some() && task == ON_WORKER.get();
+                let is_worker = is_scheduler || task.is_some() && task == ON_WORKER.with(Cell::get);
                 if is_worker { Self::Worker } else { Self::Free }
             }
             _ if is_scheduler => Self::CurrentThread,
@@ -152,11 +155,15 @@ fn is_scheduler() -> bool {
 
 impl ThreadNumber {
     fn current() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        if THREAD.get() == 0 {
-            THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        statics! {
+            static NEXT: AtomicU64 = AtomicU64::new(1);
         }
-        Self(THREAD.get())
+        THREAD.with(|thread| {
+            if thread.get() == 0 {
+                thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            }
+            Self(thread.get())
+        })
     }
 }
 

@@ -4,16 +4,16 @@
 //! and nothing that it found is stored.
 
 mod flight;
+#[cfg(cache_house_model)]
+mod idle;
 mod together;
 
 use std::any::Any;
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 pub(crate) use self::flight::{Flight, Joined, Landed, Phase, Storable, Stores};
 use super::caller::{Caller, Led};
@@ -24,6 +24,8 @@ use crate::backend::memory::Evicted;
 use crate::backend::server::{ServerError, UnderWay};
 use crate::backend::tiers::Fence;
 use crate::key::{CallKey, Kind, Kinds};
+use crate::surroundings::atomic::Ordering;
+use crate::surroundings::{self, Mutex, SHARDS};
 use crate::watchdog::{Attention, Watched};
 
 /// All flights of a handle, by key.
@@ -57,9 +59,6 @@ const MOST_LOOKS: u32 = 60;
 
 /// How long a value is handed on by a flight whose leader isn't polled again after it has published it.
 const HANDED_ON: Duration = Duration::from_secs(1);
-
-/// A power of two, so that the top bits of a hash choose one.
-const SHARDS: usize = 64;
 
 /// What a caller is to its key's flight.
 pub(crate) enum Join {
@@ -109,7 +108,7 @@ impl Flights {
         if let Some(flight) = shard.current.find(key.hash(), |flight| flight.is_of(key)).cloned() {
             // Under the lock of the shard, so that a leader that has left it knows of all its waiters.
             let mut state = flight.state.lock();
-            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= Instant::now());
+            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= surroundings::now());
             let gives_way = is_over(state.gives_way_at);
             if !gives_way && !is_over(state.handed_on_until) {
                 state.waiters += 1;
@@ -347,7 +346,7 @@ impl Leader {
         let landed = |step| Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, step, is_final: true });
         if hands_on {
             // The store or the leader's end takes the flight out; should neither come, the value isn't handed on without an end.
-            let until = Instant::now() + ttl.min(HANDED_ON);
+            let until = surroundings::now() + ttl.min(HANDED_ON);
             // As old as the store that follows.
             let phase = landed(Some(self.flight.steps.load(Ordering::SeqCst) + 1));
             let mut state = self.flight.state.lock();

@@ -18,6 +18,7 @@ use crate::health::HealthReporter;
 use crate::key::{CallKey, KeyBuilder, Scope};
 use crate::options::CacheOptions;
 use crate::policy::{Overrides, Policy};
+use crate::surroundings;
 use crate::telemetry::metrics::{Requests, Series};
 
 /// How long a call waits for another process at most.
@@ -187,7 +188,7 @@ impl<S> Engine<S> {
 impl<S: Server> Engine<S> {
     /// When a wait that begins now, for what the server has been sent, ends at the latest.
     pub(super) fn server_deadline(&self) -> Option<Instant> {
-        self.inner.tiers.server.as_ref().map(|server| Instant::now() + server.patience())
+        self.inner.tiers.server.as_ref().map(|server| surroundings::now() + server.patience())
     }
 }
 

@@ -8,13 +8,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::coalescing::Leader;
 use super::entry::Source;
 use crate::clock::{Clock, Moment};
 use crate::key::CallKey;
 use crate::policy::Freshness;
+use crate::surroundings::Mutex;
 use crate::telemetry::metrics::Answer;
 
 /// A value on its way to its caller.

@@ -1,9 +1,9 @@
 //! What the calls of a batch have in common: they begin their work together, and it's one run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
+use crate::surroundings::Notify;
+use crate::surroundings::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How far the calls of a batch are. They run in the batch's own future, which sees each change once it has polled them.
 #[derive(Debug, Default)]

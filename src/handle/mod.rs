@@ -17,6 +17,9 @@ mod entry;
 mod freshness;
 mod invalidation;
 mod joint;
+#[cfg(cache_house_model)]
+#[path = "../../tests/model/src/mod.rs"]
+pub mod model;
 mod operations;
 mod read_through;
 mod refreshing;

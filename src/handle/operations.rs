@@ -1,7 +1,6 @@
 //! What the direct operations do: reading, writing and invalidating without any work to run.
 
 use std::any::Any;
-use std::time::Instant;
 
 use super::applied::Applied;
 use super::caller::Caller;
@@ -16,6 +15,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::KeyPrefix;
 use crate::options::CacheOptions;
+use crate::surroundings;
 use crate::telemetry::metrics::Answer;
 
 impl<S: Server> Engine<S> {
@@ -116,7 +116,7 @@ impl<S: Server> Engine<S> {
             Err(NotReplaced::Overtaken) => {
                 // The old value has to be gone before this returns.
                 let applied = |journalled| Applied { entries: 0, journalled };
-                let deadline = self.server_deadline().unwrap_or_else(Instant::now);
+                let deadline = self.server_deadline().unwrap_or_else(surroundings::now);
                 let removed = match leader.replaced(deadline).await {
                     // By an insert that has come after this one. What it didn't do it has journalled.
                     Some(true) if in_order => {

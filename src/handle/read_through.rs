@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::blocking;
 use super::caller::Caller;
@@ -18,6 +17,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::surroundings;
 use crate::telemetry::metrics::{self, Answer, Timer};
 use crate::watchdog;
 
@@ -243,7 +243,7 @@ impl<S: Server> Engine<S> {
                         let Some(patience) = flight.patience_of(&caller, self.inner.patience) else {
                             return Outcome::Alone;
                         };
-                        flight.left(Instant::now() + patience).await
+                        flight.left(surroundings::now() + patience).await
                     };
                     if !is_over {
                         return Outcome::Alone;
@@ -383,7 +383,7 @@ impl<S: Server> Engine<S> {
                 return Place::Beside(flight);
             }
             let soft = call.freshness.soft_timeout.filter(|_| !want.forced);
-            let soft = soft.and_then(|soft| Instant::now().checked_add(soft));
+            let soft = soft.and_then(|soft| surroundings::now().checked_add(soft));
             let ended = async {
                 match soft {
                     // Boxed: the futures of all callers would contain it.
@@ -395,7 +395,7 @@ impl<S: Server> Engine<S> {
                 ended.await
             } else {
                 let Some(patience) = flight.patience_of(&caller, self.inner.patience) else { return Place::Alone };
-                let Some(ended) = watchdog::within(Instant::now() + patience, ended).await else {
+                let Some(ended) = watchdog::within(surroundings::now() + patience, ended).await else {
                     return Place::Alone;
                 };
                 ended
@@ -419,7 +419,7 @@ impl<S: Server> Engine<S> {
                         return Place::Beside(flight);
                     }
                     // Too old, or of another type, as which its stored bytes may decode too: one waiter reads them, for all.
-                    if !flight.left(Instant::now() + self.inner.patience).await {
+                    if !flight.left(surroundings::now() + self.inner.patience).await {
                         return Place::Alone;
                     }
                 }

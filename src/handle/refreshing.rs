@@ -5,10 +5,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use super::caller::Caller;
 use super::engine::Engine;
@@ -22,6 +20,7 @@ use crate::backend::server::Server;
 use crate::codec::ValueCodec;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::surroundings::{self, oneshot};
 use crate::telemetry::metrics::Answer;
 
 impl<S: Server> Engine<S> {
@@ -140,7 +139,7 @@ impl<S: Server> Engine<S> {
             return Ok(fetched.value);
         }
         let freshness = self.policy(options).freshness;
-        let deadline = freshness.soft_timeout.and_then(|soft| Instant::now().checked_add(soft));
+        let deadline = freshness.soft_timeout.and_then(|soft| surroundings::now().checked_add(soft));
         match until(deadline, pin!(renewed)).await {
             Some(Ok(Ok(found))) if found.source == Source::Work => {
                 let was_on_server = fetched.source == Source::Server;

@@ -7,13 +7,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::thread;
 
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::blocking;
+use crate::surroundings::{self, Mutex};
 
 /// Renewals at once.
 const MOST: usize = 64;
@@ -65,7 +63,7 @@ impl Renewals {
 impl Slot {
     /// Runs `renewal` in a task of this runtime; without one, on a thread.
     pub(super) fn in_task(self, renewal: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let Ok(runtime) = Handle::try_current() else { return self.on_thread(renewal) };
+        let Some(runtime) = surroundings::runtime() else { return self.on_thread(renewal) };
         let (renewals, number) = (Arc::clone(&self.renewals), self.number);
         let task = runtime.spawn(async move {
             let _slot = self;
@@ -84,7 +82,7 @@ impl Slot {
 
     /// Runs `renewal` on a thread; where none can be started, not at all.
     pub(super) fn on_thread(self, renewal: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let started = thread::Builder::new().name("cache-house-renew".into()).spawn(move || {
+        let started = surroundings::spawn("cache-house-renew", move || {
             let _slot = self;
             blocking::block_on(renewal);
         });

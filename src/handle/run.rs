@@ -20,6 +20,7 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
+use crate::surroundings;
 use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Timer};
 use crate::watchdog;
@@ -125,7 +126,7 @@ impl<S: Server> Engine<S> {
                 return Ok(Ran::Old);
             }
             Fill::Fenced(lease) if lease.is_shared => {
-                let soft = old.and(call.freshness.soft_timeout).and_then(|soft| Instant::now().checked_add(soft));
+                let soft = old.and(call.freshness.soft_timeout).and_then(|soft| surroundings::now().checked_add(soft));
                 let waiting = pin!(self.wait_for_another(call, options, leader, old, lease, seat));
                 let Some(waited) = until(soft, waiting).await else {
                     self.inner.retries.note(call.key, call.freshness.retry_after);
@@ -148,7 +149,7 @@ impl<S: Server> Engine<S> {
             tiers.counters.runs.add_one();
             Timer::start()
         });
-        let begun = Instant::now();
+        let begun = surroundings::now();
         let after = |timeout: Option<Duration>| timeout.and_then(|timeout| begun.checked_add(timeout));
         let soft = after(call.freshness.soft_timeout).filter(|_| !work.is_detached);
         let hard = after(call.freshness.hard_timeout);
@@ -176,7 +177,7 @@ impl<S: Server> Engine<S> {
         if let Some(timer) = timer {
             timer.worked();
         }
-        let is_late = hard.is_some_and(|hard| Instant::now() >= hard);
+        let is_late = hard.is_some_and(|hard| surroundings::now() >= hard);
         if is_late {
             // The lease may be another's by now, who shares its token; it ends by its TTL.
             fill = Fill::Withheld;
@@ -288,10 +289,10 @@ impl<S: Server> Engine<S> {
         let (tiers, timer) = (&self.inner.tiers, Timer::start());
         tiers.counters.lease_waits.add_one();
         let _waiting = seat.map(Seat::waits);
-        let deadline = Instant::now() + call.lease;
+        let deadline = surroundings::now() + call.lease;
         let mut delay = FIRST_LEASE_POLL;
         let waited = loop {
-            let now = Instant::now();
+            let now = surroundings::now();
             let (Route::Server, Some(server)) = (tiers.route(call.key), &tiers.server) else {
                 break Waited::Run(Fill::Withheld);
             };

@@ -1,3 +1,5 @@
+use std::thread;
+
 use foldhash::quality::FixedState;
 
 use super::*;

@@ -1,17 +1,15 @@
 //! One flight: the lookup or run of a key, as its leader, its waiters and invalidations of the key see it.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::super::caller::{Caller, Pulse};
 use crate::backend::journal::{Hold, Journal};
 use crate::backend::memory::Evicted;
 use crate::key::CallKey;
+use crate::surroundings::atomic::{AtomicU32, Ordering};
+use crate::surroundings::{Mutex, Notify};
 use crate::watchdog;
 
 pub(crate) struct Flight {

@@ -1,8 +1,7 @@
 //! Reports nothing: these types have no size and their methods do nothing.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::event::{Answer, Circuit, Operation, Outcome};
+use crate::surroundings::atomic::{AtomicUsize, Ordering};
 
 pub(crate) struct Requests;
 
