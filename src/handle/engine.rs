@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::begin::FirstConnection;
 use super::coalescing::Flights;
 use super::freshness::{Retries, WorkTimes};
 use super::renewals::Renewals;
@@ -51,6 +52,7 @@ pub(crate) struct Inner<S> {
     pub(super) retries: Retries,
     pub(super) work_times: WorkTimes,
     pub(super) renewals: Arc<Renewals>,
+    pub(super) first_connection: FirstConnection,
     closed: AtomicBool,
 }
 
@@ -213,6 +215,7 @@ impl<S> Inner<S> {
             retries: Retries::new(clock),
             work_times: WorkTimes::new(),
             renewals: Arc::default(),
+            first_connection: FirstConnection::new(Duration::ZERO),
             closed: AtomicBool::new(false),
         }
     }
@@ -220,6 +223,11 @@ impl<S> Inner<S> {
     /// A batch leaves half of what may be in flight to other calls, also where those that it waits for leave it all their keys.
     pub(crate) fn with_max_in_flight(self, max_in_flight: usize) -> Self {
         Self { at_once: (max_in_flight / 4).clamp(1, MOST_AT_ONCE), ..self }
+    }
+
+    /// The first calls wait for the first connection, for so long at most.
+    pub(crate) fn with_wait_for_server(self, limit: Duration) -> Self {
+        Self { first_connection: FirstConnection::new(limit), ..self }
     }
 }
 

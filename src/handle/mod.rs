@@ -8,6 +8,7 @@ mod refresh_calls;
 
 mod applied;
 mod batch;
+mod begin;
 mod blocking;
 mod caller;
 mod coalescing;
