@@ -2,12 +2,14 @@
 //!
 //! It's generic over the server, so that its tests bring one whose answers they hold back.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::begin::FirstConnection;
 use super::coalescing::Flights;
+use super::first_connection::FirstConnection;
 use super::freshness::{Retries, WorkTimes};
 use super::renewals::Renewals;
 use crate::backend::server::Server;
@@ -187,6 +189,19 @@ impl<S> Engine<S> {
 }
 
 impl<S: Server> Engine<S> {
+    /// Waits for the first connection, where that was asked for and is still to come.
+    ///
+    /// Boxed: the futures of all calls would contain it.
+    #[cold]
+    pub(super) fn first_connection(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let first = &self.inner.first_connection;
+            if first.is_pending() && !self.is_closed() {
+                first.wait(&self.inner.health).await;
+            }
+        })
+    }
+
     /// When a wait that begins now, for what the server has been sent, ends at the latest.
     pub(super) fn server_deadline(&self) -> Option<Instant> {
         self.inner.tiers.server.as_ref().map(|server| Instant::now() + server.patience())

@@ -15,6 +15,7 @@ mod coalescing;
 mod direct;
 mod engine;
 mod entry;
+mod first_connection;
 mod freshness;
 mod invalidation;
 mod joint;
