@@ -39,6 +39,11 @@ pub(crate) enum Kind {
     Unavailable {
         reason: String,
     },
+    /// The same for an operator, whom memory doesn't serve.
+    #[cfg(feature = "operate")]
+    Unanswered {
+        reason: String,
+    },
     /// The server answered with an error; `code` is the first word of the reply.
     Reply {
         code: String,
@@ -108,6 +113,11 @@ impl Error {
         Self::new(Kind::Unavailable { reason: reason.into() })
     }
 
+    #[cfg(feature = "operate")]
+    pub(crate) fn unanswered(reason: impl Into<String>) -> Self {
+        Self::new(Kind::Unanswered { reason: reason.into() })
+    }
+
     pub(crate) fn key(problem: impl Into<String>) -> Self {
         Self::new(Kind::Key { problem: problem.into() })
     }
@@ -133,6 +143,10 @@ impl Error {
     #[doc(alias("outage", "timeout", "circuit breaker"))]
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
+        #[cfg(feature = "operate")]
+        if matches!(self.kind, Kind::Unanswered { .. }) {
+            return true;
+        }
         matches!(self.kind, Kind::Unavailable { .. })
     }
 
@@ -209,6 +223,8 @@ impl fmt::Display for Error {
             Kind::Unavailable { reason } => {
                 write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")
             }
+            #[cfg(feature = "operate")]
+            Kind::Unanswered { reason } => write!(f, "the cache server is unavailable ({reason})"),
             Kind::Reply { code, message } => {
                 write!(f, "the cache server refused: {code}")?;
                 if message.is_empty() { Ok(()) } else { write!(f, " {message}") }
