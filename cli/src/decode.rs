@@ -3,8 +3,7 @@
 use std::fmt;
 
 use cache_house::codec::{Codec, MessagePack};
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The format that the bytes look like, and their value where it decodes.
@@ -21,7 +20,7 @@ pub(crate) fn guess(bytes: &[u8]) -> Guess {
     }
     let mut value = None;
     let decoded = MessagePack.decode(bytes, &mut |deserializer| {
-        value = Some(Shown::deserialize(deserializer)?.0);
+        value = Some(DEEPEST.deserialize(deserializer)?);
         Ok(())
     });
     match (decoded, value) {
@@ -31,16 +30,29 @@ pub(crate) fn guess(bytes: &[u8]) -> Guess {
     }
 }
 
-/// Any value, as JSON has it: bytes as hexadecimal text, the keys of maps as text.
-struct Shown(Value);
+/// Reads any value as JSON has it: bytes as hexadecimal text, the keys of maps as text. It may be nested so much deeper.
+#[derive(Clone, Copy)]
+struct Reader {
+    depth: u8,
+}
 
-impl<'de> Deserialize<'de> for Shown {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
+/// As deep as JSON is read, too: whoever may write to the server chooses the depth.
+const DEEPEST: Reader = Reader { depth: 128 };
+
+impl Reader {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("it's nested too deep"))?;
+        Ok(Self { depth })
     }
 }
 
-struct Reader;
+impl<'de> DeserializeSeed<'de> for Reader {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
 impl<'de> Visitor<'de> for Reader {
     type Value = Value;
@@ -83,25 +95,25 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_any(self.inner()?)
     }
 
     /// An extension of MessagePack: its type and its bytes.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        deserializer.deserialize_any(self.inner()?)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Shown(element)) = elements.next_element()? {
+        let (inner, mut array) = (self.inner()?, Vec::new());
+        while let Some(element) = elements.next_element_seed(inner)? {
             array.push(element);
         }
         Ok(array.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((Shown(key), Shown(value))) = members.next_entry()? {
+        let (inner, mut object) = (self.inner()?, Map::new());
+        while let Some((key, value)) = members.next_entry_seed(inner, inner)? {
             let key = match key {
                 Value::String(key) => key,
                 key => key.to_string(),

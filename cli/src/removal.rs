@@ -1,6 +1,6 @@
 //! `cachehouse remove`, `clear` and `remove-tag`, which ask first.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use cache_house::{Applied, Error};
 use serde::Serialize;
@@ -66,19 +66,20 @@ async fn begin(common: &Common, consent: &Consent, what: &str) -> Result<Session
         return Err(Failure::usage(format!("there is no terminal to ask on; --yes removes {what} without asking")));
     }
     let session = Session::open(common).await?;
-    if asks && !agreed(&format!("Remove {what} from {}?", session.endpoint))? {
+    let question = format!("Remove {what} from {}?", session.endpoint);
+    if asks && !agreed(&question, io::stdin().lock(), io::stderr().lock())? {
         session.close().await;
         return Err(Failure::finding("nothing was removed"));
     }
     Ok(session)
 }
 
-fn agreed(question: &str) -> Result<bool, Failure> {
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{question} [y/N] ")?;
-    stderr.flush()?;
+/// Anything but a yes is a no, as is the end of the input.
+fn agreed(question: &str, mut answers: impl BufRead, mut screen: impl Write) -> io::Result<bool> {
+    write!(screen, "{question} [y/N] ")?;
+    screen.flush()?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    answers.read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -97,4 +98,24 @@ fn tell(common: &Common, removed: u64, noun: &str) -> Result<(), Failure> {
     }
     let plural = if removed == 1 { "" } else { "s" };
     output::print(&format!("removed {} {noun}{plural}", output::count(removed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (answer, is_yes) in
+            [("y\n", true), ("YES\r\n", true), ("\n", false), ("", false), ("yeah\n", false), ("n\ny\n", false)]
+        {
+            let mut screen = Vec::new();
+            assert_eq!(
+                agreed("Remove it?", answer.as_bytes(), &mut screen).expect("it's in memory"),
+                is_yes,
+                "{answer:?}"
+            );
+            assert_eq!(screen, b"Remove it? [y/N] ");
+        }
+    }
 }
