@@ -4,21 +4,36 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-const CONFIGURATION: &str = "\
-Configuration: that of the service, by the library's own loader: `cachehouse.toml` in the current folder, or the file that --config or \
-CACHEHOUSE_CONFIG names, then the variables CACHEHOUSE_*. A variable for one run says what the file doesn't: \
-CACHEHOUSE_STANDALONE__ENDPOINT=10.0.0.7:6379 cachehouse check
+const MORE: &str = "\
+The configuration is that of the service, read by the library's own loader: `cachehouse.toml` in the
+current folder, or the file that --config or CACHEHOUSE_CONFIG names, then variables CACHEHOUSE_*.
+For one run: CACHEHOUSE_AUTODETECT__ENDPOINT=10.0.0.7:6379 cachehouse check
 
 Exit codes:
   0  all is well, or done
-  1  a finding: the configuration or the server isn't as it should be, a key isn't there, the server didn't confirm, nothing was confirmed
-  2  usage: what the command was called with, or a question that there is no terminal for
+  1  a finding: a wrong configuration, a server that can't be used, a key that isn't there,
+     a removal that wasn't confirmed
+  2  usage: wrong arguments, or a question without a terminal to ask on
 
-Results go to stdout, errors, questions and progress to stderr. Colours are for terminals alone; NO_COLOR turns them off.";
+Results go to stdout; errors, questions and progress to stderr. Colours are for terminals alone, and
+NO_COLOR turns them off.";
+
+const MORE_OF_NAMESPACES: &str = "\
+Looks at a sample of each server's keys and estimates from it, unless the server has no more. Bytes
+are those of keys and values, without what the server adds to them.";
+
+const MORE_OF_KEY: &str = "\
+It's the key that the library makes of the same name, arguments and options. `opts!` and `#[cached]`
+add the module that the call is written in, so it has to be given here. Arguments that aren't plain
+JSON, such as `Some(None)` or a map whose keys are numbers, have keys that can't be made here.";
+
+const MORE_OF_TOP: &str = "\
+q, Esc and Ctrl-C end it. With --json and without --once it prints a line of JSON each time.";
 
 /// Looks at what cache-house keeps on a Redis or Valkey server, and removes it.
 #[derive(Debug, Parser)]
-#[command(name = "cachehouse", version, after_long_help = CONFIGURATION, after_help = "`cachehouse --help` tells of the configuration and the exit codes.")]
+#[command(name = "cachehouse", version, after_long_help = MORE)]
+#[command(after_help = "`cachehouse --help` tells of the configuration and the exit codes.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -42,10 +57,12 @@ pub(crate) enum Command {
     /// Shows the configuration in effect and where each value comes from, then tries the server
     Check,
     /// Counts keys, bytes and expiry by namespace
+    #[command(after_help = MORE_OF_NAMESPACES)]
     Namespaces(Namespaces),
     /// Shows a key: what it is, how long it lives, and its value
     Show(Show),
     /// Prints the server's key of a call
+    #[command(after_help = MORE_OF_KEY)]
     Key(Key),
     /// Removes keys
     Remove(Remove),
@@ -54,18 +71,18 @@ pub(crate) enum Command {
     /// Removes all that was cached by calls with a tag
     RemoveTag(RemoveTag),
     /// Follows the metrics of a service: hit rate by namespace, time of work, circuit, journal, evictions
+    #[command(after_help = MORE_OF_TOP)]
     Top(Top),
 }
 
-/// Looks at a sample of each server's keys and estimates from it, unless the server has no more than that. Bytes are those of keys and
-/// values, without what the server adds.
 #[derive(Debug, Args)]
 pub(crate) struct Namespaces {
     /// Looks at all keys, however many there are
     #[arg(long)]
     pub(crate) exact: bool,
     /// Keys of each server that are looked at
-    #[arg(long, value_name = "KEYS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "exact")]
+    #[arg(long, value_name = "KEYS", default_value_t = 10_000, conflicts_with = "exact")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sample: u64,
     /// Namespaces that the table shows, the largest first; JSON has all
     #[arg(long, value_name = "COUNT", default_value_t = 50)]
@@ -81,9 +98,6 @@ pub(crate) struct Show {
     pub(crate) raw: bool,
 }
 
-/// The key is the one that the library makes of the same name, arguments and options. `opts!` and `#[cached]` name the module that the
-/// call is written in, so it has to be given too. Values that JSON can't tell from others, such as `Some(None)` or a map whose keys are
-/// numbers, have a key that can't be made here.
 #[derive(Debug, Args)]
 pub(crate) struct Key {
     /// The name of the call
@@ -140,7 +154,6 @@ pub(crate) struct Consent {
     pub(crate) yes: bool,
 }
 
-/// Keys: q, Esc and Ctrl-C end it. With --json and without --once it prints a line of JSON each time, until it's ended.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Where the service tells its metrics in the text format of Prometheus: http://HOST[:PORT][/metrics]

@@ -244,7 +244,7 @@ fn text(report: &Report, limit: usize) -> String {
     let Own { leases, tags, near_caches } = report.own;
     let own =
         [("leases", leases), ("tags", tags), ("near caches", near_caches)].into_iter().filter(|(_, keys)| *keys > 0);
-    let own: Vec<_> = own.map(|(name, keys)| format!("{} {name}", number(keys))).collect();
+    let own: Vec<_> = own.map(|(name, keys)| format!("{name} {}", number(keys))).collect();
     if !own.is_empty() {
         lines.push(format!("and keys of the cache's own: {}", own.join(", ")));
     }

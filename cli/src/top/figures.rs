@@ -129,8 +129,8 @@ impl Figures {
             let state = if *value > 0.0 { "on" } else { "none at the moment: each hit asks the server" };
             facts.push(("near cache", format!("{state} ({})", output::one_line(endpoint)), *value == 0.0));
         }
-        for (name, times) in [("work", &self.work), ("server", &self.server)] {
-            facts.push((name, format!("{}, {}{per}", times.text(), self.number(times.count)), false));
+        for (name, times, what) in [("work", &self.work, "runs"), ("server", &self.server, "operations")] {
+            facts.push((name, format!("{}, {} {what}{per}", times.text(), self.number(times.count)), false));
         }
         facts.push(("evictions", format!("{}{per}", self.number(self.evictions)), false));
         for (name, number) in [

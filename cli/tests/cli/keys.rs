@@ -48,7 +48,9 @@ fn namespaces_are_counted_with_their_bytes_and_expiry() {
     }
     let out = program.prints(&["namespaces", "--limit", "2"]);
     assert!(
-        out.contains("and 1 more namespaces") && out.contains("1 tags") && out.contains("all keys were looked at"),
+        out.contains("and 1 more namespaces: --limit")
+            && out.contains("tags 1")
+            && out.contains("all keys were looked at"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "{out:?}");
