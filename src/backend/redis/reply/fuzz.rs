@@ -17,7 +17,7 @@ fn frame(input: &mut Input<'_>, depth: u8) -> Frame {
         3 => Frame::BlobError { data: data(input), attributes },
         4 => Frame::Number { data: input.number(), attributes },
         5 => Frame::Number { data: i64::from(input.byte()), attributes },
-        6 => Frame::Boolean { data: input.byte() % 2 == 0, attributes },
+        6 => Frame::Boolean { data: input.byte().is_multiple_of(2), attributes },
         7 => Frame::Null,
         8 => Frame::Array { data: many(input), attributes },
         9 => Frame::Push { data: many(input), attributes },
@@ -44,7 +44,7 @@ fn slots(input: &mut Input<'_>) -> Frame {
     let array = |data| Frame::Array { data, attributes: None };
     let ranges = (0..input.byte() % 16).map(|_| {
         let mut range = vec![frame(input, 0), frame(input, 0)];
-        if input.byte() % 4 != 0 {
+        if !input.byte().is_multiple_of(4) {
             let slot = |input: &mut Input<'_>| i64::from(u16::from_le_bytes([input.byte(), input.byte()])) - 1;
             range = vec![
                 Frame::Number { data: slot(input), attributes: None },

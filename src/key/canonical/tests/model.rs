@@ -222,7 +222,7 @@ fn value_of(input: &mut Input<'_>, depth: u8) -> Any {
         0 => Any::Unit,
         1 => Any::UnitStruct,
         2 => Any::None,
-        3 => Any::Bool(input.byte() % 2 == 0),
+        3 => Any::Bool(input.byte().is_multiple_of(2)),
         4 => Any::Small(input.byte()),
         5 => Any::Large(input.number()),
         // What has no text, because it equals nothing, has tests of its own.
