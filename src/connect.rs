@@ -175,7 +175,7 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let defaults = Defaults::new(config.overrides, config.namespaces);
     let mut inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);
     if let Topology::Server(connection) = &config.topology {
-        inner = inner.with_max_in_flight(connection.max_in_flight);
+        inner = inner.with_max_in_flight(connection.max_in_flight).with_wait_for_server(connection.wait_for_server);
     }
     Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

@@ -155,6 +155,22 @@ impl Health {
             Self::Memory | Self::Closed => None,
         }
     }
+
+    /// Whether an attempt that is under way, or the next one, may connect without a change of the configuration or of the server's.
+    pub(crate) fn may_connect_soon(&self) -> bool {
+        match self {
+            Self::Connecting => true,
+            Self::Degraded { reason, .. } => match reason.kind {
+                ReasonKind::Unreachable | ReasonKind::ConnectionLost | ReasonKind::TimedOut | ReasonKind::NotReady => {
+                    true
+                }
+                ReasonKind::Authentication | ReasonKind::Permission | ReasonKind::Tls | ReasonKind::WrongTopology => {
+                    false
+                }
+            },
+            Self::Connected { .. } | Self::Memory | Self::Closed => false,
+        }
+    }
 }
 
 impl Topology {

@@ -376,6 +376,7 @@ impl<S: Server> Tiers<S> {
         let memory = self.memory.as_ref();
         Stats {
             journal_length: self.journal.len() as u64,
+            evictions: memory.map_or(0, Memory::evictions),
             memory_entries: memory.map_or(0, Memory::len),
             memory_bytes: memory.map_or(0, Memory::weight),
             ..self.counters.snapshot()

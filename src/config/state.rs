@@ -7,7 +7,7 @@ use super::connection::{ConnectionSettings, Expected, Login, Topology};
 use super::endpoint::{Address, Endpoint};
 use super::limits::{
     COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, FALLBACK_MAX_AGE, MAX_IN_FLIGHT, NEAR_CACHE, POOL_SIZE,
-    in_range, within,
+    WAIT_FOR_SERVER, in_range, within,
 };
 use super::load::sources::Sources;
 use super::reconnect::Reconnect;
@@ -150,6 +150,7 @@ pub struct ConnectionOptions {
     pub(super) reconnect: Option<Reconnect>,
     pub(super) fallback_max_age: Option<Duration>,
     pub(super) near_cache: Option<Duration>,
+    pub(super) wait_for_server: Option<Duration>,
 }
 
 impl Standalone {
@@ -317,6 +318,8 @@ impl ConnectionOptions {
         let fallback_max_age = fallback_max_age.transpose().map_err(&mut keep);
         let near_cache = self.near_cache.map(|age| within("near_cache", age, &NEAR_CACHE));
         let near_cache = near_cache.transpose().map_err(&mut keep);
+        let wait_for_server = self.wait_for_server.unwrap_or_default();
+        let wait_for_server = within("wait_for_server", wait_for_server, &WAIT_FOR_SERVER).map_err(&mut keep);
         if problems.len() > before {
             return None;
         }
@@ -332,6 +335,7 @@ impl ConnectionOptions {
             reconnect: reconnect.ok()?,
             fallback_max_age: fallback_max_age.ok()?,
             near_cache: near_cache.ok()?,
+            wait_for_server: wait_for_server.ok()?,
         }))))
     }
 }

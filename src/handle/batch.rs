@@ -127,7 +127,7 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
         let mut calls = with_options(keys, options);
-        self.add_all_tokens(&mut calls, Caller::asynchronous).await;
+        self.begin_all(&mut calls, Caller::asynchronous).await;
         let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);
@@ -150,7 +150,7 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
     {
         let mut calls = with_options(keys, options);
-        blocking::block_on(self.add_all_tokens(&mut calls, Caller::blocking));
+        blocking::block_on(self.begin_all(&mut calls, Caller::blocking));
         let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);

@@ -63,7 +63,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| Ok(work()));
         infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work)).value
     }
@@ -98,7 +98,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { Ok(work().await) });
         infallible(self.engine.read_through(&options, Caller::asynchronous, Want::of(&options), work).await).value
     }
@@ -128,7 +128,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| work());
         self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work).map(|found| found.value)
     }
@@ -161,7 +161,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| work());
         self.engine
             .read_through(&options, Caller::asynchronous, Want::of(&options), work)

@@ -30,7 +30,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         self.engine.get(&options, Caller::asynchronous()).await
     }
 
@@ -50,7 +50,7 @@ impl CacheHandle {
     /// ```
     #[doc(alias("exists"))]
     pub async fn contains_async<C>(&self, mut options: CacheOptions<C>) -> bool {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         self.engine.contains(&options).await
     }
 
@@ -218,7 +218,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         blocking::block_on(self.get_async(options))
     }
 
@@ -235,7 +235,7 @@ impl CacheHandle {
     /// ```
     #[doc(alias("exists"))]
     pub fn contains<C>(&self, mut options: CacheOptions<C>) -> bool {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         blocking::block_on(self.contains_async(options))
     }
 

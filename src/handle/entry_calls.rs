@@ -51,7 +51,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| {
             let work = work(self.engine.context(&options, stale, &decisions));
@@ -86,7 +86,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| Ok(work(self.engine.context(&options, stale, &decisions)));
         let work = Work::deciding(run, &decisions);
@@ -129,7 +129,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -161,7 +161,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -199,7 +199,7 @@ impl CacheHandle {
         E: Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { work().await.map_err(Arc::new) });
         self.engine.read_through(&options, Caller::asynchronous, Want::shared(), work).await.map(|found| found.value)
     }
@@ -227,7 +227,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| work().map_err(Arc::new));
         self.engine.read_through_blocking(&options, Caller::blocking, Want::shared(), work).map(|found| found.value)
     }

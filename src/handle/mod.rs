@@ -8,12 +8,14 @@ mod refresh_calls;
 
 mod applied;
 mod batch;
+mod begin;
 mod blocking;
 mod caller;
 mod coalescing;
 mod direct;
 mod engine;
 mod entry;
+mod first_connection;
 mod freshness;
 mod invalidation;
 mod joint;

@@ -46,7 +46,7 @@ const AT_ONCE: usize = 64;
 type Tokens<'a> = Pin<Box<dyn Future<Output = Vec<Box<str>>> + Send + 'a>>;
 
 impl<S: Server> Engine<S> {
-    /// Looks up the tokens of the call's tags, which are part of its key. Every call begins with this.
+    /// Looks up the tokens of the call's tags, which are part of its key.
     #[inline]
     pub(super) async fn add_tokens<C>(&self, options: &mut CacheOptions<C>, caller: fn() -> Caller) {
         if self.may_have_tags(options)
@@ -67,6 +67,9 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        if self.inner.first_connection.is_pending() {
+            self.first_connection().await;
+        }
         let journalled = self.add_tokens_to_change(options, caller).await?;
         let applied = self.insert(options, value, Caller::asynchronous()).await?;
         Ok(Applied { journalled: journalled || applied.journalled, ..applied })
@@ -125,6 +128,7 @@ impl<S: Server> Engine<S> {
 
     /// The tokens that the server has; those that it lacks are made. `None` where they can't be known.
     async fn tokens_of_server(&self, tags: &Tags, caller: fn() -> Caller) -> Option<Vec<Box<str>>> {
+        self.first_connection().await;
         let stored = || async {
             let all = tags.as_slice().iter().map(|tag| self.stored_token(tag, caller));
             join_all(all).await.into_iter().collect::<Option<Vec<_>>>()

@@ -130,6 +130,10 @@ pub struct Stats {
     pub outdated: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
+    /// Entries that were dropped from memory to make room for others. Many, and few hits: memory is too small, see
+    /// [`memory_max_entries`](crate::CacheHouseBuilder::memory_max_entries) and
+    /// [`memory_max_bytes`](crate::CacheHouseBuilder::memory_max_bytes). What expires or is invalidated isn't counted.
+    pub evictions: u64,
     /// Entries in memory, expired ones that no call has met included.
     pub memory_entries: u64,
     /// Estimated bytes of those entries, which `memory_max_bytes` bounds: keys, values in the forms that are kept, and what an

@@ -6,6 +6,7 @@ mod concurrency;
 mod configuration;
 mod conformance;
 mod faults;
+mod first_connection;
 #[cfg(unix)]
 mod fleet;
 mod freshness;

@@ -172,6 +172,29 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
+    /// How long the first call waits for the first connection: 0, which is not at all; up to 600 s. For programs that end soon, such as a
+    /// command line: without it, their first calls come before the connection and compute what the server has.
+    ///
+    /// The wait happens once in the handle's life. It begins with the first call that could use the server, and calls beside it wait along. It ends with the
+    /// connection, after this time, or at once where waiting doesn't help: the password, a permission, TLS or the topology is wrong.
+    /// While no connection is made, an attempt follows each [`reconnect`](Self::reconnect) delay. Later calls, in an outage too, never wait for a connection.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost").wait_for_server(Duration::from_secs(2)).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("ready", "startup", "lazy connect"))]
+    pub fn wait_for_server(mut self, limit: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().wait_for_server = Some(limit);
+        self
+    }
+
     /// The delays between attempts to reconnect.
     #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self

@@ -115,6 +115,7 @@ fn every_connection_option_arrives() {
         .command_timeout(2 * SECOND)
         .pool_size(4)
         .max_in_flight(9)
+        .wait_for_server(4 * SECOND)
         .reconnect(Reconnect::default().min_delay(SECOND).max_delay(SECOND));
     let connection = connection(chain);
     let login = connection.login.expect("a login was given");
@@ -122,6 +123,7 @@ fn every_connection_option_arrives() {
     assert_eq!(connection.expected, Expected::Standalone { database: 255 });
     assert_eq!((connection.connect_timeout, connection.command_timeout), (3 * SECOND, 2 * SECOND));
     assert_eq!((connection.pool_size, connection.max_in_flight), (4, 9));
+    assert_eq!(connection.wait_for_server, 4 * SECOND);
     assert_eq!((connection.reconnect.min_delay, connection.reconnect.max_delay), (SECOND, SECOND));
 }
 

@@ -45,7 +45,7 @@ told!(
 told!(
     a_value_in_place_of_a_table,
     file("connection = \"redis://app:hunter2@h\""),
-    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
+    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `wait_for_server`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
 );
 told!(
     a_table_in_place_of_a_value,
@@ -55,7 +55,7 @@ told!(
 told!(
     a_list_of_tables,
     file("[[connection]]\npassword = \"hunter2\""),
-    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
+    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `wait_for_server`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
 );
 told!(
     out_of_range,

@@ -373,6 +373,15 @@ fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
 }
 
 #[test]
+fn the_wait_for_the_first_connection_arrives() {
+    let text = "[connection]\nwait_for_server = \"2s\"";
+    assert_eq!(connection(load(text, &[])).wait_for_server, Duration::from_secs(2));
+    let variable = [("CACHEHOUSE_CONNECTION__WAIT_FOR_SERVER", "500ms")];
+    assert_eq!(connection(load(text, &variable)).wait_for_server, Duration::from_millis(500));
+    assert_eq!(connection(load("[standalone]\nendpoint = \"h\"", &[])).wait_for_server, Duration::ZERO);
+}
+
+#[test]
 fn the_age_of_copies_in_an_outage_arrives() {
     let text = "fallback_max_age = \"10m\"\n[standalone]\nendpoint = \"h\"";
     assert_eq!(connection(load(text, &[])).fallback_max_age, Some(Duration::from_secs(600)));
@@ -399,6 +408,7 @@ fn what_is_in_effect_can_be_shown_with_its_sources_and_without_secrets() {
     connection.password            = (hidden)                 (cachehouse.toml:5)
     connection.connect_timeout     = "5s"                     (default)
     connection.command_timeout     = "100ms"                  (cachehouse.toml:6)
+    connection.wait_for_server     = "0s"                     (default)
     connection.pool_size           = 1                        (default)
     connection.max_in_flight       = 4096                     (default)
     connection.tls                 = false                    (default)
