@@ -222,6 +222,8 @@ mod telemetry;
 mod watchdog;
 
 pub use backend::ServerReport;
+/// Caches the results of a function, sync or `async`, by its arguments.
+///
 #[cfg(feature = "macros")]
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;
