@@ -60,7 +60,8 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
         assert!(requests(&["namespace=\"products\"", "result=\"hit\"", "tier=\"memory\""]) > 0.0);
         assert!(requests(&["namespace=\"rates\""]) > 0.0);
         assert!(
-            counted(address, "cachehouse_server_seconds_bucket", &["op=\"get\"", "outcome=\"ok\"", "le=\"+Inf\""]) > 0.0
+            counted(address, "cachehouse_server_seconds_bucket", &["op=\"get\"", "outcome=\"ok\"", "le=\"+Inf\""])
+                > 0.0
         );
         assert!(counted(address, "cachehouse_work_seconds_count", &[]) > 0.0);
         assert_eq!(counted(address, "cachehouse_circuit_state", &[]), 0.0);
