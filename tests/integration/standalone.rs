@@ -278,7 +278,7 @@ fn a_permission_that_is_taken_away_degrades_and_once_given_back_is_used() {
 
 #[test]
 fn a_server_of_another_kind_is_reported_and_not_used() {
-    let server = Server::start_with(&["--cluster-enabled", "yes", "--cluster-port", "0"]);
+    let server = Server::start_with(&["--cluster-enabled", "yes"]);
     let cache = standalone(server.endpoint()).build().expect("the builder is right");
     wait_until(
         "the wrong topology is told",

@@ -126,7 +126,7 @@ fn an_emptied_database_is_noticed_within_the_bound() {
 
 #[test]
 fn a_ttl_that_was_changed_is_asked_for() {
-    let server = Server::start_with(&["--enable-debug-command", "yes"]);
+    let server = Server::debuggable(&[]);
     let (cache, other) = (near(&server, Duration::from_millis(300)), connected(&server));
     // So that the server doesn't report by itself what has expired.
     assert_eq!(server.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]), Reply::Simple("OK".into()));
