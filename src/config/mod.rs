@@ -1,4 +1,4 @@
-//! Everything up to a valid configuration: builder states, endpoints, secrets, and what is loaded from files and the environment.
+//! Configuration: the builder, endpoints and secrets, and what is loaded from a file and the environment.
 
 mod builder;
 mod checked;
