@@ -58,7 +58,7 @@ async fn try_server(cache: &CacheHandle) -> Result<(), String> {
         String::new()
     } else {
         format!(
-            "\n\nthe user may not run: {missing}\nallow it with ACL SETUSER, or name another user; the README says what each is for"
+            "\n\nthe user may not run: {missing}\nallow it with ACL SETUSER, or name another user; docs/permissions.md says what each is for"
         )
     };
     match health {

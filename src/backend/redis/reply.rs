@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_redirect_is_told_as_any_other_text() {
+    fn what_only_looks_like_a_redirect_is_an_ordinary_error() {
         for text in [
             "MOVED a\nWARN b",
             "MOVED 7 a\nWARN b:7",

@@ -189,7 +189,7 @@ fn either_kind_of_server_that_is_found_has_one() {
 }
 
 #[test]
-fn a_user_who_may_not_track_has_none_and_is_told_why() {
+fn a_user_without_tracking_has_no_near_cache_and_its_status_says_why() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"]);
     let cache = connect(standalone(server.endpoint()).username("app").password("pw").near_cache(LONG));

@@ -85,7 +85,7 @@ fn variable() -> impl Strategy<Value = (String, String)> {
 }
 
 /// Whether a line puts the secret where the loader can't recognize it: into a host's name, or a key that is shown.
-fn is_told(key: &str, value: &str) -> bool {
+fn shows_the_secret(key: &str, value: &str) -> bool {
     let is_shown = ["namespace", "key_prefix", "expire", "codec", "username", "max_", "fallback", "_file", "tls"];
     let is_address = ["endpoint", "nodes"].iter().any(|name| key.contains(name)) && !value.contains(':');
     value.contains(SECRET) && (is_address || is_shown.iter().any(|name| key.contains(name)))
@@ -129,8 +129,8 @@ proptest! {
         let mut variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         variables.extend(profile.map(|name| ("CACHEHOUSE_PROFILE", name)));
         let mut written = lines.iter().filter_map(|line| line.split_once(" = "));
-        prop_assume!(!written.any(|(key, value)| is_told(key, value)));
-        prop_assume!(!variables.iter().any(|(name, value)| is_told(&name.to_lowercase(), value)));
+        prop_assume!(!written.any(|(key, value)| shows_the_secret(key, value)));
+        prop_assume!(!variables.iter().any(|(name, value)| shows_the_secret(&name.to_lowercase(), value)));
         let shown = shown(&Place::new().with(DEFAULT_FILE, &text), &variables);
         prop_assert!(!shown.contains(SECRET), "{}\n{:?}\nmake\n{}", text, variables, shown);
     }
