@@ -42,6 +42,7 @@ async fn check(config: Result<Config, Error>) -> Result<(), String> {
 
 /// Connects, and prints what was found.
 async fn try_server(cache: &CacheHandle) -> Result<(), String> {
+<<<<<<< HEAD
     // Waits for the outcome of the first attempt, and no longer.
     let mut health = cache.watch_health();
     let settled = health.wait_for(|health| !matches!(health, Health::Connecting));
@@ -55,6 +56,18 @@ async fn try_server(cache: &CacheHandle) -> Result<(), String> {
         }
     }
     match cache.health() {
+=======
+    let health = settled(cache).await;
+    let missing = print_servers(&cache.inspect_async().await);
+    let advice = if missing.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\n\nthe user may not run: {missing}\nallow it with ACL SETUSER, or name another user; docs/permissions.md says what each is for"
+        )
+    };
+    match health {
+>>>>>>> main
         Health::Memory => {
             println!("there is no server to try: [memory]");
             return Ok(());

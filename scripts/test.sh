@@ -232,6 +232,9 @@ grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good 
 heading "freshness without a server"
 example "runs of the work" freshness --scale 0.25
 
+heading "The picture of an outage, over a server that the example starts"
+example "wrote $scratch/outage.svg" outage_picture "$scratch/outage.svg" 0.5
+
 if port=$(free_ports 1 6379); then
     server="localhost:$port"
     # For the examples that load a configuration.

@@ -20,20 +20,22 @@ use crate::handle::{CacheHandle, Defaults, Engine, Inner};
 use crate::health::{Health, HealthReporter};
 use crate::telemetry::metrics;
 
-/// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
-/// process's own.
+/// The entry point: [`builder`](Self::builder) and [`load`](Self::load) make a [`CacheHandle`], [`install`](Self::install) makes it the
+/// process-wide default.
 #[doc(alias("read-through", "cache-aside", "memoize", "two-tier", "L1/L2"))]
 #[derive(Debug, Clone, Copy)]
 pub struct CacheHouse(());
 
 impl CacheHouse {
-    /// A builder with all defaults, which still owes a topology.
+    /// Returns a builder with all defaults. Before `build`, it needs a topology.
     pub fn builder() -> CacheHouseBuilder {
         CacheHouseBuilder::new()
     }
 
-    /// A builder with what `cachehouse.toml` and the environment say: defaults < the file < variables `CACHEHOUSE_*` < what is set
-    /// on the builder. No file, and no variable, is fine: then it's a server or cluster at `localhost:6379`.
+    /// Returns a builder with the options of `cachehouse.toml` and the environment.
+    ///
+    /// Defaults < the file < variables `CACHEHOUSE_*` < options that are set on the builder. Without a file and variables, the topology is a
+    /// server or cluster at `localhost:6379`.
     ///
     /// The file is `cachehouse.toml` in the current folder, or the one that `CACHEHOUSE_CONFIG` names. It's read here, once.
     /// All that is wrong is returned by [`build`](CacheHouseBuilder::build), in one error.
@@ -48,7 +50,7 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::load())
     }
 
-    /// The same with this file, which has to be there.
+    /// [`load`](Self::load) with this file, which has to exist.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -60,8 +62,9 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::from_file(path))
     }
 
-    /// A builder with what a figment provider says over the defaults; neither a file nor the environment is read unless it
-    /// brings them, as [`Config::figment`] does.
+    /// Returns a builder with the options of a figment provider over the defaults.
+    ///
+    /// Neither a file nor the environment is read, unless the provider does, as [`Config::figment`] does.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -75,7 +78,7 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::from_provider(provider))
     }
 
-    /// Makes `handle` the process-wide default, in place of the one before, which is returned.
+    /// Makes `handle` the process-wide default, and returns the one before.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -89,7 +92,7 @@ impl CacheHouse {
         default_handle().write().replace(handle)
     }
 
-    /// The process-wide default, if one is installed.
+    /// Returns the process-wide default, if one is installed.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -114,15 +117,17 @@ fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
 }
 
 impl<S> CacheHouseBuilder<S> {
-    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, indefinitely, and calls are served
-    /// from memory until it succeeds. Only a file of a password or certificate can hold it up, for `connect_timeout` at most.
+    /// Returns the handle, without waiting for a server.
     ///
-    /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
+    /// Connecting goes on in the background, with or without a Tokio runtime. Until it succeeds, calls are served from memory. Only reading
+    /// a file of a password or certificate takes time, `connect_timeout` at most.
+    ///
+    /// Inside a multi-thread runtime, the connections run on that runtime; elsewhere on an I/O thread of the handle's own.
     ///
     /// # Errors
     ///
-    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each
-    /// other, or a certificate file that can't be used. That a server is away is no error.
+    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each other, or a
+    /// certificate file that can't be used. A server that is away is no error.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong in the cache.
+/// An error of the cache.
 ///
 /// The kind is private so that kinds can be added; ask with the `is_*` methods. Neither
 /// [`Display`](fmt::Display) nor [`Debug`] ever shows a password, a cached value or an argument.
@@ -150,8 +150,7 @@ impl Error {
         matches!(self.kind, Kind::Unavailable { .. })
     }
 
-    /// The server is healthy and refused: out of memory, read-only, no permission, a key that
-    /// holds another type.
+    /// The server refused the operation: out of memory, read-only, no permission, a key that holds another type.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.kind, Kind::Reply { .. })

@@ -199,7 +199,8 @@
 //!
 //! Without any, memory, servers and clusters over plain TCP or Unix sockets, JSON and configuration from files are there.
 //!
-//! Recipes are in `docs/cookbook.md`, and what users of the Python library cache-house find where in `docs/from-python.md`.
+//! Recipes are in `docs/cookbook.md`. `docs/coming-from.md` is for users of moka, `cached`, FusionCache and Spring,
+//! `docs/from-python.md` for those of the Python library cache-house.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod apart;
@@ -210,6 +211,8 @@ pub mod config;
 mod connect;
 mod deadline;
 mod error;
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 #[path = "../tests/golden/golden.rs"]
 mod golden;
@@ -224,6 +227,8 @@ mod telemetry;
 mod watchdog;
 
 pub use backend::ServerReport;
+/// Caches the results of a function, sync or `async`, by its arguments.
+///
 #[cfg(feature = "macros")]
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;
@@ -248,10 +253,18 @@ pub use telemetry::Stats;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The examples of the guides. Those of `docs/attribute.md` are run where it's shown.
+/// The guides' examples. Those of `docs/attribute.md` run as the attribute's.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cookbook.md")]
 struct Cookbook;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook-values.md")]
+struct CookbookOfValues;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook-programs.md")]
+struct CookbookOfPrograms;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/coherence.md")]

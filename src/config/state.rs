@@ -15,7 +15,7 @@ use super::secret::{Password, Secret};
 use super::tls::Tls;
 use crate::error::Error;
 
-/// The topology is still owed: no `build` yet.
+/// No topology yet: `build` isn't available.
 #[derive(Debug, Clone, Default)]
 pub struct WantsTopology(());
 
@@ -46,7 +46,7 @@ pub struct Autodetect {
 #[derive(Debug, Clone, Default)]
 pub struct Memory(());
 
-/// What a file or the environment said: known only at run time.
+/// A topology from a file or the environment, known only at run time.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub(super) decided: Decided,
@@ -62,7 +62,7 @@ pub(super) enum Decided {
     Memory(Memory),
 }
 
-/// The state in which the topology is decided.
+/// The state in which a topology has to be chosen.
 #[diagnostic::on_unimplemented(
     message = "the topology of this builder is decided already",
     label = "a second topology",
@@ -70,7 +70,7 @@ pub(super) enum Decided {
 )]
 pub trait OwesTopology: sealed::Sealed {}
 
-/// The states that know all they need.
+/// The states with a topology: `build` is available.
 #[diagnostic::on_unimplemented(
     message = "this builder doesn't know yet where to cache",
     label = "the topology is still owed",

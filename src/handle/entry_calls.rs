@@ -17,8 +17,9 @@ use crate::options::CacheOptions;
 
 /// Calls that return more than the value, and calls that share a failure.
 impl CacheHandle {
-    /// As [`cached_async`](Self::cached_async), with where the value is from and how fresh it is. The work gets a [`WorkContext`]: what is
-    /// about to be replaced, and a say in how long its value lives.
+    /// [`cached_async`](Self::cached_async) that also returns the value's source and freshness.
+    ///
+    /// The work gets a [`WorkContext`]: the value that it replaces, and setters for the new value's TTL.
     ///
     /// A hit asks the server for the TTL too, in the same round trip.
     ///
@@ -169,8 +170,9 @@ impl CacheHandle {
         Ok(self.engine.entry(&options, found))
     }
 
-    /// As [`try_cached_async`](Self::try_cached_async), but callers that wait for work which fails share its one error, and run none of
-    /// their own. For work whose failures are dear: a dead origin gets one call, not one for each caller.
+    /// [`try_cached_async`](Self::try_cached_async) whose waiting callers share the error of failed work, and don't run their own.
+    ///
+    /// For work whose failures are expensive: an origin that is down gets one call, not one from each caller.
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// The handle itself.
 impl CacheHandle {
-    /// This cache with another default namespace: one for each tenant, say.
+    /// Returns a handle to this cache with another default namespace, for a tenant, say.
     ///
     /// An empty namespace makes each call run uncached, with one warning; a direct operation returns the error.
     ///
@@ -75,8 +75,9 @@ impl CacheHandle {
         Self { engine: self.engine.scoped(namespace.as_ref()), owner: Arc::clone(&self.owner) }
     }
 
-    /// The key of a call on the server, for looking at it with other tools. Of a call with tags it's the key that the call has now; their
-    /// tokens are looked up for it, which may take as long as a call.
+    /// Returns the key of a call on the server, for other tools.
+    ///
+    /// The key of a call with tags holds their current tokens. They are looked up for it, which may take as long as a call.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl CacheHandle {
         Ok(String::from_utf8_lossy(&key.server_key()).into_owned())
     }
 
-    /// How the cache is doing, now.
+    /// Returns the current status: whether the server or memory serves calls, and why.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -113,7 +114,7 @@ impl CacheHandle {
         self.engine.inner.health.read()
     }
 
-    /// Whether there is a [near cache](crate::CacheHouseBuilder::near_cache), and if not, why.
+    /// Returns the status of the [near cache](crate::CacheHouseBuilder::near_cache).
     ///
     /// ```
     /// use cache_house::{CacheHouse, NearCache};
@@ -129,7 +130,7 @@ impl CacheHandle {
         self.engine.inner.tiers.server.as_ref().map_or(NearCache::Off, |server| server.inner().near_cache())
     }
 
-    /// Follows the health: the receiver sees each change.
+    /// Returns a receiver that gets each change of [`health`](Self::health).
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -151,7 +152,7 @@ impl CacheHandle {
         self.engine.inner.health.watch()
     }
 
-    /// What the cache has done since it was built, and what it holds.
+    /// Returns the counters since the handle was built, and the sizes of memory and journal.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -170,8 +171,9 @@ impl CacheHandle {
         self.engine.inner.tiers.stats()
     }
 
-    /// Waits until the server is connected, for `timeout` at most, and returns the health then. No call needs it: until the server
-    /// is there, memory serves. Without a server it returns at once.
+    /// Waits until the server is connected, for `timeout` at most, and returns the [`health`](Self::health).
+    ///
+    /// No call needs it: until the connection is made, memory serves. Without a server it returns at once.
     ///
     /// Needs Tokio's timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
     ///
@@ -194,7 +196,7 @@ impl CacheHandle {
         self.health()
     }
 
-    /// The same for sync programs.
+    /// [`ready`](Self::ready) for sync code, also without Tokio.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -243,8 +245,9 @@ impl CacheHandle {
         blocking::block_on(self.inspect_async())
     }
 
-    /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are
-    /// tried once more. From then on calls just run their work, also those of all clones.
+    /// Closes the handle and its clones: ends connections, tasks and threads, and returns when they have ended.
+    ///
+    /// Invalidations that the server hasn't confirmed are retried once. Later calls run their work.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -274,7 +277,7 @@ impl CacheHandle {
         self.engine.forget_all();
     }
 
-    /// The same for sync code.
+    /// [`close_async`](Self::close_async) for sync code, also without Tokio.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health, opts};

@@ -1,7 +1,7 @@
 //! Tags: calls that are invalidated together.
 //!
 //! A tag has a token, a random text that is kept as a value of its own under `{prefix}::tag:{tag}`. The tokens of a call's tags are part of
-//! its key. Removing a tag removes its token; the next caller makes another, so that nobody looks where the old values are, which go
+//! its key. Removing a tag removes its token; the next caller makes another, so that no call reads the old values, which go
 //! when they expire. A token is looked up and computed as any value is: with the same flights, fences, outages and near copies.
 
 use std::any::Any;

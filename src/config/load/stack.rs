@@ -52,7 +52,7 @@ impl Stack {
             }
             this.figment = this.figment.select(Profile::new(name));
         }
-        this.profile = told_profile(environment.profile.as_ref(), &profiles);
+        this.profile = profile_line(environment.profile.as_ref(), &profiles);
         let mut variables = environment.settings;
         layer::keep_tls_table(&settings, &mut variables);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
@@ -92,7 +92,7 @@ impl Stack {
     }
 }
 
-fn told_profile(selected: Option<&(String, String)>, profiles: &[String]) -> Option<String> {
+fn profile_line(selected: Option<&(String, String)>, profiles: &[String]) -> Option<String> {
     let name = selected.map_or("default", |(name, _)| name.as_str());
     let by = selected.map_or("CACHEHOUSE_PROFILE isn't set".into(), |(_, variable)| format!("variable {variable}"));
     let others: Vec<_> = profiles

@@ -360,7 +360,7 @@ fn a_provider_stands_over_the_defaults_and_extends_the_layers() {
 }
 
 #[test]
-fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
+fn a_default_largest_value_is_shown_as_what_memory_has_room_for() {
     let largest = |table: &str| {
         let place = Place::new().with(DEFAULT_FILE, format!("[{table}]\n[memory_tier]\nmax_bytes = \"1MiB\"\n"));
         let config = place.load(&[]).expect("it's right");
