@@ -42,32 +42,18 @@ async fn check(config: Result<Config, Error>) -> Result<(), String> {
 
 /// Connects, and prints what was found.
 async fn try_server(cache: &CacheHandle) -> Result<(), String> {
-<<<<<<< HEAD
     // Waits for the outcome of the first attempt, and no longer.
     let mut health = cache.watch_health();
     let settled = health.wait_for(|health| !matches!(health, Health::Connecting));
     drop(tokio::time::timeout(PATIENCE, settled).await);
+    let mut missing = Vec::new();
     for server in cache.inspect_async().await {
         let version = server.version.as_deref().unwrap_or("a server that doesn't tell its version");
         let round_trip = server.round_trip.map_or("no answer".to_owned(), |time| format!("{time:.1?}"));
         println!("{}: {version}, {round_trip}", server.endpoint);
-        if !server.missing.is_empty() {
-            return Err(format!("the server can't be used: the user may not run {}", server.missing.join(", ")));
-        }
+        missing.extend(server.missing);
     }
     match cache.health() {
-=======
-    let health = settled(cache).await;
-    let missing = print_servers(&cache.inspect_async().await);
-    let advice = if missing.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "\n\nthe user may not run: {missing}\nallow it with ACL SETUSER, or name another user; docs/permissions.md says what each is for"
-        )
-    };
-    match health {
->>>>>>> main
         Health::Memory => {
             println!("there is no server to try: [memory]");
             return Ok(());
@@ -94,5 +80,8 @@ async fn try_server(cache: &CacheHandle) -> Result<(), String> {
         NearCache::Off => {}
         status => println!("near cache: {status}"),
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the user may not run: {}\ndocs/permissions.md says what each is for", missing.join(", ")))
 }

@@ -98,11 +98,6 @@ async fn try_server(
     }
     let missing: BTreeSet<_> = report.servers.iter().flat_map(|server| &server.missing).cloned().collect();
     let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
-    let missing = (!missing.is_empty()).then(|| {
-        format!(
-            "the user may not run: {missing}\nallow it with ACL SETUSER, or name another user; the README says what each is for"
-        )
-    });
     match health {
         Health::Memory => return print("there is no server to try: [memory]"),
         Health::Connected { .. } => {
@@ -111,7 +106,13 @@ async fn try_server(
         }
         health => report.problems.push(format!("the server can't be used\n\n{}", reason(&health))),
     }
-    report.problems.extend(missing);
+    if !missing.is_empty() {
+        let head = if report.problems.is_empty() { "the server can be used in part\n\n" } else { "" };
+        report.problems.push(format!(
+            "{head}the user may not run: {missing}\n\
+             allow it with ACL SETUSER, or name another user; docs/permissions.md says what each is for"
+        ));
+    }
     Ok(())
 }
 
@@ -155,8 +156,8 @@ impl Server {
 
     fn line(&self) -> String {
         let version = self.version.as_deref().unwrap_or("a server that doesn't tell its version");
-        let round_trip =
-            self.round_trip_us.map_or("no answer".to_owned(), |us| output::time(Duration::from_micros(us)));
+        let round_trip = self.round_trip_us.map(Duration::from_micros);
+        let round_trip = round_trip.map_or("no answer".to_owned(), |time| format!("{time:.1?}"));
         format!("{}: {}, {round_trip}", self.endpoint, output::one_line(version))
     }
 }
