@@ -102,8 +102,8 @@ pub(crate) struct Show {
 pub(crate) struct Key {
     /// The name of the call
     pub(crate) name: String,
-    /// Its arguments, each as JSON: 7, '"a text"', '[1,2]', null
     #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    #[arg(help = "Its arguments, each as JSON: 7, '\"a text\"', '[1,2]', null")]
     pub(crate) args: Vec<String>,
     /// A keyword argument, as JSON: 'lang="no"'
     #[arg(long, value_name = "NAME=ARG")]
@@ -156,7 +156,7 @@ pub(crate) struct Consent {
 
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// Where the service tells its metrics in the text format of Prometheus: http://HOST[:PORT][/metrics]
+    #[arg(help = "Where the service tells its metrics as Prometheus reads them: http://HOST[:PORT][/metrics]")]
     pub(crate) url: String,
     /// Prints one table, of all since the service began, and ends
     #[arg(long)]
