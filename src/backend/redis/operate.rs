@@ -103,20 +103,47 @@ impl NodeWalk {
     }
 }
 
-/// Adds what these keys of one connection are, but for those that are gone or on their way to another node.
+/// Adds what these keys of one connection are, but for those that are gone or have left for another node.
 async fn describe(
     node: &Node,
     pool: &Arc<Pool>,
     keys: Vec<ServerKey>,
     found: &mut Vec<Found>,
 ) -> Result<(), ServerError> {
-    let commands = keys.iter().flat_map(|key| [Command::Pttl(key.clone()), Command::Strlen(key.clone())]).collect();
+    let redirected = describe_asking(node, pool, keys, false, found).await?;
+    if !redirected.is_empty() {
+        // Of a slot that is on its way here, the node shows what has arrived to those alone that ask so.
+        describe_asking(node, pool, redirected, true, found).await?;
+    }
+    Ok(())
+}
+
+/// The same, with ASKING before each command where `asking`; returns those that the node sends elsewhere.
+async fn describe_asking(
+    node: &Node,
+    pool: &Arc<Pool>,
+    keys: Vec<ServerKey>,
+    asking: bool,
+    found: &mut Vec<Found>,
+) -> Result<Vec<ServerKey>, ServerError> {
+    let mut commands = Vec::with_capacity(keys.len() * 4);
+    for key in &keys {
+        for command in [Command::Pttl(key.clone()), Command::Strlen(key.clone())] {
+            commands.extend(asking.then_some(Command::Asking));
+            commands.push(command);
+        }
+    }
     let replies = node.watched(pool, pool.send_together(&keys[0], commands)).await?;
-    let mut replies = replies.into_iter().map(|reply| node.judged(pool, reply));
+    let wanted = replies.into_iter().skip(asking.into()).step_by(1 + usize::from(asking));
+    let mut replies = wanted.map(|reply| node.judged(pool, reply));
+    let mut redirected = Vec::new();
     for key in keys {
         let (Some(ttl), Some(bytes)) = (replies.next(), replies.next()) else { break };
         let (ttl, bytes) = match (ttl, bytes) {
-            (Err(Failed::Redirected(_)), _) | (_, Err(Failed::Redirected(_))) => continue,
+            (Err(Failed::Redirected(_)), _) | (_, Err(Failed::Redirected(_))) => {
+                redirected.push(key);
+                continue;
+            }
             (ttl, bytes) => (reply::number(&ttl?)?, bytes),
         };
         let bytes = match bytes {
@@ -129,7 +156,7 @@ async fn describe(
             found.push(Found { key, ttl: Ttl::of_pttl(Some(ttl)), bytes });
         }
     }
-    Ok(())
+    Ok(redirected)
 }
 
 #[cfg(test)]
