@@ -211,6 +211,8 @@ mod connect;
 mod deadline;
 mod error;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[path = "../tests/golden/golden.rs"]
 mod golden;
 mod handle;

@@ -109,12 +109,12 @@ impl ErrorReply {
         matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
-    /// The server doesn't know a script by its SHA-1.
     /// The user may run no scripts.
     pub(super) fn is_script_refused(&self) -> bool {
         self.code == "NOPERM" && self.message.to_ascii_lowercase().contains("'eval")
     }
 
+    /// The server doesn't know a script by its SHA-1.
     pub(super) fn is_no_script(&self) -> bool {
         self.code == NO_SCRIPT
     }
@@ -370,6 +370,9 @@ pub(super) fn text(frame: &Frame) -> Option<String> {
 fn unexpected() -> ServerError {
     ServerError::Refused { code: "UNEXPECTED".into(), message: "a reply of another type than the command has".into() }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

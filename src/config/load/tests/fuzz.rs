@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzz::Input;
 
 const SECRET: &str = "hunter2";
 
@@ -140,4 +141,17 @@ proptest! {
         let config = place.load(&[("CACHEHOUSE_CONNECTION__PASSWORD", &password)]);
         prop_assert_eq!(good::password_of(config.expect("it's right")), password);
     }
+}
+
+#[test]
+fn any_file_and_environment_load_or_are_refused_and_no_password_is_shown() {
+    bolero::check!().for_each(|data: &[u8]| {
+        let mut input = Input::new(data);
+        let name = format!("CACHEHOUSE_{}", input.text()).replace(['\0', '='], "");
+        let value = input.text().replace('\0', "");
+        let file = input.pick(&["", "[connection]\npassword = \"hunter2\"\n", "connection.password = 'hunter2'\n"]);
+        let text = format!("{file}{}", String::from_utf8_lossy(data));
+        let shown = shown(&Place::new().with(DEFAULT_FILE, text), &[(&name, &value)]);
+        assert!(!shown.contains(SECRET), "{shown}");
+    });
 }
