@@ -50,6 +50,21 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::load())
     }
 
+    /// [`load`](Self::load) with defaults of the program's own: the file and the variables win over them, and what is set on the
+    /// builder wins over all.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use cache_house::figment::providers::{Format, Toml};
+    ///
+    /// let defaults = Toml::string("namespace = 'shop'\nexpire = '1h'");
+    /// let cache = CacheHouse::load_with_defaults(defaults).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn load_with_defaults(defaults: impl Provider) -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::load_with_defaults(defaults))
+    }
+
     /// [`load`](Self::load) with this file, which has to exist.
     ///
     /// ```
