@@ -1,6 +1,7 @@
 //! The composition root: from a checked configuration to a handle.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use figment::Provider;
@@ -123,6 +124,23 @@ impl CacheHouse {
     #[must_use]
     pub fn installed() -> Option<CacheHandle> {
         default_handle().read().clone()
+    }
+}
+
+/// For what the attribute `cached` writes.
+impl CacheHouse {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __installed(function: &str) -> Option<CacheHandle> {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let installed = Self::installed();
+        if installed.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "cache_house", function,
+                "a cached function runs uncached: no handle is installed; call CacheHouse::install first; logged once"
+            );
+        }
+        installed
     }
 }
 
