@@ -129,7 +129,7 @@ run cargo clippy --workspace --all-features --all-targets -- -D warnings
 
 for features in "--no-default-features" "--no-default-features --features macros" \
     "--no-default-features --features messagepack" "--no-default-features --features metrics" \
-    "--no-default-features --features tls" ""; do
+    "--no-default-features --features operate" "--no-default-features --features tls" ""; do
     heading "Lint: the library ${features:-with default features}"
     # Without its dev-dependencies, whose features would hide what is missing. A build would find nothing more.
     # shellcheck disable=SC2086 # words
@@ -154,7 +154,7 @@ RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --all-features --no-deps
 heading "Packages"
 # Both at once: the library is built from its own package and that of the macros, which needs no registry to have them.
 run cargo package --workspace --allow-dirty
-for package in cache-house cache-house-macros; do
+for package in cache-house cache-house-cli cache-house-macros; do
     cargo package -p "$package" --allow-dirty --list >"$scratch/$package.list"
     needed=(Cargo.toml README.md LICENSE-MIT LICENSE-APACHE)
     # What only the documentation's tests include isn't missed by the build.

@@ -91,6 +91,11 @@ pub(crate) enum Kind {
     Unavailable {
         reason: String,
     },
+    /// The same for an operator, whom memory doesn't serve.
+    #[cfg(feature = "operate")]
+    Unanswered {
+        reason: String,
+    },
     /// The server answered with an error; `code` is the first word of the reply.
     Reply {
         code: String,
@@ -160,6 +165,11 @@ impl Error {
         Self::new(Kind::Unavailable { reason: reason.into() })
     }
 
+    #[cfg(feature = "operate")]
+    pub(crate) fn unanswered(reason: impl Into<String>) -> Self {
+        Self::new(Kind::Unanswered { reason: reason.into() })
+    }
+
     pub(crate) fn key(problem: impl Into<String>) -> Self {
         Self::new(Kind::Key { problem: problem.into() })
     }
@@ -179,6 +189,8 @@ impl Error {
         match self.kind {
             Kind::Config { .. } | Kind::Load { .. } => ErrorKind::Config,
             Kind::Unavailable { .. } => ErrorKind::Unavailable,
+            #[cfg(feature = "operate")]
+            Kind::Unanswered { .. } => ErrorKind::Unavailable,
             Kind::Reply { .. } => ErrorKind::Refused,
             Kind::Key { .. } => ErrorKind::Key,
             Kind::Encode | Kind::Decode => ErrorKind::Codec,
@@ -274,6 +286,8 @@ impl fmt::Display for Error {
             Kind::Unavailable { reason } => {
                 write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")
             }
+            #[cfg(feature = "operate")]
+            Kind::Unanswered { reason } => write!(f, "the cache server is unavailable ({reason})"),
             Kind::Reply { code, message } => {
                 write!(f, "the cache server refused: {code}")?;
                 if message.is_empty() { Ok(()) } else { write!(f, " {message}") }

@@ -194,6 +194,7 @@
 //! | `macros` | on | the attribute `cached` |
 //! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
+//! | `operate` | off | the module `operate`: looks at the keys on a server, for operators; the command `cachehouse` is made of it |
 //! | `tls` | on | `rediss://` endpoints and [`Tls`], by rustls with the ring provider and the system's root certificates |
 //!
 //! Without any, memory, servers and clusters over plain TCP or Unix sockets, JSON and configuration from files are there.
@@ -218,6 +219,8 @@ mod golden;
 mod handle;
 mod health;
 mod key;
+#[cfg(feature = "operate")]
+pub mod operate;
 mod options;
 mod policy;
 mod telemetry;

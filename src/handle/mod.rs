@@ -34,10 +34,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "operate")]
+use crate::backend::measured::Measured;
 use crate::backend::redis::Redis;
 use crate::backend::server::ServerReport;
 use crate::error::Error;
 use crate::health::{Health, NearCache};
+#[cfg(feature = "operate")]
+use crate::key::Scope;
 use crate::options::CacheOptions;
 use crate::policy::Policy;
 use crate::telemetry::Stats;
@@ -289,6 +293,18 @@ impl CacheHandle {
     #[doc(alias("shutdown"))]
     pub fn close(&self) {
         blocking::block_on(self.close_async());
+    }
+
+    /// The key prefix and the namespace of this handle.
+    #[cfg(feature = "operate")]
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.engine.scope
+    }
+
+    /// The server, for what isn't an operation of a call.
+    #[cfg(feature = "operate")]
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        self.engine.inner.tiers.server.as_ref().map(Measured::inner)
     }
 
     pub(crate) fn new(engine: Engine<Redis>) -> Self {

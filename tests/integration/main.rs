@@ -19,6 +19,8 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod near;
+#[cfg(feature = "operate")]
+mod operate;
 mod outage;
 #[cfg(all(unix, feature = "macros", feature = "metrics"))]
 mod service;

@@ -29,6 +29,8 @@ mod near_line;
 mod near_reads;
 mod node;
 mod node_health;
+#[cfg(feature = "operate")]
+pub(crate) mod operate;
 mod pool;
 mod recent_invalidations;
 mod redirects;
@@ -129,6 +131,12 @@ impl Redis {
     /// A report of each server that there is a connection to.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
         inspect::servers(&self.inner).await
+    }
+
+    /// For operators: a walk over the keys of each primary that begin with `prefix:`.
+    #[cfg(feature = "operate")]
+    pub(crate) async fn walks(&self, prefix: &str, sample: bool) -> Result<Vec<operate::NodeWalk>, ServerError> {
+        operate::walks(&self.inner, prefix, sample).await
     }
 
     /// Whether there is a near cache, and if not, why.
