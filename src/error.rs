@@ -353,9 +353,11 @@ impl From<std::convert::Infallible> for Error {
 mod tests {
     use super::*;
 
+    type Ask = fn(&Error) -> bool;
+
     #[test]
     fn an_error_that_a_test_makes_is_of_its_kind() {
-        let asks: [(ErrorKind, fn(&Error) -> bool); 7] = [
+        let asks: [(ErrorKind, Ask); 7] = [
             (ErrorKind::Config, Error::is_config),
             (ErrorKind::Unavailable, Error::is_unavailable),
             (ErrorKind::Refused, Error::is_refused),
