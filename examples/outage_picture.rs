@@ -115,17 +115,22 @@ fn observe(cache: &CacheHandle, server: &Arc<Server>, slowest: &AtomicU64, steps
     let begin = Instant::now();
     let mut before = cache.stats();
     let mut samples = Vec::new();
+    let mut last_event: Option<thread::JoinHandle<()>> = None;
     for step in 0..steps_a_phase * (EVENTS.len() + 1) {
         if step > 0 && step % steps_a_phase == 0 {
             let server = Arc::clone(server);
             let event = step / steps_a_phase - 1;
-            // Beside the clock of the samples: starting a server takes a while.
-            thread::spawn(move || match event {
-                0 => server.kill(),
-                1 => server.restart(),
-                2 => server.freeze(),
-                _ => server.thaw(),
-            });
+            let before = last_event.take();
+            // Beside the clock of the samples, because starting a server takes a while; one after the other.
+            last_event = Some(thread::spawn(move || {
+                until_over(before);
+                match event {
+                    0 => server.kill(),
+                    1 => server.restart(),
+                    2 => server.freeze(),
+                    _ => server.thaw(),
+                }
+            }));
         }
         let end = begin + STEP * (step as u32 + 1);
         thread::sleep(end.saturating_duration_since(Instant::now()));
@@ -133,7 +138,16 @@ fn observe(cache: &CacheHandle, server: &Arc<Server>, slowest: &AtomicU64, steps
         samples.push(sample(&before, &now, slowest.swap(0, Ordering::Relaxed)));
         before = now;
     }
+    // The server ends with its last owner.
+    until_over(last_event);
     samples
+}
+
+/// An event that panicked shows in the picture as one that didn't happen.
+fn until_over(event: Option<thread::JoinHandle<()>>) {
+    if let Some(event) = event {
+        let _ = event.join();
+    }
 }
 
 fn sample(before: &Stats, now: &Stats, slowest_micros: u64) -> Sample {

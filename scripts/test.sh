@@ -158,7 +158,7 @@ for package in cache-house cache-house-cli cache-house-macros; do
     cargo package -p "$package" --allow-dirty --list >"$scratch/$package.list"
     needed=(Cargo.toml README.md LICENSE-MIT LICENSE-APACHE)
     # What only the documentation's tests include isn't missed by the build.
-    if [ "$package" = cache-house ]; then needed+=(CHANGELOG.md SECURITY.md docs/*.md examples/cachehouse.toml); fi
+    if [ "$package" = cache-house ]; then needed+=(CHANGELOG.md SECURITY.md docs/*.md docs/*.svg examples/cachehouse.toml); fi
     for file in "${needed[@]}"; do
         grep -qxF -- "$file" "$scratch/$package.list" || fail "the package $package lacks $file"
     done

@@ -1,6 +1,7 @@
 //! The composition root: from a checked configuration to a handle.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use figment::Provider;
@@ -48,6 +49,21 @@ impl CacheHouse {
     /// ```
     pub fn load() -> CacheHouseBuilder<Loaded> {
         CacheHouseBuilder::<Loaded>::loaded(Config::load())
+    }
+
+    /// [`load`](Self::load) with defaults of the program's own: the file and the variables win over them, and what is set on the
+    /// builder wins over all.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use cache_house::figment::providers::{Format, Toml};
+    ///
+    /// let defaults = Toml::string("namespace = 'shop'\nexpire = '1h'");
+    /// let cache = CacheHouse::load_with_defaults(defaults).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn load_with_defaults(defaults: impl Provider) -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::load_with_defaults(defaults))
     }
 
     /// [`load`](Self::load) with this file, which has to exist.
@@ -108,6 +124,23 @@ impl CacheHouse {
     #[must_use]
     pub fn installed() -> Option<CacheHandle> {
         default_handle().read().clone()
+    }
+}
+
+/// For what the attribute `cached` writes.
+impl CacheHouse {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __installed(function: &str) -> Option<CacheHandle> {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let installed = Self::installed();
+        if installed.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "cache_house", function,
+                "a cached function runs uncached: no handle is installed; call CacheHouse::install first; logged once"
+            );
+        }
+        installed
     }
 }
 

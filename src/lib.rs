@@ -238,7 +238,7 @@ pub use codec::Codec;
 #[doc(inline)]
 pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
 pub use connect::CacheHouse;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use figment;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, NearCache, Reason, ReasonKind, Topology};

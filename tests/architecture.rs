@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. A module imports only from floors below its own.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "clock", "deadline", "telemetry", "apart"],
+    &["error", "clock", "deadline", "telemetry", "apart", "fuzz"],
     &["key", "codec", "health", "watchdog"],
     &["policy"],
     &["options", "config"],

@@ -7,6 +7,7 @@
 
 mod decisions;
 mod format;
+mod functions;
 mod heap;
 #[cfg(feature = "messagepack")]
 mod messagepack;
@@ -21,6 +22,7 @@ pub use erased_serde;
 #[doc(hidden)]
 pub use format::BuiltIn;
 pub use format::{Codec, CodecError, Json};
+pub use functions::from_fns;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
 #[doc(hidden)]

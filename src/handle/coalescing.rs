@@ -4,7 +4,7 @@
 //! and nothing that it found is stored.
 
 mod flight;
-mod together;
+pub(super) mod together;
 
 use std::any::Any;
 use std::future::Future;

@@ -28,6 +28,7 @@ mod tags;
 mod want;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -317,6 +318,10 @@ impl CacheHandle {
         let _ = self.engine.inner.health.watch().wait_for(done).await;
     }
 }
+
+/// A panic of the user's code leaves nothing half-done in the cache: the tests of `liveness` and of `user_code` are about that.
+impl UnwindSafe for CacheHandle {}
+impl RefUnwindSafe for CacheHandle {}
 
 impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,7 +39,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
 #[derive(Debug, Clone, PartialEq)]
 struct Token(Box<str>);
 
-/// So many tokens of a batch are looked up at once.
+/// So many tokens are looked up at once at most.
 const AT_ONCE: usize = 64;
 
 /// The tokens of several tags.
@@ -130,8 +130,15 @@ impl<S: Server> Engine<S> {
     async fn tokens_of_server(&self, tags: &Tags, caller: fn() -> Caller) -> Option<Vec<Box<str>>> {
         self.first_connection().await;
         let stored = || async {
-            let all = tags.as_slice().iter().map(|tag| self.stored_token(tag, caller));
-            join_all(all).await.into_iter().collect::<Option<Vec<_>>>()
+            let mut all = Some(Vec::with_capacity(tags.as_slice().len()));
+            for piece in tags.as_slice().chunks(self.tokens_at_once()) {
+                let stored = join_all(piece.iter().map(|tag| self.stored_token(tag, caller))).await;
+                all = all.zip(stored.into_iter().collect::<Option<Vec<_>>>()).map(|(mut all, stored)| {
+                    all.extend(stored);
+                    all
+                });
+            }
+            all
         };
         let known: Option<Vec<_>> = stored().await?.into_iter().collect();
         if known.is_some() {
@@ -180,6 +187,9 @@ impl<S: Server> Engine<S> {
         // Where one of its calls doesn't take a token that is so old, the tag is looked up so for all.
         let mut oldest: BTreeMap<Box<str>, Option<Duration>> = BTreeMap::new();
         for (at, (_, options)) in calls.iter().enumerate() {
+            if !self.may_have_tags(options) {
+                continue;
+            }
             let Some(tags) = self.untokened(options) else { continue };
             let age = self.max_staleness(options);
             for tag in tags.as_slice() {
@@ -191,7 +201,7 @@ impl<S: Server> Engine<S> {
         let mut known = HashMap::new();
         let mut wanted = oldest.into_iter();
         loop {
-            let piece: Vec<_> = wanted.by_ref().take(AT_ONCE).collect();
+            let piece: Vec<_> = wanted.by_ref().take(self.tokens_at_once()).collect();
             if piece.is_empty() {
                 break;
             }
@@ -229,9 +239,18 @@ impl<S: Server> Engine<S> {
 
     /// Boxed: the futures of all calls would contain it.
     fn tokens(&self, tags: Tags, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Tokens<'_> {
-        Box::pin(
-            async move { join_all(tags.as_slice().iter().map(|tag| self.token(tag, max_staleness, caller))).await },
-        )
+        Box::pin(async move {
+            let mut tokens = Vec::with_capacity(tags.as_slice().len());
+            for piece in tags.as_slice().chunks(self.tokens_at_once()) {
+                tokens.extend(join_all(piece.iter().map(|tag| self.token(tag, max_staleness, caller))).await);
+            }
+            tokens
+        })
+    }
+
+    /// A token that there is no room for in flight would be made anew, and the call would never hit.
+    fn tokens_at_once(&self) -> usize {
+        self.inner.at_once.min(AT_ONCE)
     }
 
     async fn token(&self, tag: &str, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Box<str> {

@@ -71,8 +71,8 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         // No connection ever has this number.
         Command::ClientKill { id: i64::MAX as u64, address: None },
     ];
-    if inner.has_near_cache() {
-        // The connection that calls go by has none.
+    if inner.context.near.are_wanted() {
+        // For a near cache, and for tokens once there was a call with tags. The connection that calls go by has no tracking.
         commands.push(Command::ClientTracking { on: false });
     }
     if role == Role::Standalone {

@@ -171,6 +171,15 @@ impl Server for Redis {
         }
     }
 
+    fn is_available_for_all(&self) -> bool {
+        self.inner.leave_starved_runtime();
+        match &**self.inner.layout.load() {
+            Layout::Unknown => false,
+            Layout::Single(node) => node.is_available(),
+            Layout::Cluster(map) => map.is_whole(),
+        }
+    }
+
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         let node = self.inner.reader(key)?;
         let found = async {
@@ -222,7 +231,7 @@ impl Server for Redis {
         Ok(Some((value, ttl)))
     }
 
-    async fn get_many(&self, keys: Vec<(ServerKey, bool)>) -> Option<Vec<ReadReply>> {
+    async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
         let node = match &**self.inner.layout.load() {
             Layout::Single(node) => Arc::clone(node),
             // A cluster's keys have different slots.

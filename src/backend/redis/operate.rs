@@ -94,7 +94,7 @@ impl NodeWalk {
         keys.retain(|key| key.starts_with(&self.prefix));
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(AT_ONCE) {
-            for part in pool.by_connection(keys) {
+            for (part, _) in pool.parts(keys.iter()) {
                 describe(&self.node, &pool, part.into_iter().map(|at| keys[at].clone()).collect(), &mut found).await?;
             }
         }

@@ -14,6 +14,7 @@ mod bad_environment;
 mod freshness;
 mod fuzz;
 mod good;
+mod hints;
 mod near_cache;
 mod tags;
 

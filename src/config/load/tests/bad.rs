@@ -345,7 +345,7 @@ told!(
     file("expire = \"soon\"\ncolour = \"red\"\n[connection]\npool_size = 0"),
     @r#"
     3 problems in the configuration:
-    colour: is no key of the configuration; the nearest known one is codec (cachehouse.toml:2)
+    colour: is no key of the configuration; docs/configuration.md has a table of all (cachehouse.toml:2)
     connection.pool_size: is 0; accepts a whole number from 1 to 64 (cachehouse.toml:4)
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:1)
     "#
@@ -472,7 +472,7 @@ told!(
 told!(
     an_unknown_key_of_a_provider,
     provider(("pasword", "hunter2")),
-    @"pasword: is no key of the configuration; the nearest known one is expire (provider (&str, &str))"
+    @"pasword: is no key of the configuration; the nearest known one is connection.password (provider (&str, &str))"
 );
 told!(
     a_password_of_a_provider_that_is_a_number,

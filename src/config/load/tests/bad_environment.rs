@@ -20,7 +20,7 @@ told!(
 told!(
     a_variable_that_is_only_the_prefix,
     variables(&[("CACHEHOUSE_", "x")]),
-    @"CACHEHOUSE_: is no variable of cache-house; the nearest known one is CACHEHOUSE_TAGS (environment)"
+    @"CACHEHOUSE_: is no variable of cache-house; docs/configuration.md has a table of all (environment)"
 );
 told!(
     a_wrong_typed_variable,
@@ -141,7 +141,7 @@ told!(
     both("[connection]\npool_size = 0", &[("CACHEHOUSE_EXPIRE", "soon"), ("CACHEHOUSE_COLOUR", "red")]),
     @r#"
     3 problems in the configuration:
-    CACHEHOUSE_COLOUR: is no variable of cache-house; the nearest known one is CACHEHOUSE_CODEC (environment)
+    CACHEHOUSE_COLOUR: is no variable of cache-house; docs/configuration.md has a table of all (environment)
     connection.pool_size: is 0; accepts a whole number from 1 to 64 (cachehouse.toml:2)
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (variable CACHEHOUSE_EXPIRE)
     "#
