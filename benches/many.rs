@@ -1,6 +1,7 @@
 //! What a batch of hits costs beside fred's own `MGET` of the same keys, and what a batch of misses costs.
 //!
-//! `cargo bench --bench many`. The pairs are measured in turn (A B A B …), so that both see the same noise.
+//! `cargo bench --bench many`. The pairs are measured in turn (A B A B …), so that both see the same noise. `-- count hits` and
+//! `-- count raw` only make 2,000 batches of 100 hits, for a counter of instructions; `-- count nothing` makes none.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that can't go on stops")]
 
@@ -20,6 +21,9 @@ use fred::prelude::{Client, KeysInterface};
 /// No two misses have the same.
 static NEXT: AtomicU64 = AtomicU64::new(KEYS);
 
+/// Batches that are made for a counter of instructions.
+const COUNTED: u64 = 2_000;
+
 #[tokio::main]
 async fn main() {
     let server = RedisServer::start();
@@ -28,14 +32,27 @@ async fn main() {
     let filled = cache.cached_many_async(0..KEYS, |id| options(*id), |ids| async { users(ids) }).await;
     assert_eq!(filled.len() as u64, KEYS);
     let keys: Arc<[String]> = (0..KEYS).map(|id| cache.key(&options(id)).unwrap()).collect();
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "count") {
+        // The first make copies in memory, and those that are decoded.
+        let counts = |most| move |done: u64| done < most;
+        hits(cache.clone(), 100, 0, counts(COUNTED / 10)).await;
+        match arguments.get(at + 1).map(String::as_str) {
+            Some("hits") => _ = hits(cache.clone(), 100, 0, counts(COUNTED)).await,
+            Some("raw") => _ = raw_hits(fred, keys, 100, 0, counts(COUNTED)).await,
+            Some("nothing") => {}
+            _ => panic!("count hits, raw or nothing"),
+        }
+        return cache.close_async().await;
+    }
     println!("Batches a second; the ratio is of times, over raw fred MGET and serde_json, median of {ROUNDS} pairs");
     println!("{:>10} {:>6} {:>12} {:>12} {:>7}", "hits", "tasks", "cache-house", "raw fred", "ratio");
     for (size, tasks) in [(1, 1), (10, 1), (100, 1), (1000, 1), (100, 8)] {
         let mut pairs = Vec::new();
         for round in 0..=ROUNDS {
-            let ours = throughput(tasks, |task, start| hits(cache.clone(), size, task, start)).await;
-            let raw =
-                throughput(tasks, |task, start| raw_hits(fred.clone(), Arc::clone(&keys), size, task, start)).await;
+            let ours = throughput(tasks, |task, start| hits(cache.clone(), size, task, until_over(start))).await;
+            let raw_calls = |task, start| raw_hits(fred.clone(), Arc::clone(&keys), size, task, until_over(start));
+            let raw = throughput(tasks, raw_calls).await;
             // The first round warms up.
             if round > 0 {
                 pairs.push((ours, raw));
@@ -70,10 +87,14 @@ fn users(ids: Vec<u64>) -> HashMap<u64, User> {
     ids.into_iter().map(|id| (id, user(id))).collect()
 }
 
-/// Calls until the round is over; how many.
-async fn hits(cache: CacheHandle, size: u64, task: u64, start: Instant) -> u64 {
+fn until_over(start: Instant) -> impl Fn(u64) -> bool {
+    move |_| start.elapsed() < ROUND
+}
+
+/// Calls for as long as it `goes_on` after so many; how many.
+async fn hits(cache: CacheHandle, size: u64, task: u64, goes_on: impl Fn(u64) -> bool) -> u64 {
     let mut done = 0;
-    while start.elapsed() < ROUND {
+    while goes_on(done) {
         let first = (task * 131 + done * 7) % KEYS;
         let ids = (first..first + size).map(|id| id % KEYS);
         let work = |_| async { unreachable!("every call is a hit") };
@@ -85,9 +106,9 @@ async fn hits(cache: CacheHandle, size: u64, task: u64, start: Instant) -> u64 {
 }
 
 /// The same by fred's own `mget`.
-async fn raw_hits(fred: Client, keys: Arc<[String]>, size: u64, task: u64, start: Instant) -> u64 {
+async fn raw_hits(fred: Client, keys: Arc<[String]>, size: u64, task: u64, goes_on: impl Fn(u64) -> bool) -> u64 {
     let mut done = 0;
-    while start.elapsed() < ROUND {
+    while goes_on(done) {
         let first = (task * 131 + done * 7) % KEYS;
         let ids: Vec<u64> = (first..first + size).map(|id| id % KEYS).collect();
         let asked: Vec<&str> = ids.iter().map(|id| keys[*id as usize].as_str()).collect();

@@ -109,7 +109,7 @@ async fn timed_pass(name: &str, cache: &CacheHandle, sources: &[Source]) -> (Pas
     (pass, server)
 }
 
-/// Several files at once, so that nobody waits for a disk or a server in vain.
+/// Several files at once, so that no file waits for the disk or the server of another.
 async fn count_all(cache: &CacheHandle, sources: &[Source]) -> Pass {
     let mut counts = stream::iter(sources).map(|source| cached_words(cache, source)).buffered(32);
     let mut pass = Pass::default();

@@ -1,6 +1,7 @@
 //! The composition root: from a checked configuration to a handle.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use figment::Provider;
@@ -20,20 +21,22 @@ use crate::handle::{CacheHandle, Defaults, Engine, Inner};
 use crate::health::{Health, HealthReporter};
 use crate::telemetry::metrics;
 
-/// Where everything begins: [`builder`](Self::builder), or [`load`](Self::load) from a file, makes a [`CacheHandle`], [`install`](Self::install) makes it the
-/// process's own.
+/// The entry point: [`builder`](Self::builder) and [`load`](Self::load) make a [`CacheHandle`], [`install`](Self::install) makes it the
+/// process-wide default.
 #[doc(alias("read-through", "cache-aside", "memoize", "two-tier", "L1/L2"))]
 #[derive(Debug, Clone, Copy)]
 pub struct CacheHouse(());
 
 impl CacheHouse {
-    /// A builder with all defaults, which still owes a topology.
+    /// Returns a builder with all defaults. Before `build`, it needs a topology.
     pub fn builder() -> CacheHouseBuilder {
         CacheHouseBuilder::new()
     }
 
-    /// A builder with what `cachehouse.toml` and the environment say: defaults < the file < variables `CACHEHOUSE_*` < what is set
-    /// on the builder. No file, and no variable, is fine: then it's a server or cluster at `localhost:6379`.
+    /// Returns a builder with the options of `cachehouse.toml` and the environment.
+    ///
+    /// Defaults < the file < variables `CACHEHOUSE_*` < options that are set on the builder. Without a file and variables, the topology is a
+    /// server or cluster at `localhost:6379`.
     ///
     /// The file is `cachehouse.toml` in the current folder, or the one that `CACHEHOUSE_CONFIG` names. It's read here, once.
     /// All that is wrong is returned by [`build`](CacheHouseBuilder::build), in one error.
@@ -48,7 +51,22 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::load())
     }
 
-    /// The same with this file, which has to be there.
+    /// [`load`](Self::load) with defaults of the program's own: the file and the variables win over them, and what is set on the
+    /// builder wins over all.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use cache_house::figment::providers::{Format, Toml};
+    ///
+    /// let defaults = Toml::string("namespace = 'shop'\nexpire = '1h'");
+    /// let cache = CacheHouse::load_with_defaults(defaults).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    pub fn load_with_defaults(defaults: impl Provider) -> CacheHouseBuilder<Loaded> {
+        CacheHouseBuilder::<Loaded>::loaded(Config::load_with_defaults(defaults))
+    }
+
+    /// [`load`](Self::load) with this file, which has to exist.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -60,8 +78,9 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::from_file(path))
     }
 
-    /// A builder with what a figment provider says over the defaults; neither a file nor the environment is read unless it
-    /// brings them, as [`Config::figment`] does.
+    /// Returns a builder with the options of a figment provider over the defaults.
+    ///
+    /// Neither a file nor the environment is read, unless the provider does, as [`Config::figment`] does.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -75,7 +94,7 @@ impl CacheHouse {
         CacheHouseBuilder::<Loaded>::loaded(Config::from_provider(provider))
     }
 
-    /// Makes `handle` the process-wide default, in place of the one before, which is returned.
+    /// Makes `handle` the process-wide default, and returns the one before.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -89,7 +108,7 @@ impl CacheHouse {
         default_handle().write().replace(handle)
     }
 
-    /// The process-wide default, if one is installed.
+    /// Returns the process-wide default, if one is installed.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -108,21 +127,40 @@ impl CacheHouse {
     }
 }
 
+/// For what the attribute `cached` writes.
+impl CacheHouse {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __installed(function: &str) -> Option<CacheHandle> {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let installed = Self::installed();
+        if installed.is_none() && !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "cache_house", function,
+                "a cached function runs uncached: no handle is installed; call CacheHouse::install first; logged once"
+            );
+        }
+        installed
+    }
+}
+
 fn default_handle() -> &'static RwLock<Option<CacheHandle>> {
     static DEFAULT: OnceLock<RwLock<Option<CacheHandle>>> = OnceLock::new();
     DEFAULT.get_or_init(RwLock::default)
 }
 
 impl<S> CacheHouseBuilder<S> {
-    /// The handle. Returns at once, with or without a Tokio runtime: connecting goes on behind it, indefinitely, and calls are served
-    /// from memory until it succeeds. Only a file of a password or certificate can hold it up, for `connect_timeout` at most.
+    /// Returns the handle, without waiting for a server.
     ///
-    /// Called inside a multi-thread runtime, connections live there; elsewhere on an I/O thread of the handle's own.
+    /// Connecting goes on in the background, with or without a Tokio runtime. Until it succeeds, calls are served from memory. Only reading
+    /// a file of a password or certificate takes time, `connect_timeout` at most.
+    ///
+    /// Inside a multi-thread runtime, the connections run on that runtime; elsewhere on an I/O thread of the handle's own.
     ///
     /// # Errors
     ///
-    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each
-    /// other, or a certificate file that can't be used. That a server is away is no error.
+    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each other, or a
+    /// certificate file that can't be used. A server that is away is no error.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -175,7 +213,7 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
     let defaults = Defaults::new(config.overrides, config.namespaces);
     let mut inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);
     if let Topology::Server(connection) = &config.topology {
-        inner = inner.with_max_in_flight(connection.max_in_flight);
+        inner = inner.with_max_in_flight(connection.max_in_flight).with_wait_for_server(connection.wait_for_server);
     }
     Ok(CacheHandle::new(Engine::new(inner, config.scope)))
 }

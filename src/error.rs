@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong in the cache.
+/// An error of the cache.
 ///
-/// The kind is private so that kinds can be added; ask with the `is_*` methods. Neither
+/// Ask for its [`kind`](Self::kind), or with the `is_*` methods. Neither
 /// [`Display`](fmt::Display) nor [`Debug`] ever shows a password, a cached value or an argument.
 ///
 /// ```
@@ -21,6 +21,58 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 pub struct Error {
     kind: Kind,
     source: Option<BoxError>,
+}
+
+/// What kind of [`Error`] one is.
+///
+/// An `Error` of a kind can be made for tests of code that handles it, as mocks return it:
+///
+/// ```
+/// use cache_house::{Applied, Error, ErrorKind};
+///
+/// fn remove_user(removed: Result<Applied, Error>) -> &'static str {
+///     match removed {
+///         Ok(_) => "done",
+///         Err(error) if error.is_refused() => "ask an operator",
+///         Err(_) => "a mistake",
+///     }
+/// }
+///
+/// assert_eq!(remove_user(Err(ErrorKind::Refused.into())), "ask an operator");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// See [`Error::is_config`].
+    Config,
+    /// See [`Error::is_unavailable`].
+    Unavailable,
+    /// See [`Error::is_refused`].
+    Refused,
+    /// See [`Error::is_key`].
+    Key,
+    /// See [`Error::is_codec`].
+    Codec,
+    /// See [`Error::is_too_large`].
+    TooLarge,
+    /// See [`Error::is_closed`].
+    Closed,
+}
+
+impl From<ErrorKind> for Error {
+    /// An error of this kind that didn't happen, for tests.
+    fn from(kind: ErrorKind) -> Self {
+        const MADE: &str = "made for a test";
+        Self::new(match kind {
+            ErrorKind::Config => Kind::Config { option: "option".into(), problem: MADE.into() },
+            ErrorKind::Unavailable => Kind::Unavailable { reason: MADE.into() },
+            ErrorKind::Refused => Kind::Reply { code: "ERR".into(), message: MADE.into() },
+            ErrorKind::Key => Kind::Key { problem: MADE.into() },
+            ErrorKind::Codec => Kind::Encode,
+            ErrorKind::TooLarge => Kind::TooLarge { bytes: 2, limit: 1 },
+            ErrorKind::Closed => Kind::Closed,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +89,11 @@ pub(crate) enum Kind {
     },
     /// The server can't be reached now. `insert`, `remove` and the clearings don't return it: they're `Ok` and journalled then.
     Unavailable {
+        reason: String,
+    },
+    /// The same for an operator, whom memory doesn't serve.
+    #[cfg(feature = "operate")]
+    Unanswered {
         reason: String,
     },
     /// The server answered with an error; `code` is the first word of the reply.
@@ -108,6 +165,11 @@ impl Error {
         Self::new(Kind::Unavailable { reason: reason.into() })
     }
 
+    #[cfg(feature = "operate")]
+    pub(crate) fn unanswered(reason: impl Into<String>) -> Self {
+        Self::new(Kind::Unanswered { reason: reason.into() })
+    }
+
     pub(crate) fn key(problem: impl Into<String>) -> Self {
         Self::new(Kind::Key { problem: problem.into() })
     }
@@ -121,11 +183,27 @@ impl Error {
         self.source.as_deref().is_some_and(|source| source.is::<Panicked>())
     }
 
+    /// What kind of error it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self.kind {
+            Kind::Config { .. } | Kind::Load { .. } => ErrorKind::Config,
+            Kind::Unavailable { .. } => ErrorKind::Unavailable,
+            #[cfg(feature = "operate")]
+            Kind::Unanswered { .. } => ErrorKind::Unavailable,
+            Kind::Reply { .. } => ErrorKind::Refused,
+            Kind::Key { .. } => ErrorKind::Key,
+            Kind::Encode | Kind::Decode => ErrorKind::Codec,
+            Kind::TooLarge { .. } | Kind::TooLargeForMemory { .. } => ErrorKind::TooLarge,
+            Kind::Closed => ErrorKind::Closed,
+        }
+    }
+
     /// A configuration that can't be built: the message names the option and what it accepts. Of one that was loaded from a file or the
     /// environment it has a line for each problem, with the file and line, or the variable.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(self.kind, Kind::Config { .. } | Kind::Load { .. })
+        self.kind() == ErrorKind::Config
     }
 
     /// The server couldn't be reached. `insert`, `remove`, `clear_namespace` and `clear_keys` never return this: in an outage they
@@ -133,39 +211,38 @@ impl Error {
     #[doc(alias("outage", "timeout", "circuit breaker"))]
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.kind, Kind::Unavailable { .. })
+        self.kind() == ErrorKind::Unavailable
     }
 
-    /// The server is healthy and refused: out of memory, read-only, no permission, a key that
-    /// holds another type.
+    /// The server refused the operation: out of memory, read-only, no permission, a key that holds another type.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::Reply { .. })
+        self.kind() == ErrorKind::Refused
     }
 
     /// The call can't be given a key: an argument whose `Serialize` fails, a float that isn't
     /// finite, an empty namespace, a key builder that returned nothing, a panic in either.
     #[must_use]
     pub fn is_key(&self) -> bool {
-        matches!(self.kind, Kind::Key { .. })
+        self.kind() == ErrorKind::Key
     }
 
     /// A codec or an encoder failed; [`source`](StdError::source) is its error, or says that it panicked.
     #[must_use]
     pub fn is_codec(&self) -> bool {
-        matches!(self.kind, Kind::Encode | Kind::Decode)
+        self.kind() == ErrorKind::Codec
     }
 
     /// The encoded value is larger than `max_value_bytes`, or without a server than memory has room for.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        matches!(self.kind, Kind::TooLarge { .. } | Kind::TooLargeForMemory { .. })
+        self.kind() == ErrorKind::TooLarge
     }
 
     /// The handle has been closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.kind, Kind::Closed)
+        self.kind() == ErrorKind::Closed
     }
 }
 
@@ -209,6 +286,8 @@ impl fmt::Display for Error {
             Kind::Unavailable { reason } => {
                 write!(f, "the cache server is unavailable ({reason}); done in memory and journalled for its return")
             }
+            #[cfg(feature = "operate")]
+            Kind::Unanswered { reason } => write!(f, "the cache server is unavailable ({reason})"),
             Kind::Reply { code, message } => {
                 write!(f, "the cache server refused: {code}")?;
                 if message.is_empty() { Ok(()) } else { write!(f, " {message}") }
@@ -273,6 +352,27 @@ impl From<std::convert::Infallible> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Ask = fn(&Error) -> bool;
+
+    #[test]
+    fn an_error_that_a_test_makes_is_of_its_kind() {
+        let asks: [(ErrorKind, Ask); 7] = [
+            (ErrorKind::Config, Error::is_config),
+            (ErrorKind::Unavailable, Error::is_unavailable),
+            (ErrorKind::Refused, Error::is_refused),
+            (ErrorKind::Key, Error::is_key),
+            (ErrorKind::Codec, Error::is_codec),
+            (ErrorKind::TooLarge, Error::is_too_large),
+            (ErrorKind::Closed, Error::is_closed),
+        ];
+        for (kind, _) in asks {
+            let error = Error::from(kind);
+            assert_eq!(error.kind(), kind);
+            let answers: Vec<_> = asks.iter().filter(|(_, is)| is(&error)).map(|(kind, _)| *kind).collect();
+            assert_eq!(answers, [kind]);
+        }
+    }
 
     #[test]
     fn a_text_of_another_s_is_of_one_line_and_bounded() {

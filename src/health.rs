@@ -36,12 +36,12 @@ pub enum Health {
         /// What kind of server was found.
         topology: Topology,
     },
-    /// The server is given up on for now; memory serves, and reconnecting goes on.
+    /// The circuit is open: memory serves, and reconnecting goes on.
     #[doc(alias("outage", "circuit open", "unavailable"))]
     Degraded {
         /// When it was lost, or first refused.
         since: Instant,
-        /// What happened last.
+        /// The last failure.
         reason: Reason,
     },
     /// There is no server: the embedded cache.
@@ -65,7 +65,7 @@ pub enum Topology {
     },
 }
 
-/// Why the server isn't used: what kind of trouble, and in its own words.
+/// Why the server isn't used: the kind of failure and the server's message.
 ///
 /// `Display` writes both in one line and never shows a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct Reason {
     fallback_max_age: Option<Duration>,
 }
 
-/// The kinds of trouble with a server.
+/// The kinds of failure of a server.
 #[doc(alias("outage", "cause"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -112,7 +112,7 @@ pub enum ReasonKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NearCache {
-    /// None was asked for.
+    /// No near cache is configured.
     Off,
     /// Not yet, or not at the moment: there is no connection on which the server reports changes, so each hit asks the server.
     Connecting,
@@ -155,6 +155,22 @@ impl Health {
             Self::Memory | Self::Closed => None,
         }
     }
+
+    /// Whether an attempt that is under way, or the next one, may connect without a change of the configuration or of the server's.
+    pub(crate) fn may_connect_soon(&self) -> bool {
+        match self {
+            Self::Connecting => true,
+            Self::Degraded { reason, .. } => match reason.kind {
+                ReasonKind::Unreachable | ReasonKind::ConnectionLost | ReasonKind::TimedOut | ReasonKind::NotReady => {
+                    true
+                }
+                ReasonKind::Authentication | ReasonKind::Permission | ReasonKind::Tls | ReasonKind::WrongTopology => {
+                    false
+                }
+            },
+            Self::Connected { .. } | Self::Memory | Self::Closed => false,
+        }
+    }
 }
 
 impl Topology {
@@ -172,7 +188,7 @@ impl Reason {
         Self { kind, detail: one_line(detail.as_ref()), fallback_max_age: None }
     }
 
-    /// The kind of trouble.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ReasonKind {
         self.kind
@@ -346,7 +362,7 @@ impl HealthReporter {
         self.catch_up();
     }
 
-    /// Logs how it is, where changes have been so many that lines were held back.
+    /// Logs the status, if so many changes have come that lines were held back.
     pub(crate) fn catch_up(&self) {
         let held_back = self.lines.lock().catch_up(Instant::now());
         if let Some(held_back) = held_back {

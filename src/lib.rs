@@ -194,11 +194,13 @@
 //! | `macros` | on | the attribute `cached` |
 //! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
+//! | `operate` | off | the module `operate`: looks at the keys on a server, for operators; the command `cachehouse` is made of it |
 //! | `tls` | on | `rediss://` endpoints and [`Tls`], by rustls with the ring provider and the system's root certificates |
 //!
 //! Without any, memory, servers and clusters over plain TCP or Unix sockets, JSON and configuration from files are there.
 //!
-//! Recipes are in `docs/cookbook.md`, and what users of the Python library cache-house find where in `docs/from-python.md`.
+//! Recipes are in `docs/cookbook.md`. `docs/coming-from.md` is for users of moka, `cached`, FusionCache and Spring,
+//! `docs/from-python.md` for those of the Python library cache-house.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod apart;
@@ -210,11 +212,15 @@ mod connect;
 mod deadline;
 mod error;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[path = "../tests/golden/golden.rs"]
 mod golden;
 mod handle;
 mod health;
 mod key;
+#[cfg(feature = "operate")]
+pub mod operate;
 mod options;
 mod policy;
 mod surroundings;
@@ -222,6 +228,8 @@ mod telemetry;
 mod watchdog;
 
 pub use backend::ServerReport;
+/// Caches the results of a function, sync or `async`, by its arguments.
+///
 #[cfg(feature = "macros")]
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;
@@ -231,7 +239,7 @@ pub use codec::Codec;
 #[doc(inline)]
 pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnect, Secret, Tls};
 pub use connect::CacheHouse;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use figment;
 #[cfg(cache_house_model)]
 #[doc(hidden)]
@@ -249,10 +257,18 @@ pub use telemetry::Stats;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The examples of the guides. Those of `docs/attribute.md` are run where it's shown.
+/// The guides' examples. Those of `docs/attribute.md` run as the attribute's.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cookbook.md")]
 struct Cookbook;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook-values.md")]
+struct CookbookOfValues;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cookbook-programs.md")]
+struct CookbookOfPrograms;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/coherence.md")]

@@ -18,8 +18,7 @@ use crate::policy::{Overrides, Tags};
 
 /// The name and the arguments of a cached call, and the options that it overrides.
 ///
-/// Equal names, modules and arguments make equal keys, in every process and build. [`opts!`](crate::opts)
-/// writes the common case in one line.
+/// Equal names, modules and arguments make equal keys, in every process and build. [`opts!`](crate::opts) sets all three in one line.
 ///
 /// ```
 /// use cache_house::CacheOptions;
@@ -32,8 +31,8 @@ use crate::policy::{Overrides, Tags};
 ///     .expire(Duration::from_secs(60));
 /// ```
 ///
-/// `C` is how the value is encoded: by serde ([`Inherited`]), or by a pair of functions; and what the value itself decides, by
-/// [`expire_by`](Self::expire_by) and [`store_if`](Self::store_if).
+/// The type parameter `C` says how the value is encoded: by serde ([`Inherited`]) or by a [pair of functions](Self::encoder). It also
+/// holds the functions of [`expire_by`](Self::expire_by) and [`store_if`](Self::store_if).
 #[doc(alias("ttl", "cache key", "memoize"))]
 #[must_use = "options do nothing until they are handed to a call of a CacheHandle"]
 #[derive(Clone)]
@@ -92,7 +91,7 @@ impl CacheOptions {
 }
 
 impl<C> CacheOptions<C> {
-    /// Encodes this call's value with `codec`, whatever the handle's is.
+    /// Sets the codec of this call; the handle's by default.
     ///
     /// ```
     /// use cache_house::codec::Json;
@@ -111,8 +110,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Encodes this call's value with a function, for a type without serde; [`decoder`](CacheOptions::decoder)
-    /// has to follow. What is stored is exactly the bytes that `encoder` returned.
+    /// Encodes this call's value with a function, for a type without serde.
+    ///
+    /// [`decoder`](CacheOptions::decoder) has to follow. Exactly the bytes that `encoder` returns are stored.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -141,7 +141,9 @@ impl<C> CacheOptions<C> {
 }
 
 impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
-    /// Decodes what the encoder wrote. An error counts as a miss, and the next fill overwrites the entry.
+    /// Decodes the stored bytes with a function.
+    ///
+    /// An error counts as a miss, and the next fill overwrites the entry.
     ///
     /// ```
     /// use cache_house::codec::ValueCodec;
@@ -171,7 +173,7 @@ impl<T, F, E> CacheOptions<WantsDecoder<T, F, E>> {
 }
 
 impl<C> CacheOptions<C> {
-    /// The module of the call, part of its key: two modules may have calls of one name.
+    /// Sets the module of the call. It's part of the key, so two modules may have calls of one name.
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
@@ -189,10 +191,10 @@ impl<C> CacheOptions<C> {
 
     /// Adds a positional argument to the key.
     ///
-    /// Maps with keys that aren't text are fine, and the order of a map doesn't matter; that of a set does,
-    /// so hand over a sorted one. Where `Serialize` fails or panics, or a float isn't finite, the call runs uncached,
-    /// with one warning. Values that differ have different keys, also where JSON writes them alike: `None` and `Some(None)`,
-    /// a map's keys `1` and `"1"`.
+    /// Different values make different keys, even if JSON writes them alike: `None` and `Some(None)`, a map's keys `1` and `"1"`.
+    /// The order of a map doesn't matter, and its keys needn't be text. The order of a set matters: pass a sorted one.
+    ///
+    /// If `Serialize` fails or panics, or a float isn't finite, the call runs uncached, and the first such call logs a warning.
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
@@ -222,8 +224,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Adds a keyword argument to the key; the order of keyword arguments doesn't matter, and of two with
-    /// one name the last counts.
+    /// Adds a keyword argument to the key.
+    ///
+    /// The order of keyword arguments doesn't matter. Of two with one name, the last counts.
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
@@ -249,7 +252,7 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// The namespace of this call, in place of the handle's.
+    /// Sets the namespace of this call; the handle's by default.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -266,7 +269,7 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// The key prefix of this call, in place of the handle's.
+    /// Sets the key prefix of this call; the handle's by default.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -283,8 +286,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long the value lives, in place of the handle's `expire`: millisecond precision, anything above zero
-    /// counts as at least one; zero means "don't store".
+    /// Sets the value's TTL; the handle's `expire` by default.
+    ///
+    /// Millisecond precision: anything above zero counts as at least a millisecond. Zero means "don't store".
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -304,8 +308,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Whether this call's fill is fenced against the invalidations of other processes, in place of the handle's
-    /// [`fence`](crate::CacheHouseBuilder::fence). Without, a miss saves a round trip.
+    /// Turns the [fence](crate::CacheHouseBuilder::fence) of this call on or off; the handle's by default.
+    ///
+    /// A fence refuses the value if another process invalidates its key while the work runs. Without a fence, a miss is one round trip shorter.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -320,8 +325,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long a miss waits for another process that is computing the value, in place of the handle's
-    /// [`lease`](crate::CacheHouseBuilder::lease): up to an hour; zero: not at all.
+    /// Sets how long a miss waits for another process that is computing the value; the handle's [`lease`](crate::CacheHouseBuilder::lease) by
+    /// default.
+    ///
+    /// Up to an hour. Zero means that the miss doesn't wait.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -337,10 +344,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// The version of the value's type, part of the key, in place of the handle's [`version`](crate::CacheHouseBuilder::version).
+    /// Sets the version of the value's type, a part of the key; the handle's [`version`](crate::CacheHouseBuilder::version) by default.
     ///
-    /// Raise it in the change that alters the type: builds with different versions don't read each other's values. 0 is the default,
-    /// and leaves keys as they are. A [key builder](Self::key_builder)'s key has `:v{version}` appended.
+    /// Raise it in the change that alters the type: builds with different versions don't read each other's values. Version 0, the
+    /// builder's default, adds nothing to the key. To the key of a [key builder](Self::key_builder), `:v{version}` is appended.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -359,7 +366,7 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Makes this call's key, in place of the handle's key builder.
+    /// Sets the key builder of this call; the handle's by default.
     ///
     /// ```
     /// use cache_house::{CacheHouse, KeyContext, opts};

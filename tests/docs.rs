@@ -1,4 +1,4 @@
-//! The documents: no dead link, none left out of the index, no feature left out of the crate's page.
+//! The documents: no dead link, nothing that only rustdoc shows, none left out of the index, no feature left out of the crate's page.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +15,7 @@ fn every_relative_link_leads_somewhere() {
     let mut dead = Vec::new();
     for (path, document) in &documents {
         for (line, link) in &document.links {
-            // A path of Rust, for rustdoc, which checks it.
-            if link.contains("://") || link.contains("::") {
+            if link.contains("://") {
                 continue;
             }
             let (file, anchor) =
@@ -44,6 +43,26 @@ fn the_index_names_every_document_once() {
         let named = index.links.iter().filter(|(_, link)| *link == from_docs).count();
         assert_eq!(named, 1, "docs/README.md names {from_docs} {named} times");
     }
+}
+
+/// Sites that show a repository know neither rustdoc's links nor its hidden lines.
+#[test]
+fn every_document_is_readable_without_rustdoc() {
+    let mut wrong = Vec::new();
+    for name in names() {
+        let text = fs::read_to_string(root().join(&name)).expect("a document can be read");
+        if !text.starts_with("# ") {
+            wrong.push(format!("{name}:1: no title"));
+        }
+        wrong.extend(for_rustdoc_alone(&text).map(|line| format!("{name}:{line}")));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_only_rustdoc_understands_is_found() {
+    let text = "[`A`] and [`B`](b.md)\n```rust\nlet a = [`A`];\n# Ok(())\n```\n```sh\n# a comment\n```\n[`C`](C::new) [d](https://d.rs/a::b)";
+    assert_eq!(for_rustdoc_alone(text).collect::<Vec<_>>(), [1, 4, 9]);
 }
 
 #[test]
@@ -94,6 +113,26 @@ impl Document {
         }
         Self { links, anchors }
     }
+}
+
+/// The lines with a link to a path of Rust, with or without a target, and those that rustdoc hides in an example.
+fn for_rustdoc_alone(text: &str) -> impl Iterator<Item = usize> {
+    let mut fence: Option<&str> = None;
+    (1..).zip(text.lines()).filter_map(move |(number, line)| {
+        if let Some(language) = line.strip_prefix("```") {
+            fence = if fence.is_some() { None } else { Some(language) };
+            return None;
+        }
+        let is_found = match fence {
+            Some(language) => language.starts_with("rust") && (line == "#" || line.trim_start().starts_with("# ")),
+            None => {
+                let mut ends = line.split("`]").skip(1);
+                let has_no_target = line.contains("[`") && ends.any(|rest| !rest.starts_with(['(', '[', ':']));
+                has_no_target || links_of(line).any(|link| link.contains("::") && !link.contains("://"))
+            }
+        };
+        is_found.then_some(number)
+    })
 }
 
 /// The targets of the links that end on a line.

@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep};
 /// Seconds, for the histograms: from a hit on a server nearby to work that one waits for.
 const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5];
 
-/// Serves until the process is told to stop; then lets the requests that are under way end, and closes the cache.
+/// Serves until the process gets a signal to stop; then lets the requests that are under way end, and closes the cache.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
     // Before the cache is built, so that its gauges are told from the start.
     let metrics = PrometheusBuilder::new()
@@ -134,7 +134,7 @@ fn rate_options(currency: &str) -> CacheOptions {
         .stale_while_revalidate(Duration::from_secs(60))
 }
 
-/// Of the cache. The service is well without its server, so the answer is 200 either way, and a restart would help nobody.
+/// The cache's health. The service works without the cache's server and a restart wouldn't help, so the status is always 200.
 #[derive(Serialize)]
 struct HealthReport {
     status: &'static str,

@@ -1,4 +1,4 @@
-//! A service over HTTP that caches, says how its cache is doing, and stops in good order. [`app`] is the service, this its process.
+//! A service over HTTP that caches, reports its cache's health, and shuts down in order. [`app`] is the service, this its process.
 //!
 //! ```sh
 //! cargo run --release --example axum_service --features metrics

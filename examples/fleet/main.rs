@@ -22,6 +22,7 @@ use history::faults::Fault;
 use history::tally::{Outcome, Tally};
 use history::{History, Settings};
 use support::Server;
+use support::server::program;
 
 const USAGE: &str = "usage: fleet [--endpoint HOST:PORT] [--processes N] [--callers N] [--seconds N] [--seed N]
              [--lease MILLISECONDS] [--no-fence]";
@@ -115,7 +116,7 @@ fn run() -> Result<bool, String> {
 }
 
 fn own_server() -> Result<Server, String> {
-    let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let version = Command::new(program()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if version.is_err() {
         return Err(
             "there is no `redis-server` to start: install it (apt-get install redis-server), or name a server \

@@ -96,6 +96,7 @@ impl Cached {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
         let (made, closure, dot_await) = (self.whole_options(), self.closure_of_work(), self.dot_await());
+        let installed = self.installed();
         let method = self.method();
         let body = match &self.arguments.handle {
             Some(given) => {
@@ -108,7 +109,7 @@ impl Cached {
             }
             // The work moves what the options are made of, so they are made before; and it's written only once.
             None => quote! {
-                let #handle = ::cache_house::CacheHouse::installed();
+                let #handle = #installed;
                 let #options = match #handle {
                     ::core::option::Option::Some(_) => ::core::option::Option::Some(#made),
                     ::core::option::Option::None => ::core::option::Option::None,
@@ -198,14 +199,20 @@ impl Cached {
     /// A statement that binds the handle, or goes without.
     fn lookup(&self, handle: &Ident) -> TokenStream {
         let Some(given) = &self.arguments.handle else {
-            let (work, dot_await) = (self.call_of_work(), self.dot_await());
+            let (work, dot_await, installed) = (self.call_of_work(), self.dot_await(), self.installed());
             return quote! {
-                let ::core::option::Option::Some(#handle) = ::cache_house::CacheHouse::installed() else {
+                let ::core::option::Option::Some(#handle) = #installed else {
                     return #work #dot_await;
                 };
             };
         };
         self.bound_handle(given, handle)
+    }
+
+    /// The process-wide handle; that there is none is logged once, with this function's name.
+    fn installed(&self) -> TokenStream {
+        let name = self.function.signature.ident.unraw().to_string();
+        quote!(::cache_house::CacheHouse::__installed(::core::concat!(::core::module_path!(), "::", #name)))
     }
 
     /// A statement that binds the given handle.

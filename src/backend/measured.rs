@@ -32,6 +32,10 @@ impl<S: Server> Server for Measured<S> {
         self.0.is_available(key)
     }
 
+    fn is_available_for_all(&self) -> bool {
+        self.0.is_available_for_all()
+    }
+
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
         measure(Operation::Get, self.0.get(key)).await
     }
@@ -44,7 +48,7 @@ impl<S: Server> Server for Measured<S> {
         measure(Operation::Get, self.0.get_with_ttl(key)).await
     }
 
-    async fn get_many(&self, keys: Vec<(ServerKey, bool)>) -> Option<Vec<ReadReply>> {
+    async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
         let timer = Timer::start();
         let answers = self.0.get_many(keys).await?;
         // One operation, whose errors are those of all keys or of the keys themselves.

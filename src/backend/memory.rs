@@ -15,6 +15,7 @@ use crate::clock::{Clock, Moment};
 use crate::codec::SharedCodec;
 use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey};
 use crate::surroundings;
+use crate::telemetry::metrics;
 use table::Table;
 
 /// How much the memory tier may hold: each bound by itself.
@@ -82,7 +83,12 @@ pub(crate) struct Form {
 /// dropping a value is the user's code.
 #[must_use = "drop this outside all locks"]
 #[derive(Default)]
-pub(crate) struct Evicted(#[expect(dead_code, reason = "kept to be dropped later")] Vec<Arc<Entry>>);
+pub(crate) struct Evicted {
+    #[expect(dead_code, reason = "kept to be dropped later")]
+    entries: Vec<Arc<Entry>>,
+    /// How many of them made room; reported when they are dropped.
+    evictions: u64,
+}
 
 /// Another client may change the TTL of a value without changing its bytes. So after a tenth of the TTL that was known, but not sooner
 /// than this and not on every hit, `PTTL` is sent too.
@@ -168,7 +174,8 @@ impl Memory {
             server_key,
             mark: ArcSwapOption::from(mark),
         };
-        Evicted(self.table.insert(key.stored(), Arc::new(entry), form.weight))
+        let (outgoing, evictions) = self.table.insert(key.stored(), Arc::new(entry), form.weight);
+        Evicted { entries: outgoing, evictions }
     }
 
     /// Drops the entry of `key`; whether there was one that hadn't expired.
@@ -181,7 +188,7 @@ impl Memory {
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
         let mut entries = self.take_twins(key);
         entries.extend(self.table.remove_if(key, |_| true));
-        Evicted(entries)
+        Evicted { entries, evictions: 0 }
     }
 
     /// Takes out what other calls have that are given the same key on the server: a key builder may return the default key of another
@@ -211,9 +218,22 @@ impl Memory {
         self.table.len()
     }
 
+    /// How many entries made room for others.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.table.evictions()
+    }
+
     /// Estimated bytes of the entries.
     pub(crate) fn weight(&self) -> u64 {
         self.table.weight()
+    }
+}
+
+impl Drop for Evicted {
+    fn drop(&mut self) {
+        if self.evictions > 0 {
+            metrics::evicted(self.evictions);
+        }
     }
 }
 

@@ -28,6 +28,11 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Whether the node that has `key` is available; free of I/O. While it isn't, callers use memory.
     fn is_available(&self, key: &CallKey) -> bool;
 
+    /// Whether it's [available](Self::is_available) whatever the key.
+    fn is_available_for_all(&self) -> bool {
+        false
+    }
+
     /// The bytes of `key`.
     fn get(&self, key: &ServerKey) -> impl Future<Output = Result<Option<Bytes>, ServerError>> + Send;
 
@@ -51,7 +56,7 @@ pub(crate) trait Server: Send + Sync + 'static {
 
     /// The values of all these keys by one command, each with its remaining TTL where the key comes with `true`; `None` where they can
     /// only be read one by one.
-    fn get_many(&self, _keys: Vec<(ServerKey, bool)>) -> impl Future<Output = Option<Vec<ReadReply>>> + Send {
+    fn get_many(&self, _keys: &[(&ServerKey, bool)]) -> impl Future<Output = Option<Vec<ReadReply>>> + Send {
         async { None }
     }
 

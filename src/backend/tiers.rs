@@ -136,6 +136,11 @@ impl<S: Server> Tiers<S> {
         }
     }
 
+    /// Whether the [route](Self::route) of every key leads to the server.
+    pub(crate) fn all_go_to_server(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.is_available_for_all()) && self.journal.len() == 0
+    }
+
     /// What the work that is about to run may do with its value on the server.
     pub(crate) async fn begin_fill<C>(&self, call: &ResolvedCall<'_, C>) -> Fill {
         let (Some(server), Route::Server) = (&self.server, self.route(call.key)) else { return Fill::Withheld };
@@ -376,6 +381,7 @@ impl<S: Server> Tiers<S> {
         let memory = self.memory.as_ref();
         Stats {
             journal_length: self.journal.len() as u64,
+            evictions: memory.map_or(0, Memory::evictions),
             memory_entries: memory.map_or(0, Memory::len),
             memory_bytes: memory.map_or(0, Memory::weight),
             ..self.counters.snapshot()

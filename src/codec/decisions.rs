@@ -9,14 +9,14 @@ use super::value::sealed::Sealed;
 use super::value::{Inherited, ValueCodec};
 use crate::error::Error;
 
-/// Options whose value says how long it lives; made by [`CacheOptions::expire_by`](crate::CacheOptions::expire_by).
+/// Options that compute the TTL from the value; made by [`CacheOptions::expire_by`](crate::CacheOptions::expire_by).
 pub struct ExpireBy<C, T, F> {
     codec: C,
     expire_by: F,
     value: PhantomData<fn(T)>,
 }
 
-/// Options whose value says whether it's stored; made by [`CacheOptions::store_if`](crate::CacheOptions::store_if).
+/// Options that decide from the value whether it's stored; made by [`CacheOptions::store_if`](crate::CacheOptions::store_if).
 pub struct StoreIf<C, T, F> {
     codec: C,
     store_if: F,

@@ -5,7 +5,7 @@ use crate::error::BoxError;
 /// A format for all types that implement serde.
 ///
 /// The built-in ones are [`Json`] (the default) and `MessagePack`. A format of your own takes two
-/// functions; [`erased_serde`] is re-exported for them:
+/// functions, as here, or as [`from_fns`](super::from_fns) takes them; [`erased_serde`] is re-exported for them:
 ///
 /// ```
 /// use cache_house::codec::{Codec, CodecError, erased_serde};

@@ -3,10 +3,11 @@
 //! A handle has one [`Codec`] for all types that implement serde; a call may bring another, or a pair
 //! of functions for a type without serde. What is stored is exactly what the encoder wrote: no
 //! envelope, so any client in any language can read it. For the same reason bytes of one format may happen to decode as another:
-//! whoever changes the format of values that are stored already changes their namespace too.
+//! when you change the format of stored values, change their namespace or version too.
 
 mod decisions;
 mod format;
+mod functions;
 mod heap;
 #[cfg(feature = "messagepack")]
 mod messagepack;
@@ -21,6 +22,7 @@ pub use erased_serde;
 #[doc(hidden)]
 pub use format::BuiltIn;
 pub use format::{Codec, CodecError, Json};
+pub use functions::from_fns;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
 #[doc(hidden)]

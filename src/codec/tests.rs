@@ -386,3 +386,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn any_bytes_are_refused_or_decode_to_what_encodes_alike() {
+    bolero::check!().for_each(|data: &[u8]| {
+        for codec in all() {
+            let Ok(user) = codec.decode::<User>(data) else { continue };
+            let encoded = codec.encode(&user).expect("what was decoded can be encoded");
+            let again: User = codec.decode(&encoded).expect("and decoded again");
+            assert_eq!(codec.encode(&again).expect("and encoded"), encoded, "{codec:?}");
+        }
+    });
+}

@@ -30,6 +30,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) fallback_max_age: Option<Duration>,
     /// How old an answer of the near cache may be; `None`: there is no near cache.
     pub(crate) near_cache: Option<Duration>,
+    /// How long the first calls wait for the first connection; zero: they don't.
+    pub(crate) wait_for_server: Duration,
 }
 
 /// What is to be found at the endpoints.

@@ -17,6 +17,8 @@ pub(super) const LEASE: RangeInclusive<Duration> = MILLISECOND..=Duration::from_
 pub(super) const FALLBACK_MAX_AGE: RangeInclusive<Duration> = MILLISECOND..=LONGEST;
 /// Below that it would ask about as often as calls do; above, `expire` does what it's for.
 pub(super) const NEAR_CACHE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+/// Zero doesn't wait. Longer waits are hangs.
+pub(super) const WAIT_FOR_SERVER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 /// Of the options of freshness; zero turns one off.
 pub(super) const FRESHNESS: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 /// Zero would have every call try failing work again.

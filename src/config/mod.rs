@@ -1,4 +1,4 @@
-//! Everything up to a valid configuration: builder states, endpoints, secrets, and what is loaded from files and the environment.
+//! Configuration: the builder, endpoints and secrets, and what is loaded from a file and the environment.
 
 mod builder;
 mod checked;
@@ -13,6 +13,7 @@ mod namespace;
 mod reconnect;
 mod secret;
 mod state;
+pub mod states;
 mod tls;
 
 pub use builder::CacheHouseBuilder;
@@ -27,6 +28,8 @@ pub use namespace::NamespaceOptions;
 pub(crate) use namespace::Namespaces;
 pub use reconnect::Reconnect;
 pub use secret::Secret;
+// Public here as well, but shown in `states`: few programs name them.
+#[doc(hidden)]
 pub use state::{
     Autodetect, Buildable, Cluster, Connects, Loaded, Memory, OwesTopology, ReadsFromReplicas, Standalone,
     TakesDatabase, TakesNodes, WantsTopology,

@@ -7,7 +7,7 @@ use super::connection::{ConnectionSettings, Expected, Login, Topology};
 use super::endpoint::{Address, Endpoint};
 use super::limits::{
     COMMAND_TIMEOUT, CONNECT_TIMEOUT, DEFAULT_COMMAND_TIMEOUT, FALLBACK_MAX_AGE, MAX_IN_FLIGHT, NEAR_CACHE, POOL_SIZE,
-    in_range, within,
+    WAIT_FOR_SERVER, in_range, within,
 };
 use super::load::sources::Sources;
 use super::reconnect::Reconnect;
@@ -15,7 +15,7 @@ use super::secret::{Password, Secret};
 use super::tls::Tls;
 use crate::error::Error;
 
-/// The topology is still owed: no `build` yet.
+/// No topology yet: `build` isn't available.
 #[derive(Debug, Clone, Default)]
 pub struct WantsTopology(());
 
@@ -46,7 +46,7 @@ pub struct Autodetect {
 #[derive(Debug, Clone, Default)]
 pub struct Memory(());
 
-/// What a file or the environment said: known only at run time.
+/// A topology from a file or the environment, known only at run time.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub(super) decided: Decided,
@@ -62,7 +62,7 @@ pub(super) enum Decided {
     Memory(Memory),
 }
 
-/// The state in which the topology is decided.
+/// The state in which a topology has to be chosen.
 #[diagnostic::on_unimplemented(
     message = "the topology of this builder is decided already",
     label = "a second topology",
@@ -70,7 +70,7 @@ pub(super) enum Decided {
 )]
 pub trait OwesTopology: sealed::Sealed {}
 
-/// The states that know all they need.
+/// The states with a topology: `build` is available.
 #[diagnostic::on_unimplemented(
     message = "this builder doesn't know yet where to cache",
     label = "the topology is still owed",
@@ -150,6 +150,7 @@ pub struct ConnectionOptions {
     pub(super) reconnect: Option<Reconnect>,
     pub(super) fallback_max_age: Option<Duration>,
     pub(super) near_cache: Option<Duration>,
+    pub(super) wait_for_server: Option<Duration>,
 }
 
 impl Standalone {
@@ -317,6 +318,8 @@ impl ConnectionOptions {
         let fallback_max_age = fallback_max_age.transpose().map_err(&mut keep);
         let near_cache = self.near_cache.map(|age| within("near_cache", age, &NEAR_CACHE));
         let near_cache = near_cache.transpose().map_err(&mut keep);
+        let wait_for_server = self.wait_for_server.unwrap_or_default();
+        let wait_for_server = within("wait_for_server", wait_for_server, &WAIT_FOR_SERVER).map_err(&mut keep);
         if problems.len() > before {
             return None;
         }
@@ -332,6 +335,7 @@ impl ConnectionOptions {
             reconnect: reconnect.ok()?,
             fallback_max_age: fallback_max_age.ok()?,
             near_cache: near_cache.ok()?,
+            wait_for_server: wait_for_server.ok()?,
         }))))
     }
 }

@@ -1,7 +1,8 @@
 //! What an insert, a removal or a clearing has done.
 
-/// What [`insert`](crate::CacheHandle::insert), [`remove`](crate::CacheHandle::remove) or a clearing has done. All of it is done
-/// already, or will be without the caller: there is nothing to retry.
+/// The result of [`insert`](crate::CacheHandle::insert), [`remove`](crate::CacheHandle::remove) and the clearings.
+///
+/// The change is made, or journalled and made later: there is nothing to retry.
 ///
 /// ```
 /// use cache_house::{CacheHouse, opts};
@@ -20,8 +21,9 @@ pub struct Applied {
     /// How many entries were removed; for an insert, how many were stored. A removal counts an entry that is on the server and in memory
     /// once, and a clearing counts those of the server. In an outage it's what memory had.
     pub entries: u64,
-    /// The server wasn't available, or hasn't answered in time. It's done in memory and written to the journal, which the server gets
-    /// before any call reads the keys from it again. Until then other processes may still read the old value. `false`: the server has
-    /// confirmed it, or there is no server.
+    /// Whether the change waits in the journal, because the server wasn't available or hasn't answered in time.
+    ///
+    /// It's made in memory. The journal is replayed before any call reads these keys from the server again. Until then other processes may
+    /// read the old value. `false`: the server has confirmed the change, or there is no server.
     pub journalled: bool,
 }

@@ -1,5 +1,7 @@
 //! Batches: each key is a call of its own, with its own flight, lease and store, and the work runs once for all that is missing.
 
+mod call;
+mod progress;
 mod together;
 
 use std::any::Any;
@@ -8,26 +10,26 @@ use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hash};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashbrown::HashTable;
 
+use self::call::{Asking, Call, Led, Outcomes};
+use self::progress::{End, Given, NoValue, Progress};
 use super::blocking;
 use super::caller::{BatchPulse, Caller};
 use super::coalescing::{Join, Leader, Stores};
 use super::engine::Engine;
 use super::entry::Decisions;
-use super::freshness::Old;
-use super::joint::{Joint, Seat};
+use super::joint::Joint;
 use super::read_through::{Lookup, Outcome, Turn};
 use super::run::until;
 use super::want::{Want, Work};
 use crate::backend::server::Server;
 use crate::codec::ValueCodec;
-use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::surroundings::{self, oneshot};
 use crate::telemetry::metrics::{Answer, Timer};
@@ -35,6 +37,16 @@ use crate::telemetry::metrics::{Answer, Timer};
 /// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
 /// fails, the work, which can't run a second time, has to run for its keys too.
 const JOINT_WAIT: Duration = Duration::from_secs(1);
+
+/// How the calls of a batch have joined the flights of their keys, by their places.
+#[derive(Default)]
+struct Joined {
+    led: VecDeque<Led>,
+    /// Another call leads, and what it has asked the server for may be older than this batch. So the batch reads the keys itself.
+    beside: Vec<usize>,
+    /// What others bring is waited for.
+    awaited: VecDeque<usize>,
+}
 
 /// How many commands of a batch read several keys each at once.
 const MOST_READS: usize = 4;
@@ -57,57 +69,10 @@ struct Asked<K> {
     is_twin: bool,
 }
 
-/// One call of a batch.
-struct Call<T, C> {
-    key: CallKey,
-    options: CacheOptions<C>,
-    /// What memory has, where it's to be renewed.
-    old: Option<Old<T>>,
-    want: Want<NoValue>,
-    decisions: Decisions,
-    /// Several keys are this call.
-    has_twins: bool,
-}
-
-/// What has come of the calls so far, by their places in the batch.
-struct Progress<T> {
-    ends: Vec<Option<End<T>>>,
-    /// By which calls that are to be given a value get it.
-    gifts: Vec<Option<oneshot::Sender<Given<T>>>>,
-    /// Whether the work runs for one whose value isn't kept.
-    is_alone: bool,
-}
-
-/// What has come of a call.
-enum End<T> {
-    Value(T),
-    /// The work runs for it, and nothing is kept.
-    Alone,
-    NoValue,
-}
-
-/// The work has failed, or has no value for this key. The error itself, if there is one, is the batch's.
-#[derive(Debug)]
-struct NoValue;
-
-/// What the work has given a call.
-type Given<T> = Result<T, NoValue>;
-
-/// A call that leads its flight.
-struct Led {
-    at: usize,
-    leader: Leader,
-    /// What a forced one waits for.
-    stores: Option<Stores>,
-}
-
-/// What several calls have found, by their places in the batch.
-type Outcomes<T> = Vec<(usize, Outcome<T, NoValue>)>;
-
 /// What goes on in a batch before its work.
 enum Event<T> {
     LookedUp(usize, Outcome<T, NoValue>),
-    LookedUpTogether(Result<Outcomes<T>, Vec<Led>>),
+    LookedUpTogether(Result<Outcomes<T>, Vec<Asking>>),
     Ended(usize, Given<T>),
     /// A call has got ready for the work, or begins or ends to wait for another process.
     Moved,
@@ -127,7 +92,7 @@ impl<S: Server> Engine<S> {
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
         let mut calls = with_options(keys, options);
-        self.add_all_tokens(&mut calls, Caller::asynchronous).await;
+        self.begin_all(&mut calls, Caller::asynchronous).await;
         let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);
@@ -150,7 +115,7 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
     {
         let mut calls = with_options(keys, options);
-        blocking::block_on(self.add_all_tokens(&mut calls, Caller::blocking));
+        blocking::block_on(self.begin_all(&mut calls, Caller::blocking));
         let batch = self.lookup_all(calls);
         if batch.asked.is_empty() {
             return Ok(batch.found);
@@ -171,20 +136,27 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let joint = Arc::default();
-        let count = keys.len();
+        let (joint, count) = (Arc::default(), keys.len());
+        let tiers = &self.inner.tiers;
+        // Looked into once for all.
+        let all_ask = !self.is_closed() && tiers.near.is_none() && tiers.all_go_to_server();
+        let hasher = foldhash::quality::RandomState::default();
         let (mut found, mut asked) = (HashMap::new(), Vec::<Asked<K>>::with_capacity(count));
         let mut calls = Vec::<Call<T, C>>::with_capacity(count);
         let mut asked_at = HashTable::<usize>::with_capacity(count);
         let mut calls_at = HashTable::<usize>::with_capacity(count);
         for (key, options) in keys {
-            let hash = found.hasher().hash_one(&key);
+            let hash = hasher.hash_one(&key);
             let is_asked = asked_at.find(hash, |&at| asked[at].key == key).is_some();
             if is_asked || !found.is_empty() && found.contains_key(&key) {
                 continue;
             }
             let want = Want::of(&options);
-            let (call, is_twin) = match self.lookup_memory(&options, &want) {
+            let lookup = match all_ask.then(|| self.call_key(&options)) {
+                Some(Ok(call_key)) => Lookup::Open(call_key, None),
+                _ => self.lookup_memory(&options, &want),
+            };
+            let (call, is_twin) = match lookup {
                 Lookup::Found(fetched) => {
                     found.insert(key, fetched.value);
                     continue;
@@ -202,7 +174,7 @@ impl<S: Server> Engine<S> {
                         }
                         None => {
                             let (call, hash) = (calls.len(), call_key.hash());
-                            let decisions = Decisions::joint(&joint);
+                            let (old, decisions) = (old.map(Box::new), Decisions::joint(&joint));
                             calls.push(Call { key: call_key, options, old, want, decisions, has_twins: false });
                             calls_at.insert_unique(hash, call, |&at| calls[at].key.hash());
                             (Some(call), false)
@@ -211,7 +183,7 @@ impl<S: Server> Engine<S> {
                 }
             };
             asked.push(Asked { key, call, is_twin });
-            let hash_of = |&at: &usize| found.hasher().hash_one(&asked[at].key);
+            let hash_of = |&at: &usize| hasher.hash_one(&asked[at].key);
             asked_at.insert_unique(hash, asked.len() - 1, hash_of);
         }
         Batch { found, asked, calls, joint }
@@ -258,7 +230,8 @@ impl<S: Server> Engine<S> {
                         gifts.push_back((at, values.remove(key)));
                     }
                 }
-                progress.give(&calls, gifts, &mut runs, self.inner.at_once, failed.is_some()).await;
+                let has_none = |at: usize| calls[at].seat().note_gone();
+                progress.give(has_none, gifts, &mut runs, self.inner.at_once, failed.is_some()).await;
             }
         }
         found.reserve(asked.len());
@@ -293,8 +266,8 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
     {
         let mut progress = Progress::new(calls.len());
-        let (mut led, mut awaited) = self.join_all(calls, caller, pulse);
-        let (mut pieces, mut turns) = (self.take_together(calls, &mut led), VecDeque::new());
+        let mut joined = self.join_all(calls, caller, pulse);
+        let (mut pieces, mut turns) = (self.take_together(calls, &mut joined, caller), VecDeque::new());
         let (mut reads, mut lookups) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut waits, mut runs) = (FuturesUnordered::new(), FuturesUnordered::new());
         // When it waits no longer for what others compute.
@@ -316,15 +289,15 @@ impl<S: Server> Engine<S> {
                 preparing += 1;
             }
             while lookups.len() + preparing < at_once
-                && let Some(Led { at, leader, stores }) = led.pop_front()
+                && let Some(Led { at, leader, stores }) = joined.led.pop_front()
             {
                 lookups.push(async move { (at, self.look_up(&calls[at], leader, stores).await) });
             }
             while waits.len() < at_once
-                && let Some(at) = awaited.pop_front()
+                && let Some(at) = joined.awaited.pop_front()
             {
                 let Call { key, options, old, want, .. } = &calls[at];
-                waits.push(async move { (at, self.fetch(key, options, caller, old.as_ref(), want).await) });
+                waits.push(async move { (at, self.fetch(key, options, caller, old.as_deref(), want).await) });
             }
             let is_busy = !reads.is_empty() || !lookups.is_empty() || preparing > 0;
             if !is_busy && waits.is_empty() && runs.len() == joint.ready() {
@@ -360,16 +333,21 @@ impl<S: Server> Engine<S> {
             };
             match until(press_at.filter(|_| !is_pressed), event).await {
                 Some(Event::LookedUpTogether(Ok(outcomes))) => {
-                    outcomes.into_iter().for_each(|(at, outcome)| note(at, outcome));
+                    for (at, outcome) in outcomes {
+                        match outcome {
+                            Some(outcome) => note(at, outcome),
+                            None => joined.awaited.push_back(at),
+                        }
+                    }
                 }
-                Some(Event::LookedUpTogether(Err(piece))) => led.extend(piece),
+                Some(Event::LookedUpTogether(Err(piece))) => joined.hand_back(piece),
                 Some(Event::LookedUp(at, outcome)) => note(at, outcome),
                 Some(Event::Ended(at, given)) => progress.ends[at] = Some(given.into()),
                 Some(Event::Moved) => {}
                 None => {
                     is_pressed = true;
                     joint.press();
-                    awaited.clear();
+                    joined.awaited.clear();
                     waits.clear();
                     for (at, call) in calls.iter().enumerate() {
                         if progress.ends[at].is_none() && progress.gifts[at].is_none() {
@@ -388,32 +366,28 @@ impl<S: Server> Engine<S> {
         progress.is_alone = true;
     }
 
-    /// Joins the flights of all calls. Returns those that the batch leads, and those that it waits for.
-    fn join_all<T, C>(
-        &self,
-        calls: &[Call<T, C>],
-        caller: Caller,
-        pulse: &BatchPulse,
-    ) -> (VecDeque<Led>, VecDeque<usize>) {
+    /// Joins the flights of all calls.
+    fn join_all<T, C>(&self, calls: &[Call<T, C>], caller: Caller, pulse: &BatchPulse) -> Joined {
         let flights = &self.inner.flights;
         let places = |is_forced| (0..calls.len()).filter(move |&at| calls[at].want.forced == is_forced);
         let joined = flights.join_all(places(false).map(|at| &calls[at].key), caller, pulse);
         let joined = places(false).zip(joined.into_iter().map(|join| (join, None)));
         let forced = places(true).map(|at| {
             let (join, stores) = flights.join_forced(&calls[at].key, caller);
+            if let Join::Lead(leader) = &join {
+                leader.belongs_to(pulse);
+            }
             (at, (join, Some(stores)))
         });
-        let (mut led, mut awaited) = (VecDeque::new(), VecDeque::new());
+        let mut all = Joined { led: VecDeque::with_capacity(calls.len()), ..Joined::default() };
         for (at, (join, stores)) in joined.chain(forced) {
             match join {
-                Join::Lead(leader) => {
-                    leader.belongs_to(pulse);
-                    led.push_back(Led { at, leader, stores });
-                }
-                Join::Wait(..) => awaited.push_back(at),
+                Join::Lead(leader) => all.led.push_back(Led { at, leader, stores }),
+                Join::Wait(flight, joined) if stores.is_none() && flight.is_asking(joined) => all.beside.push(at),
+                Join::Wait(..) => all.awaited.push_back(at),
             }
         }
-        (led, awaited)
+        all
     }
 
     /// What a call finds that leads its flight.
@@ -429,7 +403,7 @@ impl<S: Server> Engine<S> {
             return Outcome::Run(Turn { leader, storable, old: None });
         }
         let found = leader.run(self.lookup(&resolved, &leader)).await;
-        self.after_lookup(&resolved, &call.options, leader, call.old.as_ref(), found)
+        self.after_lookup(&resolved, &call.options, leader, call.old.as_deref(), found)
     }
 
     /// Runs the turn of a call, whose work is to wait for what it's given.
@@ -445,128 +419,6 @@ impl<S: Server> Engine<S> {
         };
         let work = Work::deciding(work, &call.decisions);
         self.run(&call.key, &call.options, turn, &call.want, work).await.map(|found| found.value)
-    }
-}
-
-impl<T, C> Call<T, C> {
-    fn seat(&self) -> &Seat {
-        self.decisions.seat.as_ref().expect("a call of a batch has one")
-    }
-}
-
-impl<T> Progress<T> {
-    fn new(calls: usize) -> Self {
-        let (ends, gifts) = ((0..calls).map(|_| None).collect(), (0..calls).map(|_| None).collect());
-        Self { ends, gifts, is_alone: false }
-    }
-
-    /// Whether the work is to run for this call.
-    fn lacks(&self, at: usize) -> bool {
-        matches!(self.ends[at], None | Some(End::Alone))
-    }
-
-    /// Takes the value of a call, or a clone of it where others take it too.
-    fn value(&mut self, at: usize, has_twins: bool) -> Option<T>
-    where
-        T: Clone,
-    {
-        match &mut self.ends[at] {
-            Some(End::Value(value)) if has_twins => Some(value.clone()),
-            end => match end.take() {
-                Some(End::Value(value)) => Some(value),
-                _ => None,
-            },
-        }
-    }
-
-    /// Polls the calls until that holds.
-    async fn follow<R>(&mut self, runs: &mut FuturesUnordered<R>, holds: impl Fn() -> bool)
-    where
-        R: Future<Output = (usize, Given<T>)>,
-    {
-        poll_fn(|cx| {
-            self.poll(runs, cx);
-            if holds() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    /// What the work comes to, whose calls go on meanwhile. `None` where all of them have ended first, and it isn't needed otherwise.
-    async fn beside<R, Fut>(
-        &mut self,
-        runs: &mut FuturesUnordered<R>,
-        work: Fut,
-        is_needed: bool,
-    ) -> Option<Fut::Output>
-    where
-        R: Future<Output = (usize, Given<T>)>,
-        Fut: Future,
-    {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = work.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
-            }
-            self.poll(runs, cx);
-            if is_needed || !runs.is_empty() { Poll::Pending } else { Poll::Ready(None) }
-        })
-        .await
-    }
-
-    fn poll<R>(&mut self, runs: &mut FuturesUnordered<R>, cx: &mut Context<'_>)
-    where
-        R: Future<Output = (usize, Given<T>)>,
-    {
-        while let Poll::Ready(Some((at, given))) = runs.poll_next_unpin(cx) {
-            self.ends[at] = Some(given.into());
-        }
-    }
-
-    /// Gives the calls what the work has for them, so many at once: each then has a command under way.
-    async fn give<R, C>(
-        &mut self,
-        calls: &[Call<T, C>],
-        mut gifts: VecDeque<(usize, Option<T>)>,
-        runs: &mut FuturesUnordered<R>,
-        at_once: usize,
-        has_failed: bool,
-    ) where
-        R: Future<Output = (usize, Given<T>)>,
-    {
-        let mut under_way = 0;
-        loop {
-            while under_way < at_once
-                && let Some((at, value)) = gifts.pop_front()
-            {
-                if value.is_none() && !has_failed {
-                    calls[at].seat().note_gone();
-                }
-                let unsent = match self.gifts[at].take() {
-                    Some(gift) => gift.send(value.ok_or(NoValue)),
-                    None => Err(value.ok_or(NoValue)),
-                };
-                match unsent {
-                    Ok(()) => under_way += 1,
-                    Err(Err(NoValue)) if has_failed => {}
-                    // It runs alone, or it has ended before the work did: with an old value, which this one replaces.
-                    Err(given) => self.ends[at] = Some(given.into()),
-                }
-            }
-            let Some((at, given)) = runs.next().await else {
-                if gifts.is_empty() {
-                    return;
-                }
-                continue;
-            };
-            under_way -= usize::from(self.gifts[at].is_none());
-            self.ends[at] = Some(given.into());
-        }
-    }
-}
-
-impl<T> From<Given<T>> for End<T> {
-    fn from(given: Given<T>) -> Self {
-        given.map_or(Self::NoValue, Self::Value)
     }
 }
 

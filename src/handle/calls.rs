@@ -12,13 +12,13 @@ use crate::backend::redis::Redis;
 use crate::codec::ValueCodec;
 use crate::options::CacheOptions;
 
-/// A cache that a whole program shares.
+/// A handle to a cache, shared by the whole program.
 ///
-/// Cheap to clone, and of one type whatever is behind it. When the last clone goes, the connections, tasks and threads
-/// go too; [`close`](Self::close) does it at a time of your choosing.
+/// Cheap to clone, and one type for all topologies. When the last clone is dropped, connections, tasks and threads end;
+/// [`close`](Self::close) ends them earlier.
 ///
-/// The `cached` calls return what the work returns: trouble with the cache is logged and counted, never returned, and never a
-/// panic. Any number of concurrent callers of one key run its work once.
+/// The `cached` calls return what the work returns. Errors of the cache are logged and counted; they are never returned and never
+/// panic. Concurrent callers of one key share one run of the work.
 ///
 /// ```
 /// use cache_house::{CacheHouse, opts};
@@ -42,12 +42,12 @@ pub struct CacheHandle {
 
 /// Calls that cache the result of work.
 impl CacheHandle {
-    /// The cached result of `work`, which runs only if there is none. For sync code, wherever it runs: on a plain thread, in
-    /// `spawn_blocking`, inside a runtime of either kind, or with no runtime at all.
+    /// Returns the cached value of a call, or runs `work` and stores its value.
     ///
-    /// Inside a multi-thread runtime the worker's other tasks are handed to another thread while it waits. Inside a
-    /// current-thread runtime a call never waits for an async one of the same key, which could only go on by this very thread:
-    /// it runs its own work.
+    /// For sync code on a plain thread, in `spawn_blocking` or inside a runtime of either kind.
+    ///
+    /// Inside a multi-thread runtime, the worker hands its other tasks to another thread while the call waits. Inside a current-thread
+    /// runtime, a call doesn't wait for an async call of the same key, which needs this very thread to proceed: it runs its own work.
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
@@ -63,15 +63,15 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| Ok(work()));
         infallible(self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work)).value
     }
 
-    /// The cached result of async `work`, which runs only if there is none.
+    /// Returns the cached value of a call, or runs async `work` and stores its value.
     ///
-    /// The work may borrow, and needn't be `Send`; the returned future is `Send` where the work and its future are. Dropping it
-    /// is safe: where others wait for its value, one of them takes over.
+    /// The work may borrow and needn't be `Send`; the returned future is `Send` if the work and its future are. Dropping it is safe: if
+    /// other callers wait for its value, one of them takes over.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -98,13 +98,14 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { Ok(work().await) });
         infallible(self.engine.read_through(&options, Caller::asynchronous, Want::of(&options), work).await).value
     }
 
-    /// The cached result of `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that waited for
-    /// work that failed run their own.
+    /// [`cached`](Self::cached) for work that may fail: only `Ok` is stored, and an `Err` is returned unchanged.
+    ///
+    /// Callers that waited for failed work run their own.
     ///
     /// # Errors
     ///
@@ -128,13 +129,14 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| work());
         self.engine.read_through_blocking(&options, Caller::blocking, Want::of(&options), work).map(|found| found.value)
     }
 
-    /// The cached result of async `work`, which may fail: only `Ok` is stored, and an `Err` comes back as it is. Callers that
-    /// waited for work that failed run their own, side by side.
+    /// [`cached_async`](Self::cached_async) for work that may fail: only `Ok` is stored, and an `Err` is returned unchanged.
+    ///
+    /// Callers that waited for failed work run their own, concurrently.
     ///
     /// # Errors
     ///
@@ -161,7 +163,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| work());
         self.engine
             .read_through(&options, Caller::asynchronous, Want::of(&options), work)

@@ -6,7 +6,7 @@
 mod flight;
 #[cfg(cache_house_model)]
 mod idle;
-mod together;
+pub(super) mod together;
 
 use std::any::Any;
 use std::future::Future;

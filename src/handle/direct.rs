@@ -8,13 +8,12 @@ use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::options::CacheOptions;
 
-/// Direct use, each with a sync twin without the suffix.
+/// Direct use: reading, storing and removing. Each method has a sync twin without the suffix.
 ///
-/// An [`Err`] is only what the caller has to act on, so `?` behind a committed write never makes an outage a failed request. In an outage
-/// [`Applied::journalled`] is true: it's done in memory, and on the server once it's back. Until then no call of this handle reads the
-/// value from the server.
+/// An outage isn't an [`Err`]: [`Applied::journalled`] is true then. The change is made in memory and journalled. The journal is replayed
+/// before any call of this handle reads the key from the server. So `?` after a committed write doesn't fail a request in an outage.
 impl CacheHandle {
-    /// The value that is cached for a call, if there is one. Runs nothing and waits for no work.
+    /// Returns the cached value of a call, if there is one. Runs no work and waits for none.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -30,11 +29,11 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         self.engine.get(&options, Caller::asynchronous()).await
     }
 
-    /// Whether there is a value for a call.
+    /// Returns whether there is a cached value for a call.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -50,11 +49,11 @@ impl CacheHandle {
     /// ```
     #[doc(alias("exists"))]
     pub async fn contains_async<C>(&self, mut options: CacheOptions<C>) -> bool {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         self.engine.contains(&options).await
     }
 
-    /// Stores a value for a call, in place of what there is and of what is being computed.
+    /// Stores a value for a call. Work for its key that is running now isn't stored over it.
     ///
     /// # Errors
     ///
@@ -88,7 +87,7 @@ impl CacheHandle {
         self.engine.insert_tagged(&mut options, value, Caller::asynchronous).await
     }
 
-    /// Removes the value of a call. What is being computed for it now isn't stored either.
+    /// Removes the value of a call. The value of work for its key that is running now isn't stored.
     ///
     /// # Errors
     ///
@@ -115,18 +114,19 @@ impl CacheHandle {
         self.engine.remove_tagged(&mut options, Caller::asynchronous).await
     }
 
-    /// Invalidates all that calls with this [tag](CacheOptions::tag) have cached, however much that is, in one step: the calls have other
-    /// keys from here on. What is being computed for them now isn't found any more either. The old values go when they expire.
+    /// Invalidates all calls with this [tag](CacheOptions::tag) in one step, however many entries there are.
     ///
-    /// Other processes hear of it as they do of a change of any value that is near: at once while their connection is alive, and after
-    /// the near cache's bound (a second without one) whatever happens. A call with [`max_staleness`](CacheOptions::max_staleness) zero asks
-    /// the server, and has it from when this returns.
+    /// The calls have other keys from now on. Old values, and those of work that is running now, stay under the old keys until they expire.
     ///
-    /// [`entries`](Applied::entries) is 1 where a call has had the tag since it was last removed, else 0.
+    /// The server reports the removal to other processes. That takes one network hop while their connection is alive, and the near cache's
+    /// bound at most (a second without a near cache). Calls with [`max_staleness`](CacheOptions::max_staleness) zero ask the server, so they
+    /// see the removal once this has returned.
+    ///
+    /// [`entries`](Applied::entries) is 1 if a call has had the tag since it was last removed, else 0.
     ///
     /// # Errors
     ///
-    /// As [`remove_async`](Self::remove_async); [`is_key`](Error::is_key) too where the tag is empty or longer than 512 bytes.
+    /// As [`remove_async`](Self::remove_async); [`is_key`](Error::is_key) too if the tag is empty or longer than 512 bytes.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -148,8 +148,9 @@ impl CacheHandle {
         self.engine.remove_tag(tag.as_ref()).await
     }
 
-    /// Removes all values of a namespace under the handle's key prefix. `users` spares `users2`, and glob
-    /// characters mean themselves.
+    /// Removes all values of a namespace under the handle's key prefix.
+    ///
+    /// `users` doesn't include `users2`. Glob characters are taken literally.
     ///
     /// # Errors
     ///
@@ -170,9 +171,10 @@ impl CacheHandle {
         self.engine.clear_namespace(namespace.as_ref()).await
     }
 
-    /// Removes all keys that begin with `prefix`, up to the end of one of their parts: `cachehouse:users` names
-    /// `cachehouse:users` and `cachehouse:users:…`, and spares `cachehouse:users2:…`. Parts are written as
-    /// in the key itself, escapes included.
+    /// Removes all keys that begin with the parts of `prefix`.
+    ///
+    /// `cachehouse:users` includes `cachehouse:users` and `cachehouse:users:…`, but not `cachehouse:users2:…`. Parts are written as in the
+    /// key, escapes included.
     ///
     /// # Errors
     ///
@@ -218,7 +220,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         blocking::block_on(self.get_async(options))
     }
 
@@ -235,7 +237,7 @@ impl CacheHandle {
     /// ```
     #[doc(alias("exists"))]
     pub fn contains<C>(&self, mut options: CacheOptions<C>) -> bool {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         blocking::block_on(self.contains_async(options))
     }
 

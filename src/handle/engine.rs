@@ -2,11 +2,14 @@
 //!
 //! It's generic over the server, so that its tests bring one whose answers they hold back.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coalescing::Flights;
+use super::first_connection::FirstConnection;
 use super::freshness::{Retries, WorkTimes};
 use super::renewals::Renewals;
 use crate::backend::server::Server;
@@ -52,6 +55,7 @@ pub(crate) struct Inner<S> {
     pub(super) retries: Retries,
     pub(super) work_times: WorkTimes,
     pub(super) renewals: Arc<Renewals>,
+    pub(super) first_connection: FirstConnection,
     closed: AtomicBool,
 }
 
@@ -186,6 +190,19 @@ impl<S> Engine<S> {
 }
 
 impl<S: Server> Engine<S> {
+    /// Waits for the first connection, where that was asked for and is still to come.
+    ///
+    /// Boxed: the futures of all calls would contain it.
+    #[cold]
+    pub(super) fn first_connection(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let first = &self.inner.first_connection;
+            if first.is_pending() && !self.is_closed() {
+                first.wait(&self.inner.health).await;
+            }
+        })
+    }
+
     /// When a wait that begins now, for what the server has been sent, ends at the latest.
     pub(super) fn server_deadline(&self) -> Option<Instant> {
         self.inner.tiers.server.as_ref().map(|server| surroundings::now() + server.patience())
@@ -214,6 +231,7 @@ impl<S> Inner<S> {
             retries: Retries::new(clock),
             work_times: WorkTimes::new(),
             renewals: Arc::default(),
+            first_connection: FirstConnection::new(Duration::ZERO),
             closed: AtomicBool::new(false),
         }
     }
@@ -221,6 +239,11 @@ impl<S> Inner<S> {
     /// A batch leaves half of what may be in flight to other calls, also where those that it waits for leave it all their keys.
     pub(crate) fn with_max_in_flight(self, max_in_flight: usize) -> Self {
         Self { at_once: (max_in_flight / 4).clamp(1, MOST_AT_ONCE), ..self }
+    }
+
+    /// The first calls wait for the first connection, for so long at most.
+    pub(crate) fn with_wait_for_server(self, limit: Duration) -> Self {
+        Self { first_connection: FirstConnection::new(limit), ..self }
     }
 }
 

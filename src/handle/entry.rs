@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::joint::{Joint, Seat};
 
-/// A value, with where it's from and how fresh it is. Of [`entry_async`](crate::CacheHandle::entry_async) and its siblings.
+/// A value with its source and freshness, returned by [`entry_async`](crate::CacheHandle::entry_async) and its siblings.
 ///
 /// ```
 /// use cache_house::{CacheHouse, Source, opts};
@@ -33,7 +33,7 @@ pub struct Entry<T> {
     pub(super) remaining: Option<Duration>,
 }
 
-/// Where a value is from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
@@ -49,8 +49,8 @@ pub enum Source {
     Coalesced,
 }
 
-/// What the work of [`entry_async`](crate::CacheHandle::entry_async) and its siblings knows of its call, and what it decides about its
-/// value. Owned and cheap to clone, so that it can be moved into the work's future.
+/// The argument of the work of [`entry_async`](crate::CacheHandle::entry_async) and its siblings: reads the call's state and sets how
+/// its value is stored. Cheap to clone, so that it can be moved into the work's future.
 ///
 /// ```
 /// use cache_house::{CacheHouse, WorkContext, opts};
@@ -91,13 +91,13 @@ impl<T> Entry<T> {
         &self.value
     }
 
-    /// The value, without the rest.
+    /// Returns the value without its metadata.
     #[must_use]
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// Where the value is from.
+    /// The source of the value.
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
@@ -112,15 +112,16 @@ impl<T> Entry<T> {
         self.is_stale
     }
 
-    /// How long ago the value was stored, by what remains of its TTL; too high by what the call's `jitter` or a shorter
-    /// [`WorkContext::expire`] took off. `None` where it isn't
-    /// known: the value has no TTL on the server, or a longer one than the call's options give it.
+    /// How long ago the value was stored, computed from its remaining TTL.
+    ///
+    /// Too high by what the call's `jitter` or a shorter [`WorkContext::expire`] took off. `None` if unknown: the value has no TTL on the
+    /// server, or a longer one than the call's options give it.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.age
     }
 
-    /// For how long the value is fresh yet; zero where it's stale. `None` where it has no TTL on the server, and where it wasn't stored.
+    /// How long the value stays fresh; zero if it's stale. `None` if it has no TTL on the server, or wasn't stored.
     #[doc(alias("ttl", "max-age"))]
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
@@ -133,21 +134,21 @@ impl<T> WorkContext<T> {
         Self(Arc::new(Context { key, stale, decisions }))
     }
 
-    /// The value that is about to be replaced, where there is one: for a conditional request (`If-None-Match`), say.
+    /// The value that the work replaces, if there is one: for a conditional request (`If-None-Match`), say.
     #[doc(alias("etag", "previous"))]
     #[must_use]
     pub fn stale(&self) -> Option<&T> {
         self.0.stale.as_ref()
     }
 
-    /// How long the work's value is fresh, in place of the call's `expire`; zero: it isn't stored.
+    /// Sets how long the work's value is fresh, in place of the call's `expire`. Zero means that it isn't stored.
     #[doc(alias("ttl"))]
     pub fn expire(&self, expire: Duration) {
         let nanos = u64::try_from(expire.as_nanos()).unwrap_or(UNSET - 1).min(UNSET - 1);
         self.0.decisions.expire.store(nanos, Ordering::Release);
     }
 
-    /// The work's value isn't stored. Callers that wait for it get it all the same.
+    /// Keeps the work's value from being stored. Callers that wait for it get it all the same.
     #[doc(alias("no-store"))]
     pub fn skip_store(&self) {
         self.0.decisions.skips_store.store(true, Ordering::Release);

@@ -17,8 +17,9 @@ use crate::options::CacheOptions;
 
 /// Calls that return more than the value, and calls that share a failure.
 impl CacheHandle {
-    /// As [`cached_async`](Self::cached_async), with where the value is from and how fresh it is. The work gets a [`WorkContext`]: what is
-    /// about to be replaced, and a say in how long its value lives.
+    /// [`cached_async`](Self::cached_async) that also returns the value's source and freshness.
+    ///
+    /// The work gets a [`WorkContext`]: the value that it replaces, and setters for the new value's TTL.
     ///
     /// A hit asks the server for the TTL too, in the same round trip.
     ///
@@ -51,7 +52,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = T>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| {
             let work = work(self.engine.context(&options, stale, &decisions));
@@ -86,7 +87,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| Ok(work(self.engine.context(&options, stale, &decisions)));
         let work = Work::deciding(run, &decisions);
@@ -129,7 +130,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -161,7 +162,7 @@ impl CacheHandle {
     where
         T: Clone + Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let decisions = Arc::new(Decisions::none());
         let run = |stale| work(self.engine.context(&options, stale, &decisions));
         let work = Work::deciding(run, &decisions);
@@ -169,8 +170,9 @@ impl CacheHandle {
         Ok(self.engine.entry(&options, found))
     }
 
-    /// As [`try_cached_async`](Self::try_cached_async), but callers that wait for work which fails share its one error, and run none of
-    /// their own. For work whose failures are dear: a dead origin gets one call, not one for each caller.
+    /// [`try_cached_async`](Self::try_cached_async) whose waiting callers share the error of failed work, and don't run their own.
+    ///
+    /// For work whose failures are expensive: an origin that is down gets one call, not one from each caller.
     ///
     /// # Errors
     ///
@@ -199,7 +201,7 @@ impl CacheHandle {
         E: Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.engine.add_tokens(&mut options, Caller::asynchronous).await;
+        self.engine.begin(&mut options, Caller::asynchronous).await;
         let work = Work::plain(|_| async { work().await.map_err(Arc::new) });
         self.engine.read_through(&options, Caller::asynchronous, Want::shared(), work).await.map(|found| found.value)
     }
@@ -227,7 +229,7 @@ impl CacheHandle {
         T: Clone + Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        self.engine.add_tokens_blocking(&mut options);
+        self.engine.begin_blocking(&mut options);
         let work = Work::plain(|_| work().map_err(Arc::new));
         self.engine.read_through_blocking(&options, Caller::blocking, Want::shared(), work).map(|found| found.value)
     }

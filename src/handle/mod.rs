@@ -8,12 +8,14 @@ mod refresh_calls;
 
 mod applied;
 mod batch;
+mod begin;
 mod blocking;
 mod caller;
 mod coalescing;
 mod direct;
 mod engine;
 mod entry;
+mod first_connection;
 mod freshness;
 mod invalidation;
 mod joint;
@@ -29,15 +31,20 @@ mod tags;
 mod want;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "operate")]
+use crate::backend::measured::Measured;
 use crate::backend::redis::Redis;
 use crate::backend::server::ServerReport;
 use crate::error::Error;
 use crate::health::{Health, NearCache};
+#[cfg(feature = "operate")]
+use crate::key::Scope;
 use crate::options::CacheOptions;
 use crate::policy::Policy;
 use crate::telemetry::Stats;
@@ -53,7 +60,7 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// The handle itself.
 impl CacheHandle {
-    /// This cache with another default namespace: one for each tenant, say.
+    /// Returns a handle to this cache with another default namespace, for a tenant, say.
     ///
     /// An empty namespace makes each call run uncached, with one warning; a direct operation returns the error.
     ///
@@ -72,8 +79,9 @@ impl CacheHandle {
         Self { engine: self.engine.scoped(namespace.as_ref()), owner: Arc::clone(&self.owner) }
     }
 
-    /// The key of a call on the server, for looking at it with other tools. Of a call with tags it's the key that the call has now; their
-    /// tokens are looked up for it, which may take as long as a call.
+    /// Returns the key of a call on the server, for other tools.
+    ///
+    /// The key of a call with tags holds their current tokens. They are looked up for it, which may take as long as a call.
     ///
     /// # Errors
     ///
@@ -94,7 +102,7 @@ impl CacheHandle {
         Ok(String::from_utf8_lossy(&key.server_key()).into_owned())
     }
 
-    /// How the cache is doing, now.
+    /// Returns the current status: whether the server or memory serves calls, and why.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -110,7 +118,7 @@ impl CacheHandle {
         self.engine.inner.health.read()
     }
 
-    /// Whether there is a [near cache](crate::CacheHouseBuilder::near_cache), and if not, why.
+    /// Returns the status of the [near cache](crate::CacheHouseBuilder::near_cache).
     ///
     /// ```
     /// use cache_house::{CacheHouse, NearCache};
@@ -126,7 +134,7 @@ impl CacheHandle {
         self.engine.inner.tiers.server.as_ref().map_or(NearCache::Off, |server| server.inner().near_cache())
     }
 
-    /// Follows the health: the receiver sees each change.
+    /// Returns a receiver that gets each change of [`health`](Self::health).
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -148,7 +156,7 @@ impl CacheHandle {
         self.engine.inner.health.watch()
     }
 
-    /// What the cache has done since it was built, and what it holds.
+    /// Returns the counters since the handle was built, and the sizes of memory and journal.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -167,8 +175,9 @@ impl CacheHandle {
         self.engine.inner.tiers.stats()
     }
 
-    /// Waits until the server is connected, for `timeout` at most, and returns the health then. No call needs it: until the server
-    /// is there, memory serves. Without a server it returns at once.
+    /// Waits until the server is connected, for `timeout` at most, and returns the [`health`](Self::health).
+    ///
+    /// No call needs it: until the connection is made, memory serves. Without a server it returns at once.
     ///
     /// Needs Tokio's timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
     ///
@@ -191,7 +200,7 @@ impl CacheHandle {
         self.health()
     }
 
-    /// The same for sync programs.
+    /// [`ready`](Self::ready) for sync code, also without Tokio.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -240,8 +249,9 @@ impl CacheHandle {
         blocking::block_on(self.inspect_async())
     }
 
-    /// Ends the connections, tasks and threads; done when they are gone. Invalidations that the server hasn't confirmed are
-    /// tried once more. From then on calls just run their work, also those of all clones.
+    /// Closes the handle and its clones: ends connections, tasks and threads, and returns when they have ended.
+    ///
+    /// Invalidations that the server hasn't confirmed are retried once. Later calls run their work.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -271,7 +281,7 @@ impl CacheHandle {
         self.engine.forget_all();
     }
 
-    /// The same for sync code.
+    /// [`close_async`](Self::close_async) for sync code, also without Tokio.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health, opts};
@@ -288,6 +298,18 @@ impl CacheHandle {
         blocking::block_on(self.close_async());
     }
 
+    /// The key prefix and the namespace of this handle.
+    #[cfg(feature = "operate")]
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.engine.scope
+    }
+
+    /// The server, for what isn't an operation of a call.
+    #[cfg(feature = "operate")]
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        self.engine.inner.tiers.server.as_ref().map(Measured::inner)
+    }
+
     pub(crate) fn new(engine: Engine<Redis>) -> Self {
         let owner = Arc::new(Owner(Arc::clone(&engine.inner.renewals)));
         Self { engine, owner }
@@ -299,6 +321,10 @@ impl CacheHandle {
         let _ = self.engine.inner.health.watch().wait_for(done).await;
     }
 }
+
+/// A panic of the user's code leaves nothing half-done in the cache: the tests of `liveness` and of `user_code` are about that.
+impl UnwindSafe for CacheHandle {}
+impl RefUnwindSafe for CacheHandle {}
 
 impl fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

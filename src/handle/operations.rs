@@ -179,6 +179,10 @@ impl<S: Server> Engine<S> {
         let pending = Pending::removal(self, invalidation, self.inner.flights.invalidate(invalidation));
         let in_memory = tiers.forget(invalidation);
         let in_order = pending.stores_end().await;
+        // Here, so that a removal which is dropped while it waits is journalled.
+        if self.inner.first_connection.is_pending() {
+            self.first_connection().await;
+        }
         let error = match tiers.remove_from_server(invalidation).await {
             Ok(on_server) if in_order => {
                 pending.confirm();

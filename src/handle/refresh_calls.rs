@@ -11,10 +11,11 @@ use crate::options::CacheOptions;
 
 /// Calls that renew what is cached.
 impl CacheHandle {
-    /// Runs `work` whatever is cached, stores its value and returns it: a forced refresh. All callers that refresh one key at once share
-    /// one run, and what other calls and processes were computing before isn't stored over it.
+    /// Runs `work` whatever is cached, stores its value and returns it.
     ///
-    /// Meanwhile other calls are served what is cached. Where `work` panics, or its value isn't stored, that stays.
+    /// Concurrent refreshes of one key share one run. Values of work that began before, in any process, aren't stored over it.
+    ///
+    /// While `work` runs, other calls are served the cached value. It stays if `work` panics or its value isn't stored.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -60,7 +61,7 @@ impl CacheHandle {
         self.cached(options.__refresh(), work)
     }
 
-    /// [`refresh_async`](Self::refresh_async) for work that may fail. Where it does, what is cached stays.
+    /// [`refresh_async`](Self::refresh_async) for work that may fail. If it fails, the cached value stays.
     ///
     /// # Errors
     ///
@@ -123,8 +124,8 @@ impl CacheHandle {
     /// [`stale_while_revalidate`](CacheOptions::stale_while_revalidate), or one that is
     /// [refreshed early](CacheOptions::refresh_early), no call waits for the work. So work and its future are `Send + 'static`.
     ///
-    /// Where there is no such value, the work runs in the call. A renewal ends by itself, also if its caller is gone. At most 64 run at
-    /// once for a handle; one more is left for the next call. They end with the handle, and a panic in one is logged.
+    /// Without such a value, the work runs in the call. A renewal goes on after its caller has gone. At most 64 run at once for a handle; a
+    /// further one is left for the next call. Renewals end with the handle. A panic in one is logged.
     ///
     /// ```
     /// use cache_house::{CacheHouse, ManualClock, opts};
@@ -184,7 +185,7 @@ impl CacheHandle {
         }
     }
 
-    /// [`refreshing_async`](Self::refreshing_async) for work that may fail. Where a renewal does, the old value is served, and the work is
+    /// [`refreshing_async`](Self::refreshing_async) for work that may fail. If a renewal fails, the old value is served, and the work is
     /// tried again after [`retry_after`](CacheOptions::retry_after).
     ///
     /// # Errors

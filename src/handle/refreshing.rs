@@ -40,7 +40,7 @@ impl<S: Server> Engine<S> {
         W: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.add_tokens(&mut options, caller).await;
+        self.begin(&mut options, caller).await;
         let want = &Want::VALUE;
         let (key, old) = match self.lookup_memory(&options, want) {
             Lookup::Found(found) => return Ok(found.value),

@@ -1,7 +1,7 @@
 //! Tags: calls that are invalidated together.
 //!
 //! A tag has a token, a random text that is kept as a value of its own under `{prefix}::tag:{tag}`. The tokens of a call's tags are part of
-//! its key. Removing a tag removes its token; the next caller makes another, so that nobody looks where the old values are, which go
+//! its key. Removing a tag removes its token; the next caller makes another, so that no call reads the old values, which go
 //! when they expire. A token is looked up and computed as any value is: with the same flights, fences, outages and near copies.
 
 use std::any::Any;
@@ -39,14 +39,14 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%');
 #[derive(Debug, Clone, PartialEq)]
 struct Token(Box<str>);
 
-/// So many tokens of a batch are looked up at once.
+/// So many tokens are looked up at once at most.
 const AT_ONCE: usize = 64;
 
 /// The tokens of several tags.
 type Tokens<'a> = Pin<Box<dyn Future<Output = Vec<Box<str>>> + Send + 'a>>;
 
 impl<S: Server> Engine<S> {
-    /// Looks up the tokens of the call's tags, which are part of its key. Every call begins with this.
+    /// Looks up the tokens of the call's tags, which are part of its key.
     #[inline]
     pub(super) async fn add_tokens<C>(&self, options: &mut CacheOptions<C>, caller: fn() -> Caller) {
         if self.may_have_tags(options)
@@ -67,6 +67,9 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        if self.inner.first_connection.is_pending() {
+            self.first_connection().await;
+        }
         let journalled = self.add_tokens_to_change(options, caller).await?;
         let applied = self.insert(options, value, Caller::asynchronous()).await?;
         Ok(Applied { journalled: journalled || applied.journalled, ..applied })
@@ -125,9 +128,17 @@ impl<S: Server> Engine<S> {
 
     /// The tokens that the server has; those that it lacks are made. `None` where they can't be known.
     async fn tokens_of_server(&self, tags: &Tags, caller: fn() -> Caller) -> Option<Vec<Box<str>>> {
+        self.first_connection().await;
         let stored = || async {
-            let all = tags.as_slice().iter().map(|tag| self.stored_token(tag, caller));
-            join_all(all).await.into_iter().collect::<Option<Vec<_>>>()
+            let mut all = Some(Vec::with_capacity(tags.as_slice().len()));
+            for piece in tags.as_slice().chunks(self.tokens_at_once()) {
+                let stored = join_all(piece.iter().map(|tag| self.stored_token(tag, caller))).await;
+                all = all.zip(stored.into_iter().collect::<Option<Vec<_>>>()).map(|(mut all, stored)| {
+                    all.extend(stored);
+                    all
+                });
+            }
+            all
         };
         let known: Option<Vec<_>> = stored().await?.into_iter().collect();
         if known.is_some() {
@@ -176,6 +187,9 @@ impl<S: Server> Engine<S> {
         // Where one of its calls doesn't take a token that is so old, the tag is looked up so for all.
         let mut oldest: BTreeMap<Box<str>, Option<Duration>> = BTreeMap::new();
         for (at, (_, options)) in calls.iter().enumerate() {
+            if !self.may_have_tags(options) {
+                continue;
+            }
             let Some(tags) = self.untokened(options) else { continue };
             let age = self.max_staleness(options);
             for tag in tags.as_slice() {
@@ -187,7 +201,7 @@ impl<S: Server> Engine<S> {
         let mut known = HashMap::new();
         let mut wanted = oldest.into_iter();
         loop {
-            let piece: Vec<_> = wanted.by_ref().take(AT_ONCE).collect();
+            let piece: Vec<_> = wanted.by_ref().take(self.tokens_at_once()).collect();
             if piece.is_empty() {
                 break;
             }
@@ -225,9 +239,18 @@ impl<S: Server> Engine<S> {
 
     /// Boxed: the futures of all calls would contain it.
     fn tokens(&self, tags: Tags, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Tokens<'_> {
-        Box::pin(
-            async move { join_all(tags.as_slice().iter().map(|tag| self.token(tag, max_staleness, caller))).await },
-        )
+        Box::pin(async move {
+            let mut tokens = Vec::with_capacity(tags.as_slice().len());
+            for piece in tags.as_slice().chunks(self.tokens_at_once()) {
+                tokens.extend(join_all(piece.iter().map(|tag| self.token(tag, max_staleness, caller))).await);
+            }
+            tokens
+        })
+    }
+
+    /// A token that there is no room for in flight would be made anew, and the call would never hit.
+    fn tokens_at_once(&self) -> usize {
+        self.inner.at_once.min(AT_ONCE)
     }
 
     async fn token(&self, tag: &str, max_staleness: Option<Duration>, caller: fn() -> Caller) -> Box<str> {

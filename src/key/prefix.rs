@@ -104,7 +104,7 @@ pub(crate) const TAG: &str = "::tag";
 pub(crate) const NEAR: &str = "::near";
 
 /// Whether this is a key of the cache's own: a tag's token, or a near cache's sentinel. (Leases have their own walk.)
-fn is_own(key: &[u8]) -> bool {
+pub(super) fn is_own(key: &[u8]) -> bool {
     let Some(colon) = key.iter().position(|byte| *byte == b':') else { return false };
     [TAG, NEAR]
         .into_iter()

@@ -41,10 +41,14 @@ impl Scope {
         }
     }
 
-    /// This key prefix with another namespace. An empty one makes a scope that [`check`](Self::check) refuses.
+    /// This key prefix with another namespace. An empty one makes a scope that [`check`](Self::check) refuses. Its key prefix is that
+    /// of the others, because its calls may name a namespace: their tags' tokens are everyone's.
     pub(crate) fn with_namespace(&self, namespace: &str) -> Self {
-        let invalid = || Self { text: "".into(), prefix: Arc::clone(&self.prefix), namespace: "".into() };
-        Self::new(&self.prefix, namespace).unwrap_or_else(|_| invalid())
+        Self::new(&self.prefix, namespace).unwrap_or_else(|_| Self {
+            text: format!("{}:", self.key_prefix()).into(),
+            prefix: Arc::clone(&self.prefix),
+            namespace: "".into(),
+        })
     }
 
     /// # Errors
@@ -52,7 +56,7 @@ impl Scope {
     /// Where the namespace was empty.
     #[inline]
     pub(crate) fn check(&self) -> Result<&Self, Error> {
-        if self.text.is_empty() { Err(Error::key("the namespace is empty")) } else { Ok(self) }
+        if self.namespace.is_empty() { Err(Error::key("the namespace is empty")) } else { Ok(self) }
     }
 
     /// With the trailing `:`.

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::CacheOptions;
 use crate::codec::{ExpireBy, StoreIf};
 
-/// How fresh the value is, in place of what the handle's options say. Zero turns an option off, but for
-/// [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
+/// Freshness: stale values, early renewal, timeouts of the work; the handle's options by default.
+///
+/// Zero turns an option off, except [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
 impl<C> CacheOptions<C> {
-    /// Up to this much is taken off the life of each entry, at random, so that what was stored together doesn't expire together: off
-    /// by default, a year at most. An entry lives for at least a millisecond.
+    /// Shortens the TTL of each entry at random, by up to this much, so that entries stored together don't expire together.
+    ///
+    /// Off by default; up to a year. An entry lives for at least a millisecond.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -26,10 +28,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// For this long after `expire` the old value is served while one caller renews it (RFC 5861): off by default, a year at most.
+    /// Serves the old value for this long after `expire`, while one caller renews it (RFC 5861). Off by default; up to a year.
     ///
-    /// Where the work fails, the old value is served, and the work is tried again after [`retry_after`](Self::retry_after). The server
-    /// keeps the value for `expire` and this together. It has no effect where `expire` is zero.
+    /// If the work fails, the old value is served, and the work is tried again after [`retry_after`](Self::retry_after). The server keeps
+    /// the value for the sum of `expire` and this. No effect if `expire` is zero.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -46,11 +48,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// For this long after `expire` the old value is served where the work fails or takes longer than its timeout (RFC 5861): off by
-    /// default, a year at most.
+    /// Serves the old value for this long after `expire` if the work fails or exceeds its timeout (RFC 5861). Off by default; up to a year.
     ///
-    /// The work is tried again after [`retry_after`](Self::retry_after). The server keeps the value for `expire` and this together. It
-    /// has no effect where `expire` is zero.
+    /// The work is tried again after [`retry_after`](Self::retry_after). The server keeps the value for the sum of `expire` and this. No
+    /// effect if `expire` is zero.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -67,8 +68,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long work that failed isn't tried again, while an old value is served in its place: a second by default; from a millisecond,
-    /// which zero counts as, to a year. For [`stale_if_error`](Self::stale_if_error) and
+    /// Sets the pause after failed work: for this long the old value is served and the work isn't tried again.
+    ///
+    /// A second by default; from a millisecond, which zero counts as, to a year. For [`stale_if_error`](Self::stale_if_error) and
     /// [`stale_while_revalidate`](Self::stale_while_revalidate).
     ///
     /// ```
@@ -86,11 +88,12 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// One caller renews the value before it expires: at random, the likelier the nearer the expiry is and the longer the work takes
-    /// (XFetch; Vattani, Chierichetti, Lowenstein 2015). Off by default.
+    /// Renews the value before it expires, by one caller chosen at random. Off by default.
     ///
-    /// `beta` is the paper's factor: 1.0 is its recommendation, more is earlier. What isn't a finite number above zero turns it off, and
-    /// it has no effect where `expire` is zero.
+    /// The chance grows as the expiry comes near, and with the time that the work takes (XFetch; Vattani, Chierichetti, Lowenstein 2015).
+    ///
+    /// `beta` is the paper's factor: the paper recommends 1.0, and a larger factor renews earlier. Any `beta` but a finite number above zero
+    /// turns the option off. No effect if `expire` is zero.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -105,10 +108,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long the work is waited for while an old value is there, which is served then: off by default, a year at most.
+    /// Sets how long a call waits for the work before it's served the old value. Off by default; up to a year.
     ///
     /// Needs [`stale_while_revalidate`](Self::stale_while_revalidate), [`stale_if_error`](Self::stale_if_error) or
-    /// [`refresh_early`](Self::refresh_early), without which there is no old value. It has no effect either unless it's shorter than the
+    /// [`refresh_early`](Self::refresh_early); otherwise there is no old value. No effect unless it's shorter than
     /// [`hard_timeout`](Self::hard_timeout).
     ///
     /// ```
@@ -126,8 +129,9 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long the work may take: then its key is free for the next caller, and what it still returns isn't stored. Off by default, a
-    /// year at most.
+    /// Sets how long the work may hold its key. After that the next caller runs its own work, and a late value isn't stored.
+    ///
+    /// Off by default; up to a year.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -143,10 +147,11 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How old an answer of the near cache may be for this call: the near cache's own bound by default, a year at most. Zero asks the
-    /// server. Longer than that bound has no effect, since no copy is served beyond it.
+    /// Sets how old a hit of the near cache may be for this call; the near cache's own bound by default.
     ///
-    /// It needs a near cache. Without one it's accepted and has no effect.
+    /// Up to a year; more than the bound has no effect. Zero asks the server.
+    ///
+    /// No effect without a near cache.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -162,11 +167,10 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// How long this very value lives, in place of `expire`: millisecond precision, anything above zero counts as at least one.
+    /// Computes the TTL from the value, in place of `expire`. Millisecond precision; anything above zero counts as at least one.
     ///
-    /// Zero doesn't store it; callers that wait for it have it all the same. A panic in `life` counts as "not stored" too. Where
-    /// the call's `expire` is zero nothing is stored, whatever this says. Of two, the last counts. [`encoder`](Self::encoder) comes
-    /// before it.
+    /// Zero means that the value isn't stored; callers that wait for it get it all the same. A panic in `life` counts as zero. If the
+    /// call's `expire` is zero, nothing is stored. Of two, the last counts. Call [`encoder`](Self::encoder) before it.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -192,9 +196,9 @@ impl<C> CacheOptions<C> {
         self.with_codec(|codec| ExpireBy::new(codec, life))
     }
 
-    /// Whether this very value is stored. Callers that wait for it have it all the same, and the next caller runs the work again.
+    /// Stores the value only if `condition` returns true. Otherwise waiting callers still get the value, and the next caller runs the work again.
     ///
-    /// A panic in `condition` counts as "not stored". Of two, both have to say yes. [`encoder`](Self::encoder) comes before it.
+    /// A panic in `condition` counts as false. Of two conditions, both have to return true. Call [`encoder`](Self::encoder) before it.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

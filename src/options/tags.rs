@@ -14,14 +14,13 @@ impl CacheOptions {
 }
 
 impl<C> CacheOptions<C> {
-    /// Adds a tag: calls with it are invalidated together, by `CacheHandle::remove_tag`.
+    /// Adds a tag: `CacheHandle::remove_tag` invalidates all calls with the tag.
     ///
-    /// Any number of tags; their order doesn't matter, nor does one that is given twice. Tags add up: a call has its own, its
-    /// namespace's and its handle's. They are part of the key: a call without its tags has another key, so
-    /// [`remove`](crate::CacheHandle::remove) has to be given the same options.
+    /// A call may have any number of tags, in any order. It has its own tags, its namespace's and its handle's. Tags are part of the key: a
+    /// call without them has another key, so pass the same options to [`remove`](crate::CacheHandle::remove).
     ///
-    /// A tag is a text of 1 to 512 bytes; with another one the call has no key and runs uncached, with one warning. It's a name and no
-    /// secret: the server's keys and `Debug` show it.
+    /// A tag is a text of 1 to 512 bytes; with a longer or an empty one the call runs uncached, and the first such call logs a warning. A
+    /// tag isn't secret: keys on the server and `Debug` show it.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

@@ -56,7 +56,7 @@ pub(crate) struct Counters {
     pub(crate) decision_warning: Once,
 }
 
-/// What a handle and its clones have done since it was built, and what they hold now.
+/// The counters of a handle and its clones since it was built, and their current sizes.
 ///
 /// ```
 /// use cache_house::{CacheHouse, opts};
@@ -79,8 +79,7 @@ pub struct Stats {
     /// Calls answered by the server.
     #[doc(alias("L2"))]
     pub server_hits: u64,
-    /// Calls answered from memory because the server is known to have this very value: by the
-    /// [near cache](crate::CacheHouseBuilder::near_cache).
+    /// Hits of the [near cache](crate::CacheHouseBuilder::near_cache): calls answered from memory because the server is known to have the value.
     #[doc(alias("client-side caching", "L1"))]
     pub near_hits: u64,
     /// Calls answered with a value that had outlived its `expire`; among the hits above.
@@ -109,7 +108,7 @@ pub struct Stats {
     /// Values that couldn't be stored: no key, not encodable, larger than `max_value_bytes`, or without a server than memory has
     /// room for.
     pub uncached: u64,
-    /// How often the server was given up on for a while.
+    /// How often the circuit of a server opened.
     #[doc(alias("circuit breaker"))]
     pub circuit_openings: u64,
     /// Connections that were ended because a reply answered another command than the one it came to. Always 0, unless the server, a
@@ -119,17 +118,21 @@ pub struct Stats {
     /// was faster.
     pub fenced: u64,
     /// Values that were computed without the [fence](crate::CacheHouseBuilder::fence) although it's on: their keys' braces allow no lease,
-    /// or the user may not run what it takes.
+    /// or the user lacks a permission.
     pub unfenced: u64,
     /// Misses that waited for another process to compute their value.
     pub lease_waits: u64,
-    /// Inserts, removals and clearings that were called for, in outages too.
+    /// Calls of `insert`, `remove` and the clearings, in outages too.
     pub invalidations: u64,
-    /// Copies in memory that were dropped in an outage, because the server's last word about them was older than
+    /// Copies in memory that were dropped in an outage, because the server had confirmed them longer ago than
     /// [`fallback_max_age`](crate::CacheHouseBuilder::fallback_max_age).
     pub outdated: u64,
     /// Invalidations that wait for the server to come back: keys and whole namespaces.
     pub journal_length: u64,
+    /// Entries that were dropped from memory to make room for others. Many, and few hits: memory is too small, see
+    /// [`memory_max_entries`](crate::CacheHouseBuilder::memory_max_entries) and
+    /// [`memory_max_bytes`](crate::CacheHouseBuilder::memory_max_bytes). What expires or is invalidated isn't counted.
+    pub evictions: u64,
     /// Entries in memory, expired ones that no call has met included.
     pub memory_entries: u64,
     /// Estimated bytes of those entries, which `memory_max_bytes` bounds: keys, values in the forms that are kept, and what an

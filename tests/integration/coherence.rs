@@ -129,7 +129,7 @@ fn work_that_takes_longer_than_a_lease_is_renewed() {
 }
 
 #[test]
-fn a_user_who_may_run_no_script_has_no_fence_and_all_else() {
+fn a_user_without_scripts_has_no_fence_and_all_else() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "plain", "on", ">pw", "~cachehouse:*", "+@all", "-eval", "-evalsha"]);
     let builder = standalone(server.endpoint()).username("plain").password("pw");

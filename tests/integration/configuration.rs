@@ -284,7 +284,7 @@ fn a_password_file_that_hangs_later_costs_one_thread_and_is_read_again_once_it_c
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_bad_certificate_file_is_told_with_its_place() {
+fn the_error_of_a_bad_certificate_file_names_its_place() {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let path = folder.path().join("cache.toml");
     fs::write(folder.path().join("ca.pem"), "no certificate").expect("it can be written");

@@ -142,7 +142,7 @@ fn a_login_of_the_environment_is_literal() {
 }
 
 #[test]
-fn a_password_that_the_server_repeats_is_masked_wherever_it_is_told() {
+fn a_password_that_the_server_repeats_is_masked_in_every_message() {
     logs::capture();
     const PASSWORD: &str = "s3cr \"e\"t\\Qw";
     // As it is, as it's sent, as Redis shows texts, as it stands in URLs.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, KeyContext, ManualClock, cached, opts};
 use serde::Serialize;
 
-use crate::support::{alone, current_thread, multi_thread};
+use crate::support::{alone, current_thread, logs, multi_thread};
 
 mod freshness;
 mod interpolation;
@@ -125,9 +125,14 @@ mod installed {
     #[test]
     fn the_installed_handle_is_the_default_and_without_one_functions_just_run() {
         alone("macros::installed::the_installed_handle_is_the_default_and_without_one_functions_just_run", || {
+            logs::capture();
             let runtime = current_thread();
             assert_eq!([half(4), half(4)], [2, 2]);
             assert_eq!(runtime.block_on(parse("7".into())), Ok(7));
+
+            let warnings = logs::containing("no handle is installed");
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].text.contains("macros::installed::half"), "{warnings:?}");
 
             let cache = memory();
             CacheHouse::install(cache.clone());

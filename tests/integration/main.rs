@@ -6,6 +6,7 @@ mod concurrency;
 mod configuration;
 mod conformance;
 mod faults;
+mod first_connection;
 #[cfg(unix)]
 mod fleet;
 mod freshness;
@@ -18,6 +19,8 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod near;
+#[cfg(feature = "operate")]
+mod operate;
 mod outage;
 #[cfg(all(unix, feature = "macros", feature = "metrics"))]
 mod service;

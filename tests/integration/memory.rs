@@ -108,6 +108,20 @@ fn few_small_values_weigh_little_however_few_there_may_be() {
     assert!((9 * 100..9 * 1_000).contains(&stats.memory_bytes), "{stats:?}");
 }
 
+#[test]
+fn what_makes_room_is_counted_and_what_is_removed_is_not() {
+    let cache = CacheHouse::builder().memory().memory_max_entries(10).build().expect("the builder is right");
+    for n in 0..25 {
+        cache.cached(call("f").arg(n), || n);
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.evictions, 25 - stats.memory_entries, "{stats:?}");
+    cache.clear_namespace("main").expect("memory always can");
+    cache.insert(call("f").arg(1), &1).expect("memory always can");
+    cache.insert(call("f").arg(1), &2).expect("memory always can");
+    assert_eq!(cache.stats().evictions, stats.evictions);
+}
+
 #[cfg(target_os = "linux")]
 mod told {
     use serde::de::DeserializeOwned;

@@ -93,6 +93,19 @@ fn failed_work_is_timed_and_its_waiters_are_counted_too() {
 }
 
 #[test]
+fn evictions_are_counted() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        let cache = CacheHouse::builder().memory().memory_max_entries(4).build().expect("it's right");
+        for n in 0..9 {
+            cache.cached(call(n), || n);
+        }
+        assert_eq!(cache.stats().evictions, 5);
+    });
+    assert_eq!(recorder.sum("cachehouse_evictions_total", &[]), 5.0);
+}
+
+#[test]
 fn calls_that_share_a_run_are_counted() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
@@ -258,6 +271,8 @@ fn the_table_the_code_and_the_dashboard_name_the_same() {
         let cache = connect(standalone(server.endpoint()).near_cache(Duration::from_secs(1)));
         let slow = || cache.cached_async(call(1), || async { tokio::task::yield_now().await });
         current_thread().block_on(async { tokio::join!(slow(), slow()) });
+        let small = CacheHouse::builder().memory().memory_max_entries(1).build().expect("it's right");
+        assert_eq!((square(&small, 1), square(&small, 2)), (1, 4));
     });
 
     let table = table();

@@ -44,7 +44,7 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
             assert_eq!(update.0, 204, "{update:?}");
             assert_eq!(product(address, 1), ("lamp".into(), 2000));
             assert_eq!(ask(address, "GET", "/health", "").1.split("journal_length\":").nth(1), Some("1}"));
-            assert_eq!(told(address, "cachehouse_circuit_state", &[]), 2.0);
+            assert_eq!(counted(address, "cachehouse_circuit_state", &[]), 2.0);
             server.restart();
             until(address, "connected");
             answered(10);
@@ -55,16 +55,17 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
         assert_eq!(update.0, 204, "{update:?}");
         assert_eq!(product(address, 1), ("lamp".into(), 2100));
 
-        let requests = |labels: &[&str]| told(address, "cachehouse_requests_total", labels);
+        let requests = |labels: &[&str]| counted(address, "cachehouse_requests_total", labels);
         assert!(requests(&["namespace=\"products\"", "result=\"hit\"", "tier=\"server\""]) > 0.0);
         assert!(requests(&["namespace=\"products\"", "result=\"hit\"", "tier=\"memory\""]) > 0.0);
         assert!(requests(&["namespace=\"rates\""]) > 0.0);
         assert!(
-            told(address, "cachehouse_server_seconds_bucket", &["op=\"get\"", "outcome=\"ok\"", "le=\"+Inf\""]) > 0.0
+            counted(address, "cachehouse_server_seconds_bucket", &["op=\"get\"", "outcome=\"ok\"", "le=\"+Inf\""])
+                > 0.0
         );
-        assert!(told(address, "cachehouse_work_seconds_count", &[]) > 0.0);
-        assert_eq!(told(address, "cachehouse_circuit_state", &[]), 0.0);
-        assert_eq!(told(address, "cachehouse_journal_length", &[]), 0.0);
+        assert!(counted(address, "cachehouse_work_seconds_count", &[]) > 0.0);
+        assert_eq!(counted(address, "cachehouse_circuit_state", &[]), 0.0);
+        assert_eq!(counted(address, "cachehouse_journal_length", &[]), 0.0);
 
         let terminated = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
         assert!(terminated.expect("`kill` can be run").success());
@@ -86,8 +87,8 @@ fn the_service_works_without_a_server() {
         assert_eq!(product(address, 2), ("chair".into(), 4900));
         assert_eq!(product(address, 2), ("chair".into(), 4900));
         assert_eq!(ask(address, "GET", "/rates/NOK", ""), (200, "11.5".into()));
-        assert_eq!(told(address, "cachehouse_work_seconds_count", &[]), 2.0);
-        let hits = told(address, "cachehouse_requests_total", &["result=\"hit\"", "tier=\"memory\""]);
+        assert_eq!(counted(address, "cachehouse_work_seconds_count", &[]), 2.0);
+        let hits = counted(address, "cachehouse_requests_total", &["result=\"hit\"", "tier=\"memory\""]);
         assert_eq!(hits, 1.0);
     });
 }
@@ -166,7 +167,7 @@ fn product(address: SocketAddr, id: u64) -> (String, u64) {
 }
 
 /// The sum of what `/metrics` says of a name, where these labels are.
-fn told(address: SocketAddr, name: &str, labels: &[&str]) -> f64 {
+fn counted(address: SocketAddr, name: &str, labels: &[&str]) -> f64 {
     let (status, text) = ask(address, "GET", "/metrics", "");
     assert_eq!(status, 200);
     let is_meant = |line: &&str| {
@@ -175,7 +176,7 @@ fn told(address: SocketAddr, name: &str, labels: &[&str]) -> f64 {
     };
     let values: Vec<f64> =
         text.lines().filter(is_meant).filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-    assert!(!values.is_empty(), "{name}{labels:?} isn't told:\n{text}");
+    assert!(!values.is_empty(), "{name}{labels:?} isn't rendered:\n{text}");
     values.iter().sum()
 }
 

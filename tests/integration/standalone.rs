@@ -202,7 +202,7 @@ fn bytes_that_dont_decode_are_a_miss_and_counted_and_overwritten() {
 }
 
 #[test]
-fn a_key_of_another_type_is_somebody_elses_and_neither_read_nor_overwritten() {
+fn a_key_of_another_type_is_neither_read_nor_overwritten() {
     let server = Server::start();
     let cache = connected(&server);
     server.command(&["RPUSH", &key("f"), "theirs"]);
@@ -277,8 +277,8 @@ fn a_permission_that_is_taken_away_degrades_and_once_given_back_is_used() {
 }
 
 #[test]
-fn a_server_of_another_kind_is_not_used_and_told_of() {
-    let server = Server::start_with(&["--cluster-enabled", "yes", "--cluster-port", "0"]);
+fn a_server_of_another_kind_is_reported_and_not_used() {
+    let server = Server::start_with(&["--cluster-enabled", "yes"]);
     let cache = standalone(server.endpoint()).build().expect("the builder is right");
     wait_until(
         "the wrong topology is told",

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, KeyContext, NamespaceOptions, NearCache};
 
 use crate::support::cluster::{Borrowed, clustered};
+use crate::support::server::is_before_7;
 use crate::support::{
     Count, DEADLINE, Mode, Proxy, Server, connect, connected, current_thread, finishes, standalone, until_connected,
     until_degraded, wait_until,
@@ -37,7 +38,7 @@ fn each_kind(test: impl Fn(&CacheHandle)) {
     let of_cluster = clustered(cluster.endpoint()).build().expect("the builder is right");
     until_connected(&of_cluster);
     let near = connect(standalone(server.endpoint()).namespace("near").near_cache(Duration::from_secs(600)));
-    wait_until("the near cache is on", DEADLINE, || near.near_cache() == NearCache::On);
+    wait_until("the near cache is on", DEADLINE, || is_before_7() || near.near_cache() == NearCache::On);
     for cache in [memory(), connected(&server), of_cluster, near] {
         test(&cache);
     }
@@ -214,6 +215,54 @@ fn a_hit_with_tags_asks_no_more_than_one_without() {
     };
     // Once the token is near; beats come beside.
     wait_until("a hit asks once", DEADLINE, || asks(|| in_team(1)) <= 52);
+}
+
+#[test]
+fn a_call_may_have_more_tags_than_may_be_in_flight() {
+    let server = Server::start();
+    let (cache, other) = (connect(standalone(server.endpoint()).max_in_flight(4)), connected(&server));
+    let call = || user(1).tags((0..20).map(|n| format!("team-{n}")));
+    let runs = Count::default();
+    for _ in 0..5 {
+        cache.cached(call(), || runs.add_one());
+    }
+    assert_eq!(runs.read(), 1, "{:?}", cache.stats());
+    assert_eq!(other.get(asking(call())), Some(1_u32), "another process has the same tokens");
+    cache.insert(call(), &7_u32).expect("the server is there");
+    assert_eq!(other.get(asking(call())), Some(7_u32));
+    let of_batch = |n: &usize| user(*n).tag(format!("of-{n}"));
+    let all =
+        || cache.cached_many(0..20, of_batch, |missing| missing.into_iter().map(|n| (n, runs.add_one())).collect());
+    assert_eq!(all(), all());
+    assert_eq!(runs.read(), 21, "{:?}", cache.stats());
+}
+
+#[test]
+fn a_handle_without_a_namespace_looks_tokens_up_where_others_do() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let call = || in_team(1).namespace("own");
+    assert_eq!(cache.scoped("").cached(call(), || 1), 1);
+    assert_eq!(cache.cached(call(), || 2), 1);
+    cache.scoped("").cached(in_team(1), || 3);
+    cache.remove_tag("team-7").expect("the server is there");
+    assert_eq!(cache.scoped("").cached(asking(call()), || 4), 4);
+    assert_eq!(server.keys().iter().find(|key| !key.starts_with("cachehouse:")), None);
+}
+
+#[test]
+fn a_user_who_may_not_track_has_tags_and_is_told() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"]);
+    let cache = connect(standalone(server.endpoint()).username("app").password("pw"));
+    let missing = || cache.inspect()[0].missing.clone();
+    assert_eq!(cache.cached(user(1), || 0), 0);
+    assert_eq!(missing(), [""; 0], "a call without tags has no use for it");
+    assert_eq!(cache.cached(in_team(1), || 1), 1);
+    assert_eq!(cache.cached(in_team(1), || 2), 1);
+    assert_eq!(missing(), ["client|tracking"]);
+    cache.remove_tag("team-7").expect("the server is there");
+    assert_eq!(cache.cached(in_team(1), || 3), 3);
 }
 
 #[test]

@@ -10,9 +10,10 @@ export CARGO_TARGET_DIR="$target" CACHEHOUSE_SCHEDULES="${CACHEHOUSE_SCHEDULES:-
 # In the target folder, at the same place each time, so that it's built anew only where something has changed.
 copy="$target/mutants"
 rm -rf "$copy"
-mkdir -p "$copy/tests"
+mkdir -p "$copy/tests/model"
 cp -rp Cargo.toml README.md src docs "$copy/"
-cp -rp tests/model tests/golden "$copy/tests/"
+cp -rp tests/golden "$copy/tests/"
+cp -rp tests/model/{Cargo.toml,Cargo.lock,build.rs,src,tests} "$copy/tests/model/"
 patch --quiet -p1 -d "$copy" <tests/model/mutants.patch
 
 # One build has all of them; a variable says which one is in effect.

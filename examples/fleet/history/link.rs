@@ -31,7 +31,7 @@ pub(crate) enum Said {
     Fenced { count: u64 },
 }
 
-/// A change of what the work reads, and how the cache is told.
+/// A change of what the work reads, and how its key is invalidated.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Change {
     Remove(usize),

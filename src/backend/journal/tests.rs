@@ -218,7 +218,7 @@ fn too_many_removed_tags_stay_removed_where_there_are_too_many_namespaces_too() 
 }
 
 #[test]
-fn too_many_key_prefixes_are_folded_and_still_told_apart() {
+fn too_many_key_prefixes_are_folded_and_still_distinguished() {
     const PREFIXES: usize = 3 * MAX_PREFIXES;
     let prefix = |number: usize| KeyPrefix::of_scope(&format!("tenant{number}:n:"));
     let under = |number: usize| {
@@ -248,7 +248,7 @@ fn too_many_key_prefixes_are_folded_and_still_told_apart() {
 }
 
 #[test]
-fn more_key_prefixes_than_can_be_told_apart_block_every_key() {
+fn more_key_prefixes_than_can_be_distinguished_block_every_key() {
     let journal = Journal::default();
     for number in 0..=MAX_FOLDED + MAX_PREFIXES {
         journal.add_prefix(KeyPrefix::of_scope(&format!("tenant{number}")));

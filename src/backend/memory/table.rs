@@ -29,6 +29,8 @@ pub(super) struct Table<V> {
 struct Totals {
     entries: AtomicU64,
     weight: AtomicU64,
+    /// How many entries made room for others.
+    evictions: AtomicU64,
 }
 
 struct Shard<V> {
@@ -96,15 +98,15 @@ impl<V: Clone> Table<V> {
     }
 
     /// Inserts a value, in place of what its key has. Returns what had to go: that, what was evicted, and a value that is heavier than
-    /// the whole table may be.
-    pub(super) fn insert(&self, key: StoredKey, value: V, weight: u64) -> Vec<V> {
-        let mut out = Vec::new();
+    /// the whole table may be; and how many were evicted.
+    pub(super) fn insert(&self, key: StoredKey, value: V, weight: u64) -> (Vec<V>, u64) {
+        let (mut out, mut evicted) = (Vec::new(), Vec::new());
         let (hash, shard) = (key.hash(), self.shard(key.hash()));
         if weight > self.max_weight {
             let before = shard.write().remove(hash, key.as_bytes(), |_| true);
             out.extend(self.forget(before));
             out.push(value);
-            return out;
+            return (out, 0);
         }
         let mut locked = shard.write();
         match locked.replace(hash, key.as_bytes(), value, weight) {
@@ -121,11 +123,11 @@ impl<V: Clone> Table<V> {
                 let settles = !self.is_too_full() || locked.take_back(hash);
                 if self.is_too_full() {
                     // One is often enough, and then one hold of the lock is.
-                    out.extend(self.forget(locked.evict()));
+                    evicted.extend(self.forget_evicted(locked.evict()));
                 }
                 if self.is_too_full() {
                     drop(locked);
-                    self.make_room(hash, &mut out);
+                    self.make_room(hash, &mut evicted);
                     locked = shard.write();
                     // Perhaps the key has got a value meanwhile.
                     out.extend(self.forget(locked.remove(hash, key.as_bytes(), |_| true)));
@@ -135,8 +137,10 @@ impl<V: Clone> Table<V> {
         }
         drop(locked);
         // Others may have counted on the same room.
-        self.make_room(hash, &mut out);
-        out
+        self.make_room(hash, &mut evicted);
+        let evictions = evicted.len() as u64;
+        out.append(&mut evicted);
+        (out, evictions)
     }
 
     /// Takes the value of a key out, if `goes` says so.
@@ -173,6 +177,10 @@ impl<V: Clone> Table<V> {
         self.totals.weight.load(Ordering::Relaxed)
     }
 
+    pub(super) fn evictions(&self) -> u64 {
+        self.totals.evictions.load(Ordering::Relaxed)
+    }
+
     #[inline]
     fn shard(&self, hash: u64) -> &RwLock<Shard<V>> {
         &self.shards[self.shard_number(hash)]
@@ -191,13 +199,20 @@ impl<V: Clone> Table<V> {
         while self.is_too_full() && empty < self.shards.len() {
             let evicted = self.shards[number].write().evict();
             empty = if evicted.is_none() { empty + 1 } else { 0 };
-            out.extend(self.forget(evicted));
+            out.extend(self.forget_evicted(evicted));
             number = (number + 1) & (self.shards.len() - 1);
         }
     }
 
     fn is_too_full(&self) -> bool {
         self.len() > self.max_entries || self.weight() > self.max_weight
+    }
+
+    /// Counts out an item that made room for another.
+    fn forget_evicted(&self, item: Option<Item<V>>) -> Option<V> {
+        let value = self.forget(item)?;
+        self.totals.evictions.fetch_add(1, Ordering::Relaxed);
+        Some(value)
     }
 
     /// Counts an item out.

@@ -104,6 +104,12 @@ impl Recipe {
         })
     }
 
+    /// The database of a standalone server.
+    #[cfg(feature = "operate")]
+    pub(super) fn database(&self) -> u8 {
+        self.database
+    }
+
     /// With the password as it is now.
     async fn with_password(&self) -> Result<Self, Reason> {
         let Some(login) = self.login.clone() else { return Ok(self.clone()) };

@@ -71,8 +71,8 @@ fn commands(role: Role, inner: &Inner, key: &Bytes) -> Vec<Command> {
         // No connection ever has this number.
         Command::ClientKill { id: i64::MAX as u64, address: None },
     ];
-    if inner.has_near_cache() {
-        // The connection that calls go by has none.
+    if inner.context.near.are_wanted() {
+        // For a near cache, and for tokens once there was a call with tags. The connection that calls go by has no tracking.
         commands.push(Command::ClientTracking { on: false });
     }
     if role == Role::Standalone {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_valkey_is_told_from_the_redis_that_it_says_it_stands_in_for() {
+    fn a_valkey_is_not_reported_as_the_redis_that_it_emulates() {
         let redis = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n";
         assert_eq!(version_in(redis).as_deref(), Some("Redis 7.0.15"));
         let valkey = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n";

@@ -29,6 +29,8 @@ mod near_line;
 mod near_reads;
 mod node;
 mod node_health;
+#[cfg(feature = "operate")]
+pub(crate) mod operate;
 mod pool;
 mod recent_invalidations;
 mod redirects;
@@ -131,6 +133,12 @@ impl Redis {
         inspect::servers(&self.inner).await
     }
 
+    /// For operators: a walk over the keys of each primary that begin with `prefix:`.
+    #[cfg(feature = "operate")]
+    pub(crate) async fn walks(&self, prefix: &str, sample: bool) -> Result<Vec<operate::NodeWalk>, ServerError> {
+        operate::walks(&self.inner, prefix, sample).await
+    }
+
     /// Whether there is a near cache, and if not, why.
     pub(crate) fn near_cache(&self) -> NearCache {
         self.inner.near_cache()
@@ -160,6 +168,15 @@ impl Server for Redis {
             Layout::Single(node) => node.is_available(),
             Layout::Cluster(map) if map.is_whole() => true,
             Layout::Cluster(map) => map.shard_of(slot_of(&key.server_key())).is_some_and(|shard| shard.is_readable()),
+        }
+    }
+
+    fn is_available_for_all(&self) -> bool {
+        self.inner.leave_starved_runtime();
+        match &**self.inner.layout.load() {
+            Layout::Unknown => false,
+            Layout::Single(node) => node.is_available(),
+            Layout::Cluster(map) => map.is_whole(),
         }
     }
 
@@ -214,7 +231,7 @@ impl Server for Redis {
         Ok(Some((value, ttl)))
     }
 
-    async fn get_many(&self, keys: Vec<(ServerKey, bool)>) -> Option<Vec<ReadReply>> {
+    async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
         let node = match &**self.inner.layout.load() {
             Layout::Single(node) => Arc::clone(node),
             // A cluster's keys have different slots.

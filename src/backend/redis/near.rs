@@ -24,6 +24,8 @@ pub(super) struct NearSettings {
     /// Of the handle's near cache; `None` where it has none. Then the tokens of tags are near all the same, once there are some.
     pub(super) configured: Option<Duration>,
     pub(super) clock: Clock,
+    /// What the sentinels' names have that no other handle's have.
+    pub(super) handle: u128,
     wanted: Arc<Wanted>,
 }
 
@@ -62,7 +64,7 @@ impl NearSettings {
     pub(super) fn new(configured: Option<Duration>, clock: Clock) -> Self {
         let wanted = Arc::new(Wanted::default());
         wanted.is_wanted.store(configured.is_some(), Ordering::Relaxed);
-        Self { configured, clock, wanted }
+        Self { configured, clock, handle: rand::random(), wanted }
     }
 
     /// From here on there are lines.
@@ -74,10 +76,15 @@ impl NearSettings {
         }
     }
 
+    /// Whether there are lines, or would be.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.wanted.is_wanted.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn until_wanted(&self) {
         loop {
             let changed = self.wanted.changed.notified();
-            if self.wanted.is_wanted.load(Ordering::SeqCst) {
+            if self.are_wanted() {
                 return;
             }
             changed.await;

@@ -320,14 +320,17 @@ fn is_replica(hello: &Frame) -> bool {
     reply::hello_field(hello, "role").is_some_and(|role| matches!(&*role, "replica" | "slave"))
 }
 
-/// A name for the sentinel that no other handle has, in a slot of the node's; `None` where keys of the handle's prefix have none there.
+/// The name of the handle's sentinel on this node, in a slot of the node's; `None` where keys of the handle's prefix have none there.
+///
+/// Each line of the node has the same, so that none is left behind. What shows that the database is another is the value, of which each
+/// line makes a new one: one that an earlier line's `SET` brings late, or that a restored snapshot has, only ends the line.
 fn sentinel_key(inner: &Inner, node: &Node) -> Option<Bytes> {
-    let (prefix, seed) = (&inner.context.key_prefix, rand::random::<u128>());
+    let (prefix, handle) = (&inner.context.key_prefix, inner.context.near.handle);
     let layout = inner.layout.load_full();
-    let Some(map) = layout.map() else { return Some(format!("{prefix}{NEAR}:{seed:032x}").into()) };
+    let Some(map) = layout.map() else { return Some(format!("{prefix}{NEAR}:{handle:032x}").into()) };
     let (_, slots) = map.slots_by_primary().into_iter().find(|(primary, _)| primary.id == node.id)?;
     // Each try finds one of 16,384 slots.
-    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{NEAR}:{seed:032x}:{number}")));
+    let mut names = (0..1 << 20).map(|number| Bytes::from(format!("{prefix}{NEAR}:{handle:032x}:{number}")));
     let is_tagged = inner.context.key_prefix.contains('{');
     if is_tagged {
         names.next().filter(|name| slots.contains(slot_of(name)))

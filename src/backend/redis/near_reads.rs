@@ -42,11 +42,6 @@ impl Inner {
         Some(value.map(|value| value.map(|value| (value, ttl, Some(mark)))))
     }
 
-    /// Whether the handle is to have a near cache.
-    pub(super) fn has_near_cache(&self) -> bool {
-        self.context.near.configured.is_some()
-    }
-
     /// The status of the near caches of all nodes: what is wrong, if anything is.
     pub(super) fn near_cache(&self) -> NearCache {
         if self.context.near.configured.is_none() {

@@ -59,20 +59,13 @@ impl Pool {
         self.connection_of(key).get_together(key.clone())
     }
 
-    /// What concerns these keys, by the connection that each key goes by, with the places it had; no part is empty.
-    pub(super) fn parts<K>(&self, all: Vec<K>, key: impl Fn(&K) -> &Bytes) -> Vec<(Vec<usize>, Vec<K>, &Wire)> {
-        let parts = self.connections.iter().map(|connection| (Vec::new(), Vec::new(), connection.wire()));
-        let mut parts: Vec<(Vec<usize>, Vec<K>, &Wire)> = parts.collect();
-        if let [part] = &mut parts[..] {
-            (part.0, part.1) = ((0..all.len()).collect(), all);
-            return parts;
+    /// The keys' places in the list, by the connection that each key goes by; no part is empty.
+    pub(super) fn parts<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Vec<(Vec<usize>, &Wire)> {
+        let mut parts: Vec<_> = self.connections.iter().map(|connection| (Vec::new(), connection.wire())).collect();
+        for (place, key) in keys.enumerate() {
+            parts[self.index_of(key)].0.push(place);
         }
-        for (place, one) in all.into_iter().enumerate() {
-            let part = &mut parts[self.index_of(key(&one))];
-            part.0.push(place);
-            part.1.push(one);
-        }
-        parts.retain(|part| !part.0.is_empty());
+        parts.retain(|(places, _)| !places.is_empty());
         parts
     }
 
@@ -248,16 +241,6 @@ impl Pool {
         for connection in &self.connections {
             connection.abort();
         }
-    }
-
-    /// The keys' places in the list, by the connection that each key goes by; no part is empty.
-    pub(super) fn by_connection(&self, keys: &[Bytes]) -> Vec<Vec<usize>> {
-        let mut connections = vec![Vec::new(); self.connections.len()];
-        for (index, key) in keys.iter().enumerate() {
-            connections[self.index_of(key)].push(index);
-        }
-        connections.retain(|connection| !connection.is_empty());
-        connections
     }
 
     fn connection_of(&self, key: &Bytes) -> &Connection {

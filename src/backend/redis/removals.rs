@@ -27,11 +27,11 @@ pub(super) async fn drop_leases(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey
 /// Removes keys in one command on each connection; how many there were. A key goes by its own connection, so that the removal can't
 /// overtake a write that waits there.
 pub(super) async fn unlink(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<u64, ServerError> {
-    let send = |indices: Vec<usize>| {
+    let send = |(indices, _): (Vec<usize>, _)| {
         let part = indices.iter().map(|&index| keys[index].clone()).collect();
         pool.send(&keys[indices[0]], Command::Unlink(part))
     };
-    let operations: Vec<_> = pool.by_connection(keys).into_iter().map(send).collect();
+    let operations: Vec<_> = pool.parts(keys.iter()).into_iter().map(send).collect();
     if operations.is_empty() {
         return Ok(0);
     }
@@ -94,12 +94,12 @@ impl Inner {
     ) -> Vec<Result<u64, ServerError>> {
         // One command a key: two of one slot may be on either side while it moves. Each by its own connection, so that it can't
         // overtake a write that waits there.
-        let send = |indices: Vec<usize>| {
+        let send = |(indices, _): (Vec<usize>, _)| {
             let commands = indices.iter().map(|&index| Command::Unlink(vec![keys[index].clone()])).collect();
             let sent = pool.send_together(&keys[indices[0]], commands);
             async move { sent.await.map(|replies| indices.into_iter().zip(replies)) }
         };
-        let operations: Vec<_> = pool.by_connection(&keys).into_iter().map(send).collect();
+        let operations: Vec<_> = pool.parts(keys.iter()).into_iter().map(send).collect();
         if operations.is_empty() {
             return Vec::new();
         }

@@ -109,12 +109,12 @@ impl ErrorReply {
         matches!(self.code.as_str(), "MOVED" | "ASK")
     }
 
-    /// The server doesn't know a script by its SHA-1.
     /// The user may run no scripts.
     pub(super) fn is_script_refused(&self) -> bool {
         self.code == "NOPERM" && self.message.to_ascii_lowercase().contains("'eval")
     }
 
+    /// The server doesn't know a script by its SHA-1.
     pub(super) fn is_no_script(&self) -> bool {
         self.code == NO_SCRIPT
     }
@@ -372,6 +372,9 @@ fn unexpected() -> ServerError {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -436,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_redirect_is_told_as_any_other_text() {
+    fn what_only_looks_like_a_redirect_is_an_ordinary_error() {
         for text in [
             "MOVED a\nWARN b",
             "MOVED 7 a\nWARN b:7",

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::interfaces::{ClientLike, TrackingInterface};
@@ -67,6 +68,15 @@ impl Wire {
         let (command, args) = command.into_custom();
         let reply = self.client.custom_raw(command, args).await;
         Ok(reply::checked(reply.map_err(|error| reply::masked(error, &self.mask))?, &self.mask)?)
+    }
+
+    /// The values of these keys by one `MGET`; `None` where what came is no answer to it.
+    pub(super) async fn multi_get(&self, keys: Vec<Bytes>) -> Result<Option<Vec<Value>>, SendError> {
+        match Command::MultiGet(keys).call(&self.client).await {
+            Ok(Value::Array(values)) => Ok(Some(values)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(ErrorReply::of(error, &self.mask)?.into()),
+        }
     }
 
     /// What the server reports from here on.

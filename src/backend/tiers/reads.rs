@@ -97,7 +97,7 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let question = self.question(call);
+        let question = self.question(call, self.begun());
         let (server_key, asks_ttl) = (&question.server_key, question.asks_ttl);
         let reply = match asks_ttl {
             // Boxed: the futures of all callers would contain it.
@@ -121,9 +121,11 @@ impl<S: Server> Tiers<S> {
         C: ValueCodec<T>,
         F: Fence + 'a,
     {
-        let questions: Vec<_> = calls.iter().map(|call| self.question(call)).collect();
-        let keys: Vec<_> = questions.iter().map(|asked| (asked.server_key.clone(), asked.asks_ttl)).collect();
-        let mut replies = server.get_many(keys).await?.into_iter();
+        let begun = self.begun();
+        let questions: Vec<_> = calls.iter().map(|call| self.question(call, begun)).collect();
+        let keys: Vec<_> = questions.iter().map(|asked| (&asked.server_key, asked.asks_ttl)).collect();
+        let mut replies = server.get_many(&keys).await?.into_iter();
+        drop(keys);
         let reads = calls.iter().zip(questions).enumerate().map(|(place, (call, question))| {
             let reply = replies.next().unwrap_or(Err(ServerError::Unavailable(Unavailable::ConnectionLost)));
             self.answer(call, fence(place), question, reply.map(|found| found.map(|(bytes, ttl)| (bytes, ttl, None))))
@@ -131,10 +133,13 @@ impl<S: Server> Tiers<S> {
         Some(reads.collect())
     }
 
+    /// TTLs are counted from before the command was sent, so that a late answer doesn't lengthen them.
+    fn begun(&self) -> Option<(&Memory, Moment)> {
+        self.memory.as_ref().map(|memory| (memory, memory.now()))
+    }
+
     /// What the server is asked for a call.
-    fn question<C>(&self, call: &ResolvedCall<'_, C>) -> Question<'_> {
-        // TTLs are counted from before the command was sent, so that a late answer doesn't lengthen them.
-        let begun = self.memory.as_ref().map(|memory| (memory, memory.now()));
+    fn question<'a, C>(&self, call: &ResolvedCall<'_, C>, begun: Option<(&'a Memory, Moment)>) -> Question<'a> {
         let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
         let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
         let server_key = known_key.unwrap_or_else(|| call.key.server_key());

@@ -31,69 +31,75 @@ use crate::key::KeyBuilder;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 impl<S> CacheHouseBuilder<S> {
-    /// The namespace of calls that name none: `main`. Any text of at least one character; in keys, `:`, `%`, `{`, `}` and what isn't
-    /// printable ASCII are percent-escaped. So braces are no hash tag: a cluster spreads the keys of each namespace over all shards.
+    /// Sets the namespace of calls that don't set one. Default: `main`.
+    ///
+    /// Any text of at least one character. In keys, `:`, `%`, `{`, `}` and everything but printable ASCII are percent-escaped. So braces
+    /// aren't a hash tag: a cluster spreads the keys of each namespace over all shards.
     #[doc(alias("tenant", "group", "scope"))]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.common.namespace = namespace.into();
         self
     }
 
-    /// What every key begins with: `cachehouse`. Any text of at least one character, escaped in keys as the
-    /// [namespace](Self::namespace) is.
+    /// Sets the first part of every key. Default: `cachehouse`.
+    ///
+    /// Any text of at least one character, escaped in keys like the [namespace](Self::namespace).
     #[doc(alias("prefix"))]
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.common.key_prefix = key_prefix.into();
         self
     }
 
-    /// How long values live whose call doesn't say: 180 s. At least a millisecond; zero, "don't store", is for
-    /// single calls.
+    /// Sets the TTL of values whose call doesn't set one. Default: 180 s.
+    ///
+    /// At least a millisecond. Zero, which means "don't store", is accepted for single calls only.
     #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.common.overrides.expire = Some(expire);
         self
     }
 
-    /// Whether a fill is fenced against the invalidations of other processes: on. Needs a server, and no other option.
+    /// Turns the fence on or off, for fills on a server. Default: on.
     ///
-    /// With a fence, a value is not stored if its key was removed, inserted over or cleared after its work began, by any process. It costs a
-    /// miss one round trip more, and a hit nothing. For as long as the work runs, a lease stands beside the key on the server, under
-    /// `{prefix}::lease:`. A user who may not run `EVALSHA` or `EVAL` has no fence, which is logged once; without
-    /// `PEXPIRE`, what takes longer than a minute isn't stored.
+    /// With the fence, a value isn't stored if any process has removed, inserted over or cleared its key after its work began. A miss takes
+    /// one round trip more, a hit none. While the work runs, the server has a lease beside the key, under `{prefix}::lease:`. Without
+    /// permission for `EVALSHA` or `EVAL` there is no fence, which is logged once. Without `PEXPIRE`, values of work that takes longer than a
+    /// minute aren't stored.
     #[doc(alias("lease", "stale set", "race"))]
     pub fn fence(mut self, on: bool) -> Self {
         self.common.overrides.fence = Some(on);
         self
     }
 
-    /// Across processes, one computes a key: the others wait for its value for as long as this, a millisecond to an hour, and compute it
-    /// themselves afterwards. Off.
+    /// Has one process compute a key while the others wait for its value, up to this long. Default: off.
     ///
-    /// Needs a server and the [fence](Self::fence); without them, calls don't wait. Choose what the work takes at its slowest: a holder
-    /// that dies holds the others up for no longer than this. A waiting call holds no connection and no thread of a runtime.
+    /// A millisecond to an hour. After that, a waiting call runs its own work.
+    ///
+    /// Needs a server and the [fence](Self::fence); without them, calls don't wait. Set the longest time that the work takes: if the
+    /// computing process dies, the others wait no longer than this. A waiting call holds no connection and no thread of a runtime.
     #[doc(alias("stampede", "dogpile", "single-flight", "lock"))]
     pub fn lease(mut self, wait: Duration) -> Self {
         self.common.overrides.lease = Some(wait);
         self
     }
 
-    /// The version of the types of all values, part of every key: 0, which leaves keys as they are.
+    /// Sets the version of the values' types, a part of every key. Default: 0, which adds nothing to keys.
     ///
     /// Raise it in the change that alters a cached type, here or for a [namespace](Self::namespace_options) or a
-    /// [call](crate::CacheOptions::version). During a rolling deployment, builds with different versions then don't read each other's
-    /// values, which would decode wrongly in silence or be overwritten back and forth.
+    /// [call](crate::CacheOptions::version). Then the old and the new build of a rolling deployment don't read each other's values, which
+    /// could decode to a wrong value or be overwritten by turns.
     #[doc(alias("schema", "migration", "cache buster"))]
     pub fn version(mut self, version: u32) -> Self {
         self.common.overrides.version = Some(version);
         self
     }
 
-    /// A tag of all calls, beside those that they and their namespaces have: tags add up, also those of a file and of code. Any number
-    /// of them, each of 1 to 512 bytes; none by default.
+    /// Adds a tag to all calls, beside their own tags and their namespaces'. Default: none.
     ///
-    /// Calls with a tag are invalidated together, by `CacheHandle::remove_tag`. Tags are part of every key, so a handle reads nothing
-    /// that one with other tags has stored: see [`CacheOptions::tag`](crate::CacheOptions::tag).
+    /// Any number of tags, each of 1 to 512 bytes. Tags of a file and of code add up.
+    ///
+    /// `CacheHandle::remove_tag` invalidates all calls with the tag. Tags are part of every key, so handles with different tags don't read
+    /// each other's values: see [`CacheOptions::tag`](crate::CacheOptions::tag).
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -107,15 +113,16 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// The format of values whose call doesn't say: [`Json`](crate::codec::Json).
+    /// Sets the format of values whose call doesn't set one. Default: [`Json`](crate::codec::Json).
     #[doc(alias("serializer", "format"))]
     pub fn codec(mut self, codec: impl Codec) -> Self {
         self.common.overrides.codec = Some(SharedCodec::new(codec));
         self
     }
 
-    /// What calls of this namespace have in common, over the handle's defaults; what a call says itself wins. The namespace is
-    /// meant as calls name it, under whatever key prefix. Given again, what is set the second time wins.
+    /// Sets options for the calls of one namespace. They win over the handle's, and a call's own options win over them.
+    ///
+    /// `namespace` is the name that calls use, under any key prefix. If it's called again for a namespace, options that are set again win.
     ///
     /// ```
     /// use cache_house::{CacheHouse, NamespaceOptions};
@@ -131,8 +138,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Makes the keys of calls that bring no key builder of their own, in place of the SHA-1 over module, name and
-    /// arguments.
+    /// Sets the key builder of calls that don't set one. Default: SHA-1 over module, name and arguments.
     ///
     /// ```
     /// use cache_house::{CacheHouse, KeyContext, opts};

@@ -31,7 +31,7 @@ use crate::config::tls::Tls;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 impl<S> CacheHouseBuilder<S> {
-    /// The user to log in as; needs a password.
+    /// Sets the user to log in as; needs a password.
     #[doc(alias("auth", "acl", "user"))]
     pub fn username(mut self, username: impl Into<String>) -> Self
     where
@@ -41,8 +41,9 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// The password to log in with; without a user name, that of the server's default user. In place of a
-    /// [`password_file`](Self::password_file) set before.
+    /// Sets the password to log in with; without a user name, that of the server's default user.
+    ///
+    /// Replaces a [`password_file`](Self::password_file) that was set before.
     #[doc(alias("auth", "credentials", "secret"))]
     pub fn password(mut self, password: impl Into<Secret>) -> Self
     where
@@ -52,11 +53,13 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// A file that holds the password, in place of a [`password`](Self::password) set before. It's read at each connect, so that a
-    /// rotated one works without a restart: UTF-8, up to 64 KiB, taken as it is but for one line break (`\n` or `\r\n`) at its end.
+    /// Sets a file that holds the password. It's read at each connect, so that a rotated password works without a restart.
     ///
-    /// A file that can't be read within [`connect_timeout`](Self::connect_timeout) is an error of `build()`; later it makes the handle
-    /// `Degraded`, until it can.
+    /// UTF-8, up to 64 KiB, taken literally, except for one line break (`\n` or `\r\n`) at its end. Replaces a [`password`](Self::password)
+    /// that was set before.
+    ///
+    /// If the file can't be read within [`connect_timeout`](Self::connect_timeout), `build()` returns an error; at a later connect, the handle
+    /// is `Degraded` until the file can be read.
     ///
     /// ```no_run
     /// # use cache_house::CacheHouse;
@@ -72,7 +75,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Encrypts the connection; a `rediss://` endpoint does so too, with the system's root certificates.
+    /// Encrypts the connections. A `rediss://` endpoint does so too, with the system's root certificates.
     #[doc(alias("ssl", "rediss", "certificate"))]
     pub fn tls(mut self, tls: Tls) -> Self
     where
@@ -82,7 +85,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// How long one attempt to connect may take: 5 s; from 1 ms to 10 minutes. No call waits for it.
+    /// Sets how long one attempt to connect may take. Default: 5 s; from 1 ms to 10 minutes. No call waits for it.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self
     where
         S: Connects,
@@ -91,8 +94,9 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// How long a call may wait for one operation of the server: 250 ms; from 1 ms to one minute. It's what the cache may
-    /// cost a call in an outage, until three in a row open the circuit.
+    /// Sets how long a call may wait for one operation of the server. Default: 250 ms; from 1 ms to one minute.
+    ///
+    /// A frozen server costs a call this much at most. Three timeouts in a row open the circuit, and later calls don't wait.
     #[doc(alias("timeout", "response_timeout", "circuit breaker"))]
     pub fn command_timeout(mut self, timeout: Duration) -> Self
     where
@@ -102,7 +106,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Connections to each server: 1; from 1 to 64. Commands are pipelined, so one is fastest unless values are large.
+    /// Sets the number of connections to each server. Default: 1; from 1 to 64. Commands are pipelined, so 1 is fastest unless values are large.
     #[doc(alias("connection pool", "max_connections"))]
     pub fn pool_size(mut self, connections: usize) -> Self
     where
@@ -112,8 +116,9 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// How many operations may wait for a server at once, for each node of a cluster: 4,096; from 1 to 2²⁰. Beyond it calls go to
-    /// memory or to their work rather than queue.
+    /// Sets how many operations may wait for a server at once, for each node of a cluster. Default: 4,096; from 1 to 2²⁰.
+    ///
+    /// Further calls don't queue: they read memory or run their work.
     #[doc(alias("backpressure", "bulkhead", "load shedding", "queue"))]
     pub fn max_in_flight(mut self, operations: usize) -> Self
     where
@@ -143,7 +148,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Serves hits from memory without asking the server, which says what has changed (`CLIENT TRACKING`). Off by default.
+    /// Serves hits from memory without asking the server, which reports changes (`CLIENT TRACKING`). Default: off.
     ///
     /// `max_staleness` is from 10 ms to an hour. An answer may be as old as this, whatever happens to the network; while the connection
     /// is alive it's one network hop. A call, a namespace or the handle may ask for newer answers by
@@ -172,7 +177,30 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// The delays between attempts to reconnect.
+    /// How long the first call waits for the first connection: 0, which is not at all; up to 600 s. For programs that end soon, such as a
+    /// command line: without it, their first calls come before the connection and compute what the server has.
+    ///
+    /// The wait happens once in the handle's life. It begins with the first call that could use the server, and calls beside it wait along. It ends with the
+    /// connection, after this time, or at once where waiting doesn't help: the password, a permission, TLS or the topology is wrong.
+    /// While no connection is made, an attempt follows each [`reconnect`](Self::reconnect) delay. Later calls, in an outage too, never wait for a connection.
+    ///
+    /// ```
+    /// use cache_house::CacheHouse;
+    /// use std::time::Duration;
+    ///
+    /// let cache = CacheHouse::builder().standalone("localhost").wait_for_server(Duration::from_secs(2)).build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    #[doc(alias("ready", "startup", "lazy connect"))]
+    pub fn wait_for_server(mut self, limit: Duration) -> Self
+    where
+        S: Connects,
+    {
+        self.state.connection().wait_for_server = Some(limit);
+        self
+    }
+
+    /// Sets the delays between attempts to reconnect.
     #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self
     where

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::CacheHouseBuilder;
 use crate::policy::FreshnessOverrides;
 
-/// How fresh values are whose call and namespace don't say. All are off by default. Zero is off too, but for
-/// [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness); a time is a year at most.
+/// Freshness: stale values, early renewal, timeouts of the work, for calls that don't set these options and whose namespace doesn't.
+///
+/// All are off by default. Zero is off too, except for [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
+/// Times are up to a year.
 ///
 /// ```
 /// use cache_house::CacheHouse;
@@ -25,8 +27,9 @@ use crate::policy::FreshnessOverrides;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 impl<S> CacheHouseBuilder<S> {
-    /// Up to this much is taken off the life of each entry, at random, so that what was stored together doesn't expire together. An
-    /// entry lives for at least a millisecond.
+    /// Shortens the TTL of each entry at random, by up to this much, so that entries stored together don't expire together.
+    ///
+    /// An entry lives for at least a millisecond.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -42,10 +45,10 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.jitter = Some(most))
     }
 
-    /// For this long after `expire` the old value is served while one caller renews it (RFC 5861).
+    /// Serves the old value for this long after `expire`, while one caller renews it (RFC 5861).
     ///
-    /// Where the work fails, the old value is served, and the work is tried again after [`retry_after`](Self::retry_after). The server
-    /// keeps each value for `expire` and this together.
+    /// If the work fails, the old value is served, and the work is tried again after [`retry_after`](Self::retry_after). The server keeps
+    /// each value for the sum of `expire` and this.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -59,9 +62,9 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.stale_while_revalidate = Some(window))
     }
 
-    /// For this long after `expire` the old value is served where the work fails or takes longer than its timeout (RFC 5861).
+    /// Serves the old value for this long after `expire` if the work fails or exceeds its timeout (RFC 5861).
     ///
-    /// The work is tried again after [`retry_after`](Self::retry_after). The server keeps each value for `expire` and this together.
+    /// The work is tried again after [`retry_after`](Self::retry_after). The server keeps each value for the sum of `expire` and this.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -75,8 +78,10 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.stale_if_error = Some(window))
     }
 
-    /// How long work that failed isn't tried again, while an old value is served in its place: 1 s; at least a millisecond. For
-    /// [`stale_if_error`](Self::stale_if_error) and [`stale_while_revalidate`](Self::stale_while_revalidate).
+    /// Sets the pause after failed work: for this long the old value is served and the work isn't tried again. Default: 1 s.
+    ///
+    /// At least a millisecond. For [`stale_if_error`](Self::stale_if_error) and
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate).
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -94,8 +99,10 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.retry_after = Some(pause))
     }
 
-    /// One caller renews a value before it expires: at random, the likelier the nearer the expiry is and the longer the work takes
-    /// (XFetch; Vattani, Chierichetti, Lowenstein 2015). `beta` is the paper's factor: 1.0 is its recommendation, more is earlier.
+    /// Renews values before they expire, each by one caller chosen at random.
+    ///
+    /// The chance grows as the expiry comes near, and with the time that the work takes (XFetch; Vattani, Chierichetti, Lowenstein 2015).
+    /// `beta` is the paper's factor: the paper recommends 1.0, and a larger factor renews earlier.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -108,10 +115,10 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.refresh_early = Some(beta))
     }
 
-    /// How long the work is waited for while an old value is there, which is served then; below [`hard_timeout`](Self::hard_timeout).
+    /// Sets how long a call waits for the work before it's served the old value; below [`hard_timeout`](Self::hard_timeout).
     ///
-    /// It takes effect for calls with [`stale_while_revalidate`](Self::stale_while_revalidate), [`stale_if_error`](Self::stale_if_error)
-    /// or [`refresh_early`](Self::refresh_early): without, there is no old value.
+    /// For calls with [`stale_while_revalidate`](Self::stale_while_revalidate), [`stale_if_error`](Self::stale_if_error) or
+    /// [`refresh_early`](Self::refresh_early); otherwise there is no old value.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -129,7 +136,7 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.soft_timeout = Some(timeout))
     }
 
-    /// How long the work may take: then its key is free for the next caller, and what it still returns isn't stored.
+    /// Sets how long the work may hold its key. After that the next caller runs its own work, and a late value isn't stored.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -143,10 +150,11 @@ impl<S> CacheHouseBuilder<S> {
         self.setting(|freshness| freshness.hard_timeout = Some(timeout))
     }
 
-    /// How old an answer of the near cache may be, for calls and namespaces that don't say: the near cache's own bound. Zero asks the
-    /// server. Longer than that bound has no effect, since no copy is served beyond it.
+    /// Sets how old a hit of the near cache may be. Default: the near cache's own bound.
     ///
-    /// It needs a near cache. Without one it's accepted and has no effect.
+    /// For calls that don't set it and whose namespace doesn't. Zero asks the server. More than the bound has no effect.
+    ///
+    /// No effect without a near cache.
     ///
     /// ```
     /// use cache_house::CacheHouse;

@@ -5,34 +5,37 @@ use crate::clock::Clock;
 
 /// Options of memory: how much it holds, and whether it serves while the server is away.
 impl<S> CacheHouseBuilder<S> {
-    /// Whether memory serves while the server is away: on. Off, an outage means that the work runs each time, and
-    /// no value is kept in this process. Without a server it means nothing.
+    /// Turns the memory tier beside a server on or off. Default: on.
+    ///
+    /// Off, no value is kept in this process, and each call in an outage runs its work. No effect without a server.
     #[doc(alias("circuit breaker", "outage", "L1", "L1/L2", "tiered"))]
     pub fn fallback_to_memory(mut self, on: bool) -> Self {
         self.common.fallback_to_memory = on;
         self
     }
 
-    /// How many entries memory holds at most: 10,000; from 1 to 2³².
+    /// Sets how many entries memory holds. Default: 10,000; from 1 to 2³².
     #[doc(alias("capacity", "max_size", "maxsize", "evict", "lru"))]
     pub fn memory_max_entries(mut self, entries: u64) -> Self {
         self.common.memory.max_entries = entries;
         self
     }
 
-    /// How many bytes memory holds at most: 64 MiB; from 1 KiB to 2⁵⁰ bytes. Counted are keys, decoded values, beside a server encoded
-    /// ones too, and what an entry costs beside them. What a decoded value takes up is [estimated](Self::memory_weight).
+    /// Sets how many bytes memory holds. Default: 64 MiB; from 1 KiB to 2⁵⁰ bytes.
+    ///
+    /// Keys, decoded values and the overhead of an entry count; beside a server, encoded values too. The size of a decoded value is
+    /// [estimated](Self::memory_weight).
     #[doc(alias("capacity", "max_size", "maxmemory", "evict", "lru"))]
     pub fn memory_max_bytes(mut self, bytes: u64) -> Self {
         self.common.memory.max_bytes = bytes;
         self
     }
 
-    /// How many bytes decoded values of this type take up in memory, in place of an estimate.
+    /// Computes the size in memory of a decoded value of this type, in bytes, in place of the estimate.
     ///
-    /// That is the size of the type, and of what serde shows of its heap: texts, lists, maps. It doesn't see spare capacity, what
-    /// `Serialize` leaves out, or that an `Arc` is shared; and of a type with functions in place of serde, all it knows is the encoded
-    /// length, which a decoded value is taken to have at least. Called once a type; of two, the last counts.
+    /// The estimate is the size of the type plus its texts, lists and maps as serde serializes them. It misses spare capacity and skipped
+    /// fields, and counts a shared `Arc` each time. For a type with functions in place of serde, it's at least the encoded length. One
+    /// function for each type; of two, the last counts.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
@@ -48,15 +51,17 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// The largest encoded value that is stored: 16 MiB, without a server less if memory has less room; from 1 byte to 512 MiB, the
-    /// server's own limit. A larger one is returned to its caller and not stored. An error of `build()` where memory has no room for it.
+    /// Sets the largest encoded value that is stored. Default: 16 MiB, or what memory has room for if that's less and there is no server.
+    ///
+    /// From 1 byte to 512 MiB, the server's own limit. A larger value is returned to its caller and not stored. `build()` returns an error if
+    /// memory has no room for a value of this size.
     #[doc(alias("max_size", "value size"))]
     pub fn max_value_bytes(mut self, bytes: u64) -> Self {
         self.common.memory.max_value_bytes = Some(bytes);
         self
     }
 
-    /// The clock by which memory expires its entries, for tests: see [`ManualClock`](crate::ManualClock).
+    /// Sets the clock by which memory expires its entries, for tests: see [`ManualClock`](crate::ManualClock).
     #[doc(alias("mock", "fake time", "test"))]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.common.clock = clock.into();

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Options of a standalone server.
 impl<S> CacheHouseBuilder<S> {
-    /// The number of the database: 0. An error of `build()` where the endpoint's URL names one too.
+    /// Sets the number of the database. Default: 0. `build()` returns an error if the endpoint's URL has one too.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -26,9 +26,9 @@ impl<S> CacheHouseBuilder<S> {
     }
 }
 
-/// Options of a cluster, and of what may turn out to be one.
+/// Options of a cluster, and of an endpoint where a cluster may be found.
 impl<S> CacheHouseBuilder<S> {
-    /// One more node to begin with, tried where those before it don't answer. One that answers is enough.
+    /// Adds a node to begin with, which is tried if those before it don't answer. One node that answers is enough.
     #[doc(alias("seed", "host"))]
     pub fn node<E>(mut self, endpoint: E) -> Self
     where
@@ -41,9 +41,10 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Whether values are read from replicas too, and from replicas alone while their primary is away: off. A replica is behind its
-    /// primary, by little while all is well: until it has caught up, what another process has just invalidated may be read again. What this
-    /// one has invalidated within ten seconds is read from primaries.
+    /// Reads values from replicas too, and from replicas alone while their primary is away. Default: off.
+    ///
+    /// A replica is behind its primary. Until it has caught up, values that another process has just invalidated may be read. Keys that this
+    /// process has invalidated within ten seconds are read from primaries.
     ///
     /// ```
     /// use cache_house::CacheHouse;

@@ -115,6 +115,7 @@ fn every_connection_option_arrives() {
         .command_timeout(2 * SECOND)
         .pool_size(4)
         .max_in_flight(9)
+        .wait_for_server(4 * SECOND)
         .reconnect(Reconnect::default().min_delay(SECOND).max_delay(SECOND));
     let connection = connection(chain);
     let login = connection.login.expect("a login was given");
@@ -122,6 +123,7 @@ fn every_connection_option_arrives() {
     assert_eq!(connection.expected, Expected::Standalone { database: 255 });
     assert_eq!((connection.connect_timeout, connection.command_timeout), (3 * SECOND, 2 * SECOND));
     assert_eq!((connection.pool_size, connection.max_in_flight), (4, 9));
+    assert_eq!(connection.wait_for_server, 4 * SECOND);
     assert_eq!((connection.reconnect.min_delay, connection.reconnect.max_delay), (SECOND, SECOND));
 }
 
@@ -144,7 +146,7 @@ fn what_a_url_says_arrives() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_rediss_url_encrypts_with_the_systems_roots_unless_told_otherwise() {
+fn a_rediss_url_encrypts_with_the_systems_roots_by_default() {
     assert_eq!(connection(at("rediss://h")).tls, Some(Tls::default()));
     assert_eq!(connection(at("redis://h")).tls, None);
     let own = Tls::default().ca_file("ca.pem");
@@ -250,7 +252,7 @@ fn a_value_that_memory_has_no_room_for_is_not_accepted_as_the_largest() {
 }
 
 #[test]
-fn the_largest_value_that_nobody_has_set_is_what_there_is_room_for() {
+fn a_default_largest_value_is_what_memory_has_room_for() {
     let largest = |chain: Checked| chain.memory.max_value_bytes;
     assert_eq!(largest(config(memory().memory_max_bytes(MIB))), MIB - 768);
     assert_eq!(largest(config(memory().memory_max_bytes(1024))), 256);
@@ -546,7 +548,7 @@ fn options_of_freshness_are_refused_that_make_no_sense() {
 }
 
 #[test]
-fn a_namespace_is_told_of_the_timeouts_that_it_sets_itself() {
+fn crossed_timeouts_are_a_namespaces_problem_only_if_it_sets_one() {
     // It's the handle's problem, and is told once.
     let crossed = memory().soft_timeout(SECOND).hard_timeout(SECOND);
     let told = refused(crossed.namespace_options("users", NamespaceOptions::default().expire(SECOND)));

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Where to cache: exactly one of these.
 impl<S> CacheHouseBuilder<S> {
-    /// One Redis or Valkey server, version 6 or later. Anything that makes an [`Endpoint`] names it.
+    /// Caches on one Redis or Valkey server, version 6 or later, at this [`Endpoint`].
     ///
     /// ```
     /// # use cache_house::CacheHouse;
@@ -27,10 +27,11 @@ impl<S> CacheHouseBuilder<S> {
         self.enter(Standalone::new(endpoint))
     }
 
-    /// A Redis or Valkey cluster, version 6 or later, of which this is a node; more of them, by [`node`](Self::node), are tried in turn
-    /// where this one is down. The cluster itself names the others.
+    /// Caches on a Redis or Valkey cluster, version 6 or later, of which this is a node.
     ///
-    /// All nodes share credentials and TLS. A database in the URL is an error of `build()`.
+    /// If this node is down, those of [`node`](Self::node) are tried in turn. The node that answers names all others.
+    ///
+    /// All nodes share credentials and TLS. `build()` returns an error if the URL has a database.
     ///
     /// ```
     /// # use cache_house::CacheHouse;
@@ -48,9 +49,9 @@ impl<S> CacheHouseBuilder<S> {
         self.enter(Cluster::new(endpoint))
     }
 
-    /// A server or a cluster, whichever answers. Each connect finds out which, so one may replace the other.
+    /// Caches on a server or a cluster, whichever answers. Each connect finds out which, so one may replace the other.
     ///
-    /// A database in the URL is an error of `build()`, since a cluster may be found.
+    /// `build()` returns an error if the URL has a database, since a cluster has none to choose.
     ///
     /// ```
     /// # use cache_house::CacheHouse;
@@ -68,7 +69,7 @@ impl<S> CacheHouseBuilder<S> {
         self.enter(Autodetect::new(endpoint))
     }
 
-    /// The embedded cache, with no server: entries live in this process alone.
+    /// Caches in this process alone, without a server.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

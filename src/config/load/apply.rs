@@ -272,6 +272,9 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
     if let Some(operations) = settings.count("connection.max_in_flight") {
         builder = builder.max_in_flight(usize::try_from(operations).unwrap_or(usize::MAX));
     }
+    if let Some(limit) = settings.time("connection.wait_for_server") {
+        builder = builder.wait_for_server(limit);
+    }
     if let Some(age) = settings.time("fallback_max_age") {
         if settings.flag("fallback_to_memory") == Some(false) {
             let text =

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{ImDocument, Item, TableLike, Value};
 
+use super::hints::distance;
 use super::layer::{Entry, Node, Table, merge};
-use super::problems::{Problem, distance};
+use super::problems::Problem;
 use super::schema;
 
 /// Which file to read.

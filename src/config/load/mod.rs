@@ -3,6 +3,7 @@
 mod apply;
 mod environment;
 mod file;
+mod hints;
 mod kind;
 mod layer;
 mod problems;
@@ -66,6 +67,27 @@ impl Config {
     /// [`is_config`](Error::is_config): all that is wrong, a line each, with the file and line or the variable.
     pub fn load() -> Result<Self, Error> {
         Self::of(Stack::new(std::env::vars_os(), None, DEFAULT_FILE.into()))
+    }
+
+    /// As [`load`](Self::load), with defaults of the program's own: built-in defaults, then this provider, then the file, then the
+    /// variables; later ones win. What is set on the builder afterwards would win over the file.
+    ///
+    /// Leave the topology to the file: two are an error.
+    ///
+    /// ```
+    /// use cache_house::Config;
+    ///
+    /// // An operator may still give another namespace, in `cachehouse.toml` or by CACHEHOUSE_NAMESPACE.
+    /// let cache = Config::load_with_defaults(("namespace", "shop"))?.into_builder().build()?;
+    /// # Ok::<(), cache_house::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with_defaults(defaults: impl Provider) -> Result<Self, Error> {
+        let lower = stack::defaults().merge(defaults);
+        Self::of(Stack::over(lower, std::env::vars_os(), None, DEFAULT_FILE.into()))
     }
 
     /// Defaults, then this file, which has to be there, then the variables `CACHEHOUSE_*`, of which `CACHEHOUSE_CONFIG` has no

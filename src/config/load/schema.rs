@@ -52,7 +52,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 55] = [
+pub(super) static KEYS: [Key; 56] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -169,6 +169,12 @@ pub(super) static KEYS: [Key; 55] = [
         Kind::Time(limits::COMMAND_TIMEOUT),
         "\"250ms\"",
         "how long a call may wait for one operation of the server",
+    ),
+    key(
+        "connection.wait_for_server",
+        Kind::Time(limits::WAIT_FOR_SERVER),
+        "\"0s\"",
+        "how long the first call waits for the first connection, once; for programs that end soon",
     ),
     key("connection.pool_size", Kind::Count(limits::POOL_SIZE), "1", "connections to each server"),
     key(

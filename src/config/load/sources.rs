@@ -26,7 +26,7 @@ impl Sources {
 }
 
 /// The options of the builder, and the keys that stand for them.
-const OPTIONS: [(&str, &str); 18] = [
+const OPTIONS: [(&str, &str); 19] = [
     ("standalone", "standalone.endpoint"),
     ("cluster", "cluster.nodes"),
     ("autodetect", "autodetect.endpoint"),
@@ -43,6 +43,7 @@ const OPTIONS: [(&str, &str); 18] = [
     ("tls.cert_file", "connection.tls.cert_file"),
     ("tls.key_file", "connection.tls.key_file"),
     ("reconnect", "connection.reconnect"),
+    ("wait_for_server", "connection.wait_for_server"),
     ("fallback_max_age", "fallback_max_age"),
     ("near_cache", "near_cache"),
 ];

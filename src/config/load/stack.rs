@@ -28,13 +28,23 @@ impl Stack {
         named: Option<PathBuf>,
         default: PathBuf,
     ) -> Self {
+        Self::over(defaults(), variables, named, default)
+    }
+
+    /// The same over these layers.
+    pub(super) fn over(
+        lower: Figment,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        named: Option<PathBuf>,
+        default: PathBuf,
+    ) -> Self {
         let environment = Environment::read(variables);
         let which = match (named, environment.config) {
             (Some(path), _) => Which::Named(path, None),
             (None, Some((path, by))) => Which::Named(path.into(), Some(by)),
             (None, None) => Which::Default(default),
         };
-        let mut this = Self { figment: defaults(), problems: Problems::default(), profile: None, is_incomplete: false };
+        let mut this = Self { figment: lower, problems: Problems::default(), profile: None, is_incomplete: false };
         let selected = environment.profile.as_ref().map(|(name, _)| name.as_str());
         let (settings, profiles) = this.read_file(&which, selected);
         let (Which::Default(path) | Which::Named(path, _)) = which;
@@ -52,7 +62,7 @@ impl Stack {
             }
             this.figment = this.figment.select(Profile::new(name));
         }
-        this.profile = told_profile(environment.profile.as_ref(), &profiles);
+        this.profile = profile_line(environment.profile.as_ref(), &profiles);
         let mut variables = environment.settings;
         layer::keep_tls_table(&settings, &mut variables);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
@@ -92,7 +102,7 @@ impl Stack {
     }
 }
 
-fn told_profile(selected: Option<&(String, String)>, profiles: &[String]) -> Option<String> {
+fn profile_line(selected: Option<&(String, String)>, profiles: &[String]) -> Option<String> {
     let name = selected.map_or("default", |(name, _)| name.as_str());
     let by = selected.map_or("CACHEHOUSE_PROFILE isn't set".into(), |(_, variable)| format!("variable {variable}"));
     let others: Vec<_> = profiles

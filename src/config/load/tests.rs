@@ -14,6 +14,7 @@ mod bad_environment;
 mod freshness;
 mod fuzz;
 mod good;
+mod hints;
 mod near_cache;
 mod tags;
 
@@ -60,7 +61,7 @@ impl Place {
     }
 
     /// The error's text, without the name of the folder.
-    fn told(&self, result: Result<Config, Error>) -> String {
+    fn problems(&self, result: Result<Config, Error>) -> String {
         let error = result.expect_err("it's wrong");
         assert!(error.is_config(), "{error:?}");
         // The password in all of these tests.
@@ -77,13 +78,13 @@ impl Place {
 /// The error of a file with this text.
 fn file(text: &str) -> String {
     let place = Place::new().with(DEFAULT_FILE, text);
-    place.told(place.load(&[]))
+    place.problems(place.load(&[]))
 }
 
 /// The error of these variables, without a file.
 fn variables(variables: &[(&str, &str)]) -> String {
     let place = Place::new();
-    place.told(place.load(variables))
+    place.problems(place.load(variables))
 }
 
 /// What is in effect of a key.

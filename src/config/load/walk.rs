@@ -7,9 +7,10 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Source};
 
 use super::environment::{self, SPECIAL};
+use super::hints::{hint, is_of_kubernetes};
 use super::kind::{Seen, Typed};
 use super::layer::{self, Sealed};
-use super::problems::{Problem, Problems, nearest};
+use super::problems::{Problem, Problems};
 use super::schema::{self, Key, VARIABLE_PREFIX};
 
 /// A value, and where it was written.
@@ -112,9 +113,14 @@ impl Settings {
             {
                 let known = schema::of_namespaces().map(|key| schema::variable(&[first, name, key]));
                 let known: Vec<_> = known.collect();
-                let near = nearest(variable, known.iter().map(String::as_str)).unwrap_or_default();
-                let text = format!("is no variable of cache-house; the nearest known one is {near}");
+                let paths: Vec<_> = schema::of_namespaces().collect();
+                let near = hint(&path[2], &paths);
+                let near = paths.iter().position(|path| Some(*path) == near).map(|at| known[at].as_str());
+                let text = format!("is no variable of cache-house; {}", advice(near));
                 return self.problems.push(Problem::new(variable, text, environment::SOURCE));
+            }
+            if is_of_kubernetes(&variable[VARIABLE_PREFIX.len()..]) {
+                return self.problems.push(Problem::new(variable, OF_KUBERNETES, environment::SOURCE));
             }
             let known: Vec<String> = schema::KEYS
                 .iter()
@@ -124,9 +130,9 @@ impl Settings {
                 .collect();
             let paths = known.iter().map(|name| name[VARIABLE_PREFIX.len()..].replace("__", ".").to_lowercase());
             let paths: Vec<_> = paths.collect();
-            let near = nearest(&schema::written(path), paths.iter().map(String::as_str));
-            let near = paths.iter().position(|path| Some(path.as_str()) == near).map_or("", |at| known[at].as_str());
-            let text = format!("is no variable of cache-house; the nearest known one is {near}");
+            let near = hint(&schema::written(path), &paths.iter().map(String::as_str).collect::<Vec<_>>());
+            let near = paths.iter().position(|path| Some(path.as_str()) == near).map(|at| known[at].as_str());
+            let text = format!("is no variable of cache-house; {}", advice(near));
             return self.problems.push(Problem::new(variable, text, environment::SOURCE));
         }
         let written = schema::written(path);
@@ -134,7 +140,7 @@ impl Settings {
             Some(why) => why.to_owned(),
             None => {
                 let what = if value.as_dict().is_some() { "table" } else { "key" };
-                format!("is no {what} of the configuration; the nearest known one is {}", nearest_key(path, value))
+                format!("is no {what} of the configuration; {}", advice_for(path, value))
             }
         };
         self.problems.push(Problem::new(written, text, origin.place));
@@ -162,7 +168,37 @@ fn misplaced(path: &[String]) -> Option<&'static str> {
     }
 }
 
-fn nearest_key(path: &[String], value: &Value) -> String {
+/// Variables that Kubernetes makes of a service's name.
+const OF_KUBERNETES: &str = "is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set \
+    `enableServiceLinks: false` for the pod, or give the service another name";
+
+/// The end of a problem with an unknown key.
+fn advice(near: Option<&str>) -> String {
+    match near {
+        Some(near) => format!("the nearest known one is {near}"),
+        None => "docs/configuration.md has a table of all".to_owned(),
+    }
+}
+
+/// The same for a key or table of a file or provider.
+fn advice_for(path: &[String], value: &Value) -> String {
+    // A namespace's name with dots, without the quotes that it takes.
+    if let [first, name @ ..] = path
+        && first == schema::NAMESPACES
+        && name.len() > 1
+    {
+        let (mut name, mut inside) = (name.join("."), value.as_dict());
+        while let Some((part, deeper)) = inside.filter(|table| table.len() == 1).and_then(|table| table.iter().next())
+            && deeper.as_dict().is_some()
+        {
+            name = format!("{name}.{part}");
+            inside = deeper.as_dict();
+        }
+        if inside.is_some() {
+            let meant = schema::written(&[first.clone(), name]);
+            return format!("a namespace with a dot in its name stands in quotes: {meant}");
+        }
+    }
     let tables =
         ["connection", "connection.tls", "connection.reconnect", "near_cache", "memory_tier", schema::NAMESPACES];
     // Inside of a namespace there are only its own keys to be meant.
@@ -177,7 +213,7 @@ fn nearest_key(path: &[String], value: &Value) -> String {
     } else {
         schema::KEYS.iter().map(|key| key.path.to_owned()).filter(|path| !path.contains('*')).collect()
     };
-    nearest(&schema::written(path), candidates.iter().map(String::as_str)).unwrap_or_default().to_owned()
+    advice(hint(&schema::written(path), &candidates.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 /// Where a value comes from.

@@ -138,6 +138,12 @@ impl Flight {
         self.pulse.is_here()
     }
 
+    /// Whether it has asked the server for the value, and hasn't come to its work: what it brings may be older than a caller that has
+    /// joined now, who would have to ask again.
+    pub(crate) fn is_asking(&self, joined: Joined) -> bool {
+        joined.0 > 0 && self.work.load(Ordering::SeqCst) == 0
+    }
+
     /// How long a sync caller may wait for it, see [`Caller::patience_for`].
     pub(crate) fn patience_of(&self, caller: &Caller, on_worker: Duration) -> Option<Duration> {
         caller.patience_for(&self.leader, &self.pulse, on_worker)

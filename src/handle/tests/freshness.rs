@@ -54,7 +54,7 @@ impl Engine<Fake> {
     }
 
     /// How often its work has run, old values were served, and values were renewed.
-    fn told(&self) -> (u64, u64, u64) {
+    fn counted(&self) -> (u64, u64, u64) {
         let stats = self.inner.tiers.stats();
         (stats.runs, stats.stale_hits, stats.refreshes)
     }
@@ -94,7 +94,7 @@ async fn the_remaining_ttl_says_whether_a_value_is_fresh_or_stale() {
         assert_eq!(engine.cached(options.clone(), gives(2)).await, Ok(value), "{options:?} {remaining:?}");
         engine.inner.retries.forget(&engine.key());
     }
-    assert_eq!(engine.told(), (8, 4, 8));
+    assert_eq!(engine.counted(), (8, 4, 8));
     server.0.values.lock().clear();
     assert_eq!(engine.cached(if_error(), fails()).await, Err("no route"));
 }
@@ -127,7 +127,7 @@ async fn while_one_renews_the_others_read_the_old_value_themselves() {
     assert_eq!(engine.cached(revalidated(), fails()).await, Ok(5));
     go_on.notify_one();
     assert_eq!(renewing.await, Ok(2));
-    assert_eq!((server.has(&engine.key()).as_deref(), engine.told()), (Some("2"), (1, 3, 1)));
+    assert_eq!((server.has(&engine.key()).as_deref(), engine.counted()), (Some("2"), (1, 3, 1)));
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn with_an_old_value_a_timeout_serves_it_and_holds_the_work_back() {
         server.holds(&engine, "1", MINUTE);
         let slow = ends("slow work", engine.cached(options.clone(), pending())).await;
         assert_eq!((slow, engine.cached(options, gives(2)).await), (Ok(1), Ok(1)));
-        assert_eq!((server.count("release"), engine.told()), (1, (1, 2, 1)));
+        assert_eq!((server.count("release"), engine.counted()), (1, (1, 2, 1)));
     }
 }
 
@@ -243,7 +243,7 @@ async fn concurrent_refreshes_share_a_run_and_other_callers_are_served_meanwhile
     assert_eq!(engine.cached(call(), fails()).await, Ok(1));
     go_on.notify_one();
     assert_eq!((first.await, second.await), (Ok(2), Ok(2)));
-    assert_eq!((engine.cached(call(), fails()).await, engine.told()), (Ok(2), (1, 0, 1)));
+    assert_eq!((engine.cached(call(), fails()).await, engine.counted()), (Ok(2), (1, 0, 1)));
 }
 
 #[tokio::test]
@@ -411,7 +411,7 @@ async fn a_hard_timeout_does_not_count_the_store() {
     assert!(poll!(late.as_mut()).is_pending());
     server.release();
     assert_eq!((storing.await, engine.in_memory()), (Ok(1), true));
-    assert_eq!((ends("who comes during the store", late).await, engine.told().0), (Ok(1), 1));
+    assert_eq!((ends("who comes during the store", late).await, engine.counted().0), (Ok(1), 1));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn nested(depth: usize) -> Value {
 }
 
 #[test]
-fn a_builder_is_told_of_every_part_of_the_call() {
+fn a_builder_gets_every_part_of_the_call() {
     let options = CacheOptions::new("get \"user\"")
         .module("app::users")
         .arg(7)

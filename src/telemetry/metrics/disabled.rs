@@ -71,6 +71,8 @@ pub(crate) fn refreshed() {}
 
 pub(crate) fn fenced() {}
 
+pub(crate) fn evicted(_: u64) {}
+
 pub(crate) fn decode_failed() {}
 
 pub(crate) fn set_circuit(_: &str, _: Circuit) {}

@@ -40,8 +40,9 @@ const CIRCUIT: &str = "cachehouse_circuit_state";
 const NEAR_CACHE: &str = "cachehouse_near_cache";
 const JOURNAL: &str = "cachehouse_journal_length";
 const DECODE_FAILURES: &str = "cachehouse_decode_failures_total";
+const EVICTIONS: &str = "cachehouse_evictions_total";
 
-const METRICS: [Metric; 12] = [
+const METRICS: [Metric; 13] = [
     Metric { name: REQUESTS, kind: Kind::Counter, unit: Unit::Count, help: "calls, each counted once" },
     Metric { name: WORK, kind: Kind::Histogram, unit: Unit::Seconds, help: "how long work ran to its end" },
     Metric { name: SERVER, kind: Kind::Histogram, unit: Unit::Seconds, help: "what the server cost a call" },
@@ -64,6 +65,7 @@ const METRICS: [Metric; 12] = [
     Metric { name: CIRCUIT, kind: Kind::Gauge, unit: Unit::Count, help: "0 closed, 1 open for some shards, 2 open" },
     Metric { name: JOURNAL, kind: Kind::Gauge, unit: Unit::Count, help: "invalidations that wait for the server" },
     Metric { name: DECODE_FAILURES, kind: Kind::Counter, unit: Unit::Count, help: "stored bytes that didn't decode" },
+    Metric { name: EVICTIONS, kind: Kind::Counter, unit: Unit::Count, help: "entries that made room in memory" },
 ];
 
 static METADATA: Metadata<'static> = Metadata::new("cache_house", Level::INFO, None);
@@ -262,6 +264,12 @@ pub(crate) fn stale_hit() {
 pub(crate) fn refreshed() {
     static KEY: Key = Key::from_static_name(REFRESHES);
     increment(&KEY);
+}
+
+/// Counts entries that memory dropped for lack of room.
+pub(crate) fn evicted(entries: u64) {
+    static KEY: Key = Key::from_static_name(EVICTIONS);
+    with_recorder(|recorder| recorder.register_counter(&KEY, &METADATA).increment(entries));
 }
 
 /// Counts a value that the server's fence refused.

@@ -10,12 +10,12 @@ mod event;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use disabled::{
-    Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, refreshed, set_circuit,
+    Length, Requests, Series, Timer, coalesced, decode_failed, describe, evicted, fenced, refreshed, set_circuit,
     set_near_cache, stale_hit,
 };
 #[cfg(feature = "metrics")]
 pub(crate) use enabled::{
-    Length, Requests, Series, Timer, coalesced, decode_failed, describe, fenced, refreshed, set_circuit,
+    Length, Requests, Series, Timer, coalesced, decode_failed, describe, evicted, fenced, refreshed, set_circuit,
     set_near_cache, stale_hit,
 };
 pub(crate) use event::{Answer, Circuit, Operation, Outcome};

@@ -133,7 +133,7 @@ fn one_live_seed_is_enough() {
 }
 
 #[test]
-fn a_server_whose_greeting_does_not_tell_is_asked_in_other_words() {
+fn a_server_whose_greeting_lacks_its_mode_is_asked_by_other_commands() {
     let server = Server::start();
     let cluster = Cluster::of(3, 0, &[]);
     let may = |rules: &[&str]| {

@@ -314,7 +314,7 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
 }
 
 #[test]
-fn a_frozen_seed_holds_up_nobody_who_knows_other_nodes() {
+fn a_frozen_seed_blocks_no_handle_that_knows_other_nodes() {
     // All nodes refuse all calls until the heir is there, so that nothing but standing connections can tell of it.
     let cluster = Cluster::of(3, 1, &["--cluster-require-full-coverage", "yes"]);
     let builder = clustered(cluster.endpoint()).connect_timeout(Duration::from_secs(300)).command_timeout(TIMEOUT);
@@ -333,7 +333,7 @@ fn a_frozen_seed_holds_up_nobody_who_knows_other_nodes() {
 }
 
 #[test]
-fn slots_that_nobody_has_are_no_outage_of_the_others() {
+fn unassigned_slots_are_no_outage_of_the_others() {
     let cluster = Cluster::of(3, 0, &[]);
     // Of each node's slots so many are left that a key which might be in any is hardly in one of them.
     let left: Vec<_> = (0..3).map(|node| (cluster.share(node).0, cluster.share(node).0 + 400)).collect();

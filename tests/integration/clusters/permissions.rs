@@ -44,7 +44,7 @@ fn a_user_with_few_permissions_finds_either_kind_of_server() {
 }
 
 #[test]
-fn a_user_who_may_not_see_the_slots_is_told() {
+fn a_missing_permission_for_cluster_slots_is_reported() {
     let cluster = Cluster::of(3, 0, &[]);
     cluster.nodes.iter().for_each(|node| allow(node, &[]));
     let cache = login(cluster.endpoint());

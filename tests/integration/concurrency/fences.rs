@@ -81,7 +81,7 @@ fn a_value_whose_key_another_call_makes_by_hand_and_invalidates_isnt_stored() {
 }
 
 #[test]
-fn a_value_that_nobody_invalidates_while_it_is_computed_is_stored() {
+fn a_value_that_isnt_invalidated_while_its_work_runs_is_stored() {
     over_each(|cache| {
         while_computing(&cache, |cache| {
             cache.remove(call("g")).expect("the cache is there");

@@ -121,6 +121,15 @@ fn a_panic_that_makes_no_key_runs_the_call_uncached() {
 }
 
 #[test]
+fn a_handle_may_be_used_across_a_caught_panic() {
+    let cache = in_memory();
+    let caught = catch_unwind(|| cache.cached(call("f"), || -> u64 { panic!("on purpose") }));
+    assert!(caught.is_err());
+    assert_eq!(cache.cached(call("f"), || 1_u64), 1);
+    assert_eq!(cache.cached(call("f"), || 2_u64), 1);
+}
+
+#[test]
 fn a_panic_of_the_work_is_its_callers() {
     over_each(|cache| {
         finishes("a call after a panic in its work", move || {

@@ -1,6 +1,5 @@
 //! A server that is alive and occupied: asleep, in a script without end, full of clients, or ending connections.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,14 +11,6 @@ use crate::support::{
     DEADLINE, Server, connect, multi_thread, standalone, until_connected, until_degraded, wait_until,
 };
 
-/// A server whose `DEBUG` command works; from version 7 on it has to be told.
-pub(super) fn debuggable(arguments: &[&str]) -> Server {
-    let version = Command::new("redis-server").arg("--version").output().expect("`redis-server` can be run");
-    let asks = !String::from_utf8_lossy(&version.stdout).contains("v=6.");
-    let allowed: &[&str] = if asks { &["--enable-debug-command", "yes"] } else { &[] };
-    Server::start_with(&[arguments, allowed].concat())
-}
-
 pub(super) fn reason(cache: &CacheHandle) -> Option<ReasonKind> {
     match cache.health() {
         Health::Degraded { reason, .. } => Some(reason.kind()),
@@ -29,7 +20,7 @@ pub(super) fn reason(cache: &CacheHandle) -> Option<ReasonKind> {
 
 #[test]
 fn a_server_that_sleeps_costs_a_few_timeouts_and_is_used_when_it_wakes() {
-    let server = debuggable(&[]);
+    let server = Server::debuggable(&[]);
     let runtime = multi_thread(2);
     let cache = connect(standalone(server.endpoint()).command_timeout(TIMEOUT));
     under_traffic(&runtime, &cache, squares(6, 2), |seen| {

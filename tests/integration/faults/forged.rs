@@ -12,13 +12,13 @@ use crate::support::{DEADLINE, logs, standalone, wait_until};
 const MOST: usize = 3_000;
 const MARK: &str = "f0rged";
 
-fn assert_fit_to_be_told(told: &str) {
+fn assert_one_bounded_line(told: &str) {
     assert!(told.len() < MOST, "{} bytes: {}…", told.len(), told.chars().take(300).collect::<String>());
     assert!(!told.contains(char::is_control), "{told:?}");
 }
 
 #[test]
-fn a_server_s_text_is_of_one_line_and_bounded_wherever_it_is_told() {
+fn a_servers_text_is_one_bounded_line_in_every_message() {
     logs::capture();
     let short = format!("{MARK}\r\n2026-01-01T00:00:00Z  WARN cache_house: {MARK} \u{1b}[2J\u{202e}");
     for text in [format!("{short} {}", "A".repeat(2 << 20)), short] {
@@ -50,15 +50,15 @@ fn a_server_s_text_is_of_one_line_and_bounded_wherever_it_is_told() {
             let remove = cache.remove(call("f")).map_or_else(|error| format!("{error} {error:?}"), |_| "".into());
             cache.cached(call("f"), || 1);
             for told in [&health, &insert, &remove, &format!("{:?}", cache.inspect())] {
-                assert_fit_to_be_told(told);
+                assert_one_bounded_line(told);
             }
         }
     }
-    logs::containing(MARK).iter().for_each(|line| assert_fit_to_be_told(&line.text));
+    logs::containing(MARK).iter().for_each(|line| assert_one_bounded_line(&line.text));
 }
 
 #[test]
-fn what_a_server_says_it_is_is_fit_to_be_told() {
+fn a_servers_mode_is_one_bounded_line_in_every_message() {
     logs::capture();
     let mode = format!("{MARK}\r\n WARN cache_house: {MARK} {}", "A".repeat(2 << 20));
     let hello: Arc<[u8]> = format!("%1\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n", mode.len()).into_bytes().into();
@@ -66,6 +66,6 @@ fn what_a_server_says_it_is_is_fit_to_be_told() {
         Fake::answering(move |words| if words[0] == "HELLO" { Answer::Reply(hello.to_vec()) } else { healthy(words) });
     let cache = standalone(server.endpoint()).build().expect("it's right");
     wait_until("it's told", DEADLINE, || format!("{}", cache.health()).contains(MARK));
-    assert_fit_to_be_told(&format!("{} {:?}", cache.health(), cache.health()));
-    logs::containing(MARK).iter().for_each(|line| assert_fit_to_be_told(&line.text));
+    assert_one_bounded_line(&format!("{} {:?}", cache.health(), cache.health()));
+    logs::containing(MARK).iter().for_each(|line| assert_one_bounded_line(&line.text));
 }

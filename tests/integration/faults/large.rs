@@ -59,7 +59,7 @@ fn callers() -> Callers {
 }
 
 #[test]
-fn a_server_that_freezes_under_large_values_holds_nobody_up_and_is_used_again() {
+fn a_server_that_freezes_under_large_values_blocks_no_call_and_is_used_again() {
     let server = Server::start();
     let runtime = multi_thread(2);
     for ambient in [true, false] {

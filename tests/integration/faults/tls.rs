@@ -61,13 +61,13 @@ fn a_server_over_tls_is_used_and_used_again_after_a_crash() {
 }
 
 #[test]
-fn a_server_that_isnt_trusted_is_told_as_a_refusal_of_tls() {
+fn an_untrusted_server_is_reported_as_a_refusal_of_tls() {
     let (_server, port) = with_tls("no");
     assert_refused(&trusting("other-ca.pem", port).build().expect("the builder is right"));
 }
 
 #[test]
-fn a_server_that_doesnt_trust_us_is_told_as_a_refusal_of_tls() {
+fn a_server_that_refuses_our_certificate_is_reported_as_a_refusal_of_tls() {
     let (_server, port) = with_tls("yes");
     assert_refused(&trusting("ca.pem", port).build().expect("the builder is right"));
     let shown = Tls::default().ca_file(file("ca.pem")).client_cert(file("server.pem"), file("server.key"));
@@ -75,7 +75,7 @@ fn a_server_that_doesnt_trust_us_is_told_as_a_refusal_of_tls() {
 }
 
 #[test]
-fn a_port_that_answers_without_tls_is_told_as_a_refusal_of_tls() {
+fn a_port_that_answers_without_tls_is_reported_as_a_refusal_of_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let port = listener.local_addr().expect("it's bound").port();
     thread::spawn(move || {
@@ -89,7 +89,7 @@ fn a_port_that_answers_without_tls_is_told_as_a_refusal_of_tls() {
 }
 
 #[test]
-fn a_plain_server_that_is_asked_for_tls_isnt_used_and_holds_nobody_up() {
+fn a_plain_server_that_is_asked_for_tls_isnt_used_and_blocks_no_call() {
     let server = Server::start();
     let cache = trusting("ca.pem", server.port()).connect_timeout(TIMEOUT).build().expect("the builder is right");
     // It may wait for the end of a line that never comes.

@@ -4,7 +4,7 @@ use std::thread;
 
 use cache_house::ReasonKind;
 
-use super::busy::{debuggable, reason};
+use super::busy::reason;
 use super::{call, squares, under_traffic, until_used};
 use crate::support::{DEADLINE, Server, connect, multi_thread, standalone, wait_until};
 
@@ -49,7 +49,7 @@ fn a_server_that_starts_and_loads_its_data_is_used_once_it_has_them() {
 
 #[test]
 fn a_server_that_loads_its_data_anew_is_an_outage_meanwhile() {
-    let server = debuggable(&SLOW);
+    let server = Server::debuggable(&SLOW);
     let runtime = multi_thread(2);
     let cache = connect(standalone(server.endpoint()));
     fill(&server);

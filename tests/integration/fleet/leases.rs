@@ -49,7 +49,7 @@ impl Pair {
 }
 
 #[test]
-fn a_holder_that_is_killed_holds_nobody_up_for_longer_than_the_lease() {
+fn a_killed_holder_blocks_no_call_for_longer_than_the_lease() {
     let mut pair = Pair::start();
     pair.holder.process.kill();
     pair.the_waiter_computes_after_the_lease();
@@ -67,7 +67,7 @@ fn a_holder_that_is_frozen_finds_its_value_refused_once_it_goes_on() {
 }
 
 #[test]
-fn a_holder_whose_work_hangs_holds_nobody_up_for_longer_than_the_lease() {
+fn a_holder_with_hung_work_blocks_no_call_for_longer_than_the_lease() {
     let mut pair = Pair::start();
     pair.the_waiter_computes_after_the_lease();
     pair.the_holders_value_comes_too_late();

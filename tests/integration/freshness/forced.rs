@@ -42,7 +42,7 @@ fn a_refresh_runs_and_stores_whatever_is_cached(backend: &impl Backend) {
             }
         }
     }
-    assert_eq!(told(&cache), (12, 0, 12));
+    assert_eq!(counted(&cache), (12, 0, 12));
     assert_eq!(cache.refresh(plain("infallible"), || 3_u32), 3);
     assert_eq!(current_thread().block_on(cache.refresh_async(plain("infallible"), async || 4_u32)), 4);
 }
@@ -79,7 +79,7 @@ fn concurrent_refreshes_share_one_run(backend: &impl Backend) {
         assert_eq!(lead, 2);
         assert!(others.iter().all(|other| *other == Ok(2)), "{others:?}");
     });
-    assert_eq!(told(&cache), (1, 0, 1));
+    assert_eq!(counted(&cache), (1, 0, 1));
     // Sync callers too.
     let gate = Gate::default();
     thread::scope(|scope| {

@@ -214,7 +214,7 @@ fn never() -> Outcome {
 }
 
 /// What has grown since: runs, stale hits and refreshes.
-fn told(cache: &CacheHandle) -> (u64, u64, u64) {
+fn counted(cache: &CacheHandle) -> (u64, u64, u64) {
     let stats = cache.stats();
     (stats.runs, stats.stale_hits, stats.refreshes)
 }

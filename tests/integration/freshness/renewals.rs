@@ -17,10 +17,10 @@ over_backends!(
     no_sync_call_waits_for_a_renewal,
     a_renewal_outlives_its_callers,
     a_renewal_that_fails_holds_the_work_back,
-    a_renewal_that_panics_harms_nobody,
+    a_renewal_that_panics_harms_no_caller,
     in_the_window_of_errors_a_call_waits_for_its_renewal,
     a_renewal_that_is_slower_than_its_soft_timeout_goes_on,
-    a_hung_renewal_hangs_nobody,
+    a_hung_renewal_blocks_no_caller,
     what_is_removed_while_it_is_renewed_stays_removed,
     a_value_may_be_renewed_early_behind_its_callers,
 );
@@ -53,7 +53,7 @@ fn without_an_old_value_the_work_runs_in_the_call(backend: &impl Backend) {
         assert_eq!(ask_refreshing(is_async, &cache, options.clone(), || Ok(1)), Ok(1));
         assert_eq!(ask_refreshing(is_async, &cache, options, never), Ok(1));
     }
-    assert_eq!(told(&cache), (4, 0, 0));
+    assert_eq!(counted(&cache), (4, 0, 0));
 }
 
 fn no_async_call_waits_for_a_renewal(backend: &impl Backend) {
@@ -73,7 +73,7 @@ fn no_async_call_waits_for_a_renewal(backend: &impl Backend) {
         }
         tell.send(()).expect("the renewal runs");
         until_it_has(&cache, &options, 2);
-        assert_eq!(told(&cache), (1, 201, 1));
+        assert_eq!(counted(&cache), (1, 201, 1));
     });
 }
 
@@ -150,7 +150,7 @@ fn a_renewal_that_fails_holds_the_work_back(backend: &impl Backend) {
     }
 }
 
-fn a_renewal_that_panics_harms_nobody(backend: &impl Backend) {
+fn a_renewal_that_panics_harms_no_caller(backend: &impl Backend) {
     let cache = backend.cache();
     for is_async in SIDES {
         for options in [revalidated("revalidated"), if_error("if_error")] {
@@ -184,7 +184,7 @@ fn in_the_window_of_errors_a_call_waits_for_its_renewal(backend: &impl Backend) 
             assert_eq!(ask_refreshing(is_async, &cache, options, work), expected);
         }
     }
-    assert_eq!(told(&cache), (4, 2, 4));
+    assert_eq!(counted(&cache), (4, 2, 4));
 }
 
 fn a_renewal_that_is_slower_than_its_soft_timeout_goes_on(backend: &impl Backend) {
@@ -222,7 +222,7 @@ fn a_renewal_that_is_slower_than_its_soft_timeout_goes_on(backend: &impl Backend
     }
 }
 
-fn a_hung_renewal_hangs_nobody(backend: &impl Backend) {
+fn a_hung_renewal_blocks_no_caller(backend: &impl Backend) {
     let cache = backend.cache();
     for options in [revalidated("revalidated"), if_error("if_error")] {
         let options = options.soft_timeout(SHORT).retry_after(SHORT);

@@ -56,7 +56,7 @@ fn slow_async_work_leaves_the_old_value_and_is_dropped(backend: &impl Backend) {
         backend.clock().advance(Duration::from_secs(2));
         assert_eq!(ask(true, &cache, options, || Ok(2)), Ok(2));
     }
-    assert_eq!(told(&cache), (10, 10, 10));
+    assert_eq!(counted(&cache), (10, 10, 10));
 }
 
 fn slow_sync_work_goes_on_and_others_are_served_the_old_value(backend: &impl Backend) {

@@ -25,7 +25,7 @@ over_backends!(
     a_removal_in_mid_renewal_wins,
     a_leader_that_is_dropped_leaves_the_window_to_others,
     all_callers_may_go,
-    a_panic_is_its_callers_and_nobody_elses,
+    a_panic_reaches_its_own_caller_alone,
     a_renewal_with_a_codec_of_its_own_keeps_its_window,
 );
 
@@ -38,7 +38,7 @@ fn a_fresh_value_is_served(backend: &impl Backend) {
             assert_eq!(ask(is_async, &cache, options, never), Ok(1));
         }
     }
-    assert_eq!(told(&cache), (0, 0, 0));
+    assert_eq!(counted(&cache), (0, 0, 0));
 }
 
 fn a_stale_value_is_replaced_by_quick_work(backend: &impl Backend) {
@@ -54,7 +54,7 @@ fn a_stale_value_is_replaced_by_quick_work(backend: &impl Backend) {
             }
         }
     }
-    assert_eq!(told(&cache), (4, 0, 4));
+    assert_eq!(counted(&cache), (4, 0, 4));
 }
 
 fn without_windows_the_life_is_all(backend: &impl Backend) {
@@ -140,7 +140,7 @@ fn a_hundred_callers_renew_a_value_once(backend: &impl Backend) {
         for call in calls.collect::<Vec<_>>() {
             assert_eq!(call.await.expect("it doesn't panic"), Ok(1));
         }
-        assert_eq!(told(&cache), (1, 100, 1));
+        assert_eq!(counted(&cache), (1, 100, 1));
         tell.send(()).expect("the work waits for it");
         assert_eq!(renewing.await.expect("it doesn't panic"), Ok(2));
         assert_eq!(cache.try_cached_async(options.clone(), async || never()).await, Ok(2));
@@ -323,7 +323,7 @@ fn all_callers_may_go(backend: &impl Backend) {
     }
 }
 
-fn a_panic_is_its_callers_and_nobody_elses(backend: &impl Backend) {
+fn a_panic_reaches_its_own_caller_alone(backend: &impl Backend) {
     let cache = backend.cache();
     for options in [revalidated("revalidated"), if_error("if_error")] {
         backend.set(&cache, &options, 1, STALE);

@@ -292,7 +292,7 @@ fn work_that_panics_hands_over_and_leaves_the_keys_free() {
 }
 
 #[test]
-fn a_dropped_batch_hands_over_to_those_who_wait() {
+fn a_dropped_batch_hands_over_to_its_waiters() {
     over_each("a dropped batch", |cache| {
         let runtime = multi_thread(2);
         let begun = Count::default();

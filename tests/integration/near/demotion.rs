@@ -21,7 +21,7 @@ fn follow(replica: &Server, primary: &Server) {
 }
 
 /// Ends the connections over which `server` reports changes.
-fn end_lines(server: &Server) {
+pub(super) fn end_lines(server: &Server) {
     for line in server.command(&["CLIENT", "LIST"]).text().lines().filter(|line| line.contains(" flags=t ")) {
         let id = line.split(' ').find_map(|field| field.strip_prefix("id=")).expect("each has a number");
         server.command(&["CLIENT", "KILL", "ID", id]);

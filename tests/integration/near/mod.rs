@@ -125,8 +125,28 @@ fn an_emptied_database_is_noticed_within_the_bound() {
 }
 
 #[test]
+fn a_line_that_is_opened_again_leaves_no_key_behind() {
+    let server = Server::start();
+    let cache = near(&server, LONG);
+    let sentinel = || {
+        let names: Vec<_> = server.keys().into_iter().filter(|key| key.contains("::near:")).collect();
+        (server.get(&names[0]).expect("it's there"), names)
+    };
+    let (mut value, names) = sentinel();
+    assert_eq!(names.len(), 1);
+    for _ in 0..3 {
+        demotion::end_lines(&server);
+        wait_until("there is another line", DEADLINE, || sentinel().0 != value);
+        value = sentinel().0;
+        assert_eq!(sentinel().1, names);
+        until_near(&cache);
+    }
+    assert!(server.command(&["PTTL", &names[0]]).integer() > 0, "it ends with its process");
+}
+
+#[test]
 fn a_ttl_that_was_changed_is_asked_for() {
-    let server = Server::start_with(&["--enable-debug-command", "yes"]);
+    let server = Server::debuggable(&[]);
     let (cache, other) = (near(&server, Duration::from_millis(300)), connected(&server));
     // So that the server doesn't report by itself what has expired.
     assert_eq!(server.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]), Reply::Simple("OK".into()));
@@ -189,7 +209,7 @@ fn either_kind_of_server_that_is_found_has_one() {
 }
 
 #[test]
-fn a_user_who_may_not_track_has_none_and_is_told_why() {
+fn a_user_without_tracking_has_no_near_cache_and_its_status_says_why() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"]);
     let cache = connect(standalone(server.endpoint()).username("app").password("pw").near_cache(LONG));

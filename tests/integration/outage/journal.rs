@@ -82,7 +82,7 @@ fn a_key_in_each_of_99_000_namespaces_is_invalidated_soon_and_no_call_waits_for_
 fn clearings_made_in_an_outage_take_one_walk_and_all_else_is_used_meanwhile() {
     const KEYS: u64 = 100_000;
     const CLEARINGS: u64 = 20;
-    let server = Server::start_with(&["--enable-debug-command", "yes"]);
+    let server = Server::debuggable(&[]);
     let proxy = Proxy::of(&server);
     let cache = connect(standalone(proxy.endpoint()));
     let key = |n: u64| call("f").namespace(format!("cleared-{n}"));

@@ -156,7 +156,7 @@ fn a_network_that_swallows_everything_is_noticed_without_any_call() {
 }
 
 #[test]
-fn a_server_that_accepts_and_never_answers_holds_nobody_up() {
+fn a_server_that_accepts_and_never_answers_blocks_no_call() {
     let server = Server::start();
     let proxy = Proxy::of(&server);
     proxy.set(Mode::Mute);

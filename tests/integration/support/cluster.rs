@@ -7,7 +7,7 @@ use cache_house::config::Cluster as ClusterState;
 use cache_house::{CacheHandle, CacheHouse, CacheHouseBuilder, Reconnect};
 
 use super::resp::Reply;
-use super::server::{Server, free_port};
+use super::server::{Server, free_port, is_before_7};
 use super::{DEADLINE, wait_until};
 
 /// Servers that form a cluster: primaries with an equal share of the slots, then their replicas, in the same order.
@@ -34,7 +34,9 @@ impl Cluster {
             ok(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             if number < primaries {
                 let (first, last) = cluster.share(number);
-                ok(node, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+                let slots: Vec<_> = (first..=last).map(|slot| slot.to_string()).collect();
+                let words = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str));
+                ok(node, &words.collect::<Vec<_>>());
             }
             meet(node, &cluster.nodes[0]);
         }
@@ -192,7 +194,10 @@ fn node(arguments: &[&str]) -> Server {
     let arguments: Vec<_> =
         arguments.iter().map(|argument| if *argument == "auto" { &port } else { *argument }).collect();
     let (bus, timeout) = (free_port().to_string(), NODE_TIMEOUT.as_millis().to_string());
-    let mut all = vec!["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", &timeout];
+    let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout];
+    if !is_before_7() {
+        all.extend(["--cluster-port", &bus]);
+    }
     // What comes later wins.
     all.extend(["--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"]);
     all.extend(["--repl-diskless-sync-delay", "0"]);
@@ -201,7 +206,8 @@ fn node(arguments: &[&str]) -> Server {
 }
 
 fn meet(node: &Server, other: &Server) {
-    let bus = other.argument("--cluster-port").expect("it's of a cluster");
+    // Redis 6 has it there always.
+    let bus = other.argument("--cluster-port").unwrap_or_else(|| (other.port() + 10_000).to_string());
     ok(node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), &bus]);
 }
 

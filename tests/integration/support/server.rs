@@ -1,10 +1,12 @@
 //! Real servers, one for each test.
 
+use std::env;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -44,6 +46,12 @@ impl Server {
             }
         }
         panic!("`redis-server` exits at once, with the arguments {arguments:?}");
+    }
+
+    /// With more arguments, and the command `DEBUG`, which from version 7 on has to be allowed.
+    pub(crate) fn debuggable(arguments: &[&str]) -> Self {
+        let allowed: &[&str] = if is_before_7() { &[] } else { &["--enable-debug-command", "yes"] };
+        Self::start_with(&[arguments, allowed].concat())
     }
 
     /// A server to be: nothing listens on its port until [`restart`](Self::restart).
@@ -164,7 +172,7 @@ impl Server {
     /// How many connections there are beside the one that asks.
     pub(crate) fn connections(&self) -> usize {
         let list = self.command(&["CLIENT", "LIST"]).text();
-        list.lines().filter(|line| !line.contains("cmd=client|list")).count()
+        list.lines().filter(|line| !line.contains("cmd=client")).count()
     }
 
     /// How often the server has been sent this command.
@@ -185,12 +193,16 @@ impl Server {
     }
 
     fn spawn(&self) -> Start {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(&self.arguments).current_dir(self.folder.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| {
-            panic!("can't run `redis-server`, which these tests need: {error}; apt-get install redis-server")
+            let program = program();
+            panic!(
+                "can't run {program:?}, which these tests need: {error}; apt-get install redis-server, or have {PROGRAM} name \
+                 another server's program"
+            )
         });
         let mut process = Process::watched(child);
         let begin = Instant::now();
@@ -224,6 +236,23 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The variable that names the program of the server to test with, if it isn't `redis-server`.
+const PROGRAM: &str = "CACHEHOUSE_TEST_SERVER";
+
+/// The program of the server to test with.
+pub(crate) fn program() -> OsString {
+    env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into())
+}
+
+/// Whether the server is of a version before 7, which lacks some of what tests of newer ones use.
+pub(crate) fn is_before_7() -> bool {
+    static IS_BEFORE_7: OnceLock<bool> = OnceLock::new();
+    *IS_BEFORE_7.get_or_init(|| {
+        let version = Command::new(program()).arg("--version").output().expect("the server's program can be run");
+        String::from_utf8_lossy(&version.stdout).contains("v=6.")
+    })
 }
 
 /// A port that nobody listens on. Below the range from which systems choose the near end of outgoing connections: there, a

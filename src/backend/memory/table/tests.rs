@@ -18,7 +18,7 @@ fn key(number: u64) -> CallKey {
 impl<V: Clone> Table<V> {
     /// Inserts for a key that hashes as it does.
     fn put(&self, number: u64, value: V, weight: u64) -> Vec<V> {
-        self.insert(key(number).stored(), value, weight)
+        self.insert(key(number).stored(), value, weight).0
     }
 
     /// Checks that all parts of the table agree.

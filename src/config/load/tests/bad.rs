@@ -45,7 +45,7 @@ told!(
 told!(
     a_value_in_place_of_a_table,
     file("connection = \"redis://app:hunter2@h\""),
-    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
+    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `wait_for_server`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
 );
 told!(
     a_table_in_place_of_a_value,
@@ -55,7 +55,7 @@ told!(
 told!(
     a_list_of_tables,
     file("[[connection]]\npassword = \"hunter2\""),
-    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
+    @"connection: is no table (it isn't shown); accepts a table, with the keys `username`, `password`, `password_file`, `connect_timeout`, `command_timeout`, `wait_for_server`, `pool_size`, `max_in_flight`, `tls`, `reconnect` (cachehouse.toml:1)"
 );
 told!(
     out_of_range,
@@ -345,7 +345,7 @@ told!(
     file("expire = \"soon\"\ncolour = \"red\"\n[connection]\npool_size = 0"),
     @r#"
     3 problems in the configuration:
-    colour: is no key of the configuration; the nearest known one is codec (cachehouse.toml:2)
+    colour: is no key of the configuration; docs/configuration.md has a table of all (cachehouse.toml:2)
     connection.pool_size: is 0; accepts a whole number from 1 to 64 (cachehouse.toml:4)
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:1)
     "#
@@ -395,14 +395,14 @@ told!(
 #[test]
 fn a_missing_named_file() {
     let place = Place::new();
-    insta::assert_snapshot!(place.told(place.load_file("missing.toml")), @"missing.toml: isn't there; accepts a file that exists");
+    insta::assert_snapshot!(place.problems(place.load_file("missing.toml")), @"missing.toml: isn't there; accepts a file that exists");
 }
 
 #[test]
 fn a_folder_in_place_of_a_file() {
     let place = Place::new();
     std::fs::create_dir(place.path("folder")).expect("it can be made");
-    insta::assert_snapshot!(place.told(place.load_file("folder")), @"folder: is a folder; accepts a TOML file");
+    insta::assert_snapshot!(place.problems(place.load_file("folder")), @"folder: is a folder; accepts a TOML file");
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn a_link_to_nowhere() {
     let place = Place::new();
     std::os::unix::fs::symlink("nowhere", place.path(DEFAULT_FILE)).expect("it can be made");
     assert!(path_exists(&place.path(DEFAULT_FILE)));
-    insta::assert_snapshot!(place.told(place.load(&[])), @"cachehouse.toml: is a link to a file that isn't there");
+    insta::assert_snapshot!(place.problems(place.load(&[])), @"cachehouse.toml: is a link to a file that isn't there");
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn an_unreadable_file() {
     // Permissions don't hold for everyone who runs tests: a link to itself is unreadable for all.
     let place = Place::new();
     std::os::unix::fs::symlink(DEFAULT_FILE, place.path(DEFAULT_FILE)).expect("it can be made");
-    insta::assert_snapshot!(place.told(place.load(&[])), @"cachehouse.toml: can't be read: Too many levels of symbolic links (os error 40)");
+    insta::assert_snapshot!(place.problems(place.load(&[])), @"cachehouse.toml: can't be read: Too many levels of symbolic links (os error 40)");
     let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
     insta::assert_snapshot!(file::unreadable(&denied), @"can't be read: permission denied");
 }
@@ -426,19 +426,19 @@ fn an_unreadable_file() {
 #[test]
 fn a_file_that_is_not_utf_8() {
     let place = Place::new().with(DEFAULT_FILE, b"namespace = \"main\"\n# caf\xe9\n");
-    insta::assert_snapshot!(place.told(place.load(&[])), @"cachehouse.toml: isn't UTF-8 on line 2; accepts UTF-8: save it anew in that encoding");
+    insta::assert_snapshot!(place.problems(place.load(&[])), @"cachehouse.toml: isn't UTF-8 on line 2; accepts UTF-8: save it anew in that encoding");
 }
 
 #[test]
 fn a_file_in_utf_16() {
     let place = Place::new().with(DEFAULT_FILE, b"\xff\xfee\0x\0");
-    insta::assert_snapshot!(place.told(place.load(&[])), @"cachehouse.toml: is UTF-16; accepts UTF-8: save it anew in that encoding");
+    insta::assert_snapshot!(place.problems(place.load(&[])), @"cachehouse.toml: is UTF-16; accepts UTF-8: save it anew in that encoding");
 }
 
 #[test]
 fn a_file_without_an_end() {
     let place = Place::new().with(DEFAULT_FILE, vec![b'\n'; 2 << 20]);
-    insta::assert_snapshot!(place.told(place.load(&[])), @"cachehouse.toml: is longer than 1 MiB, so it's no configuration");
+    insta::assert_snapshot!(place.problems(place.load(&[])), @"cachehouse.toml: is longer than 1 MiB, so it's no configuration");
 }
 
 #[cfg(feature = "tls")]
@@ -461,7 +461,7 @@ fn an_error_of_code_is_not_blamed_on_the_file() {
 }
 
 fn provider(provider: impl Provider) -> String {
-    Place::new().told(Config::from_provider(provider))
+    Place::new().problems(Config::from_provider(provider))
 }
 
 told!(
@@ -472,7 +472,7 @@ told!(
 told!(
     an_unknown_key_of_a_provider,
     provider(("pasword", "hunter2")),
-    @"pasword: is no key of the configuration; the nearest known one is expire (provider (&str, &str))"
+    @"pasword: is no key of the configuration; the nearest known one is connection.password (provider (&str, &str))"
 );
 told!(
     a_password_of_a_provider_that_is_a_number,
@@ -493,7 +493,7 @@ fn a_syntax_error_of_a_provider_is_not_quoted() {
 }
 
 #[test]
-fn what_is_wrong_with_the_layers_is_told_where_they_are_extended() {
+fn problems_of_the_layers_are_returned_where_they_are_extended() {
     let place = Place::new().with(DEFAULT_FILE, "[connection]\npassword = \"hunter2\"\nexpire = ");
     let figment = place.stack(&[("CACHEHOUSE_EXPIRE", "1"), ("cachehouse_expire", "2")]).into_figment();
     let told = place.anonymous(&provider(figment.merge(("namespace", "app"))));

@@ -20,7 +20,7 @@ told!(
 told!(
     a_variable_that_is_only_the_prefix,
     variables(&[("CACHEHOUSE_", "x")]),
-    @"CACHEHOUSE_: is no variable of cache-house; the nearest known one is CACHEHOUSE_TAGS (environment)"
+    @"CACHEHOUSE_: is no variable of cache-house; docs/configuration.md has a table of all (environment)"
 );
 told!(
     a_wrong_typed_variable,
@@ -123,7 +123,7 @@ told!(
 /// The error of this file under these variables.
 fn both(text: &str, variables: &[(&str, &str)]) -> String {
     let place = Place::new().with(DEFAULT_FILE, text);
-    place.told(place.load(variables))
+    place.problems(place.load(variables))
 }
 
 told!(
@@ -141,7 +141,7 @@ told!(
     both("[connection]\npool_size = 0", &[("CACHEHOUSE_EXPIRE", "soon"), ("CACHEHOUSE_COLOUR", "red")]),
     @r#"
     3 problems in the configuration:
-    CACHEHOUSE_COLOUR: is no variable of cache-house; the nearest known one is CACHEHOUSE_CODEC (environment)
+    CACHEHOUSE_COLOUR: is no variable of cache-house; docs/configuration.md has a table of all (environment)
     connection.pool_size: is 0; accepts a whole number from 1 to 64 (cachehouse.toml:2)
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (variable CACHEHOUSE_EXPIRE)
     "#
@@ -175,7 +175,7 @@ fn a_variable_that_is_not_utf_8() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = OsString::from_vec(b"hunter2\xff".to_vec());
     let stack = Stack::new([("CACHEHOUSE_CONNECTION__PASSWORD".into(), bytes)], None, "/no/such/file".into());
-    insta::assert_snapshot!(Place::new().told(Config::of(stack)), @"CACHEHOUSE_CONNECTION__PASSWORD: isn't UTF-8 (it isn't shown); accepts UTF-8 (environment)");
+    insta::assert_snapshot!(Place::new().problems(Config::of(stack)), @"CACHEHOUSE_CONNECTION__PASSWORD: isn't UTF-8 (it isn't shown); accepts UTF-8 (environment)");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_variable_of_many_parts_is_no_variable() {
 }
 
 #[test]
-fn many_bad_variables_are_told_by_the_first() {
+fn of_many_bad_variables_the_first_are_listed() {
     let names: Vec<String> = (0..2_000).map(|n| format!("CACHEHOUSE_BAD{n}")).collect();
     let told = variables(&names.iter().map(|name| (name.as_str(), "x")).collect::<Vec<_>>());
     assert!(told.starts_with("2000 problems") && told.ends_with("and 1950 more"), "{told}");
@@ -206,5 +206,5 @@ fn tls_off_beside_a_table_of_the_environment_or_an_endpoint_is_an_error_that_nam
     let both = [("CACHEHOUSE_CONNECTION__TLS", "false"), ("CACHEHOUSE_CONNECTION__TLS__CA_FILE", "/dev/null")];
     insta::assert_snapshot!(variables(&both), @"connection.tls: is false in one place and in the other a table, which turns TLS on; keep one (variable CACHEHOUSE_CONNECTION__TLS, variable CACHEHOUSE_CONNECTION__TLS__CA_FILE)");
     let place = Place::new().with(DEFAULT_FILE, "[standalone]\nendpoint = \"rediss://app:hunter2@h\"");
-    insta::assert_snapshot!(place.told(place.load(&[("CACHEHOUSE_CONNECTION__TLS", "false")])), @"connection.tls: is false, but an endpoint asks for TLS by `rediss://`; keep one (variable CACHEHOUSE_CONNECTION__TLS, cachehouse.toml:2)");
+    insta::assert_snapshot!(place.problems(place.load(&[("CACHEHOUSE_CONNECTION__TLS", "false")])), @"connection.tls: is false, but an endpoint asks for TLS by `rediss://`; keep one (variable CACHEHOUSE_CONNECTION__TLS, cachehouse.toml:2)");
 }

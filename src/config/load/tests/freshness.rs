@@ -124,7 +124,7 @@ told!(
     timeouts_that_are_crossed_by_a_variable,
     {
         let place = Place::new().with(DEFAULT_FILE, "soft_timeout = \"2s\"");
-        place.told(place.load(&[("CACHEHOUSE_HARD_TIMEOUT", "1s")]))
+        place.problems(place.load(&[("CACHEHOUSE_HARD_TIMEOUT", "1s")]))
     },
     @r#"soft_timeout: is "2s", which isn't below `hard_timeout` of "1s", so it never takes effect; accepts a shorter time, or zero for none (cachehouse.toml:1, variable CACHEHOUSE_HARD_TIMEOUT)"#
 );

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzz::Input;
 
 const SECRET: &str = "hunter2";
 
@@ -84,7 +85,7 @@ fn variable() -> impl Strategy<Value = (String, String)> {
 }
 
 /// Whether a line puts the secret where the loader can't recognize it: into a host's name, or a key that is shown.
-fn is_told(key: &str, value: &str) -> bool {
+fn shows_the_secret(key: &str, value: &str) -> bool {
     let is_shown = ["namespace", "key_prefix", "expire", "codec", "username", "max_", "fallback", "_file", "tls"];
     let is_address = ["endpoint", "nodes"].iter().any(|name| key.contains(name)) && !value.contains(':');
     value.contains(SECRET) && (is_address || is_shown.iter().any(|name| key.contains(name)))
@@ -128,8 +129,8 @@ proptest! {
         let mut variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         variables.extend(profile.map(|name| ("CACHEHOUSE_PROFILE", name)));
         let mut written = lines.iter().filter_map(|line| line.split_once(" = "));
-        prop_assume!(!written.any(|(key, value)| is_told(key, value)));
-        prop_assume!(!variables.iter().any(|(name, value)| is_told(&name.to_lowercase(), value)));
+        prop_assume!(!written.any(|(key, value)| shows_the_secret(key, value)));
+        prop_assume!(!variables.iter().any(|(name, value)| shows_the_secret(&name.to_lowercase(), value)));
         let shown = shown(&Place::new().with(DEFAULT_FILE, &text), &variables);
         prop_assert!(!shown.contains(SECRET), "{}\n{:?}\nmake\n{}", text, variables, shown);
     }
@@ -140,4 +141,17 @@ proptest! {
         let config = place.load(&[("CACHEHOUSE_CONNECTION__PASSWORD", &password)]);
         prop_assert_eq!(good::password_of(config.expect("it's right")), password);
     }
+}
+
+#[test]
+fn any_file_and_environment_load_or_are_refused_and_no_password_is_shown() {
+    bolero::check!().for_each(|data: &[u8]| {
+        let mut input = Input::new(data);
+        let name = format!("CACHEHOUSE_{}", input.text()).replace(['\0', '='], "");
+        let value = input.text().replace('\0', "");
+        let file = input.pick(&["", "[connection]\npassword = \"hunter2\"\n", "connection.password = 'hunter2'\n"]);
+        let text = format!("{file}{}", String::from_utf8_lossy(data));
+        let shown = shown(&Place::new().with(DEFAULT_FILE, text), &[(&name, &value)]);
+        assert!(!shown.contains(SECRET), "{shown}");
+    });
 }

@@ -360,7 +360,7 @@ fn a_provider_stands_over_the_defaults_and_extends_the_layers() {
 }
 
 #[test]
-fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
+fn a_default_largest_value_is_shown_as_what_memory_has_room_for() {
     let largest = |table: &str| {
         let place = Place::new().with(DEFAULT_FILE, format!("[{table}]\n[memory_tier]\nmax_bytes = \"1MiB\"\n"));
         let config = place.load(&[]).expect("it's right");
@@ -370,6 +370,15 @@ fn the_largest_value_that_nobody_has_set_is_shown_as_what_there_is_room_for() {
     };
     assert_eq!(largest("memory"), ("\"1047808B\"".into(), (1 << 20) - 768));
     assert_eq!(largest("autodetect"), ("\"16MiB\"".into(), 16 << 20));
+}
+
+#[test]
+fn the_wait_for_the_first_connection_arrives() {
+    let text = "[connection]\nwait_for_server = \"2s\"";
+    assert_eq!(connection(load(text, &[])).wait_for_server, Duration::from_secs(2));
+    let variable = [("CACHEHOUSE_CONNECTION__WAIT_FOR_SERVER", "500ms")];
+    assert_eq!(connection(load(text, &variable)).wait_for_server, Duration::from_millis(500));
+    assert_eq!(connection(load("[standalone]\nendpoint = \"h\"", &[])).wait_for_server, Duration::ZERO);
 }
 
 #[test]
@@ -399,6 +408,7 @@ fn what_is_in_effect_can_be_shown_with_its_sources_and_without_secrets() {
     connection.password            = (hidden)                 (cachehouse.toml:5)
     connection.connect_timeout     = "5s"                     (default)
     connection.command_timeout     = "100ms"                  (cachehouse.toml:6)
+    connection.wait_for_server     = "0s"                     (default)
     connection.pool_size           = 1                        (default)
     connection.max_in_flight       = 4096                     (default)
     connection.tls                 = false                    (default)
@@ -474,10 +484,13 @@ fn fenced(language: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_examples_in_the_documentation_are_right() {
+    let with_profiles = |text: &&str| text.contains("[production]");
+    let text = fenced("toml").into_iter().find(with_profiles).expect("there is a file with profiles");
     for profile in ["production", "development", "default"] {
-        checked(load(fenced("toml")[0], &[("CACHEHOUSE_PROFILE", profile)]));
+        checked(load(text, &[("CACHEHOUSE_PROFILE", profile)]));
     }
-    let [input, told] = fenced("text")[..] else { panic!("there are a file with its variables, and its error") };
+    let all = fenced("text");
+    let [.., input, told] = all[..] else { panic!("there are a file with its variables, and its error") };
     let (variables, file) = input.split_once("\n\n").expect("variables come first");
     let variables: Vec<_> = variables.lines().filter_map(|line| line.split_once('=')).collect();
     let place = Place::new().with(DEFAULT_FILE, file);

@@ -63,7 +63,7 @@ fn it_is_shown_with_its_source_where_it_is_on() {
 }
 
 #[test]
-fn code_that_switches_memory_off_is_told_where_it_was_turned_on() {
+fn the_error_of_memory_switched_off_names_where_the_near_cache_was_turned_on() {
     let place = Place::new().with(DEFAULT_FILE, ON);
     let builder = place.load(&[]).expect("it's right").into_builder().fallback_to_memory(false);
     let error = builder.build().expect_err("they exclude each other");

@@ -5,6 +5,7 @@ use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVar
 use serde::{Serialize, Serializer};
 
 use super::text;
+use crate::fuzz::Input;
 
 /// A value, by the call of `Serializer` that writes it.
 #[derive(Clone, Debug)]
@@ -207,4 +208,46 @@ proptest! {
             prop_assert_eq!(text(&one) == text(&two), Meaning::of(&one) == Meaning::of(&two));
         }
     }
+}
+
+/// A value that a fuzzer chooses.
+fn value_of(input: &mut Input<'_>, depth: u8) -> Any {
+    const NAMES: [&str; 3] = ["1", "null", "a"];
+    let inner = |input: &mut Input<'_>| Box::new(value_of(input, depth - 1));
+    let list = |input: &mut Input<'_>| (0..input.byte() % 4).map(|_| value_of(input, depth - 1)).collect::<Vec<_>>();
+    let fields = |input: &mut Input<'_>| {
+        (0..input.byte() % 4).map(|_| (input.pick(&NAMES), value_of(input, depth - 1))).collect::<Vec<_>>()
+    };
+    match input.byte() % if depth == 0 { 11 } else { 19 } {
+        0 => Any::Unit,
+        1 => Any::UnitStruct,
+        2 => Any::None,
+        3 => Any::Bool(input.byte().is_multiple_of(2)),
+        4 => Any::Small(input.byte()),
+        5 => Any::Large(input.number()),
+        // What has no text, because it equals nothing, has tests of its own.
+        6 => Any::Float(Some(f64::from_bits(input.number() as u64)).filter(|float| float.is_finite()).unwrap_or(0.5)),
+        7 => Any::Char(input.text().chars().next().unwrap_or('a')),
+        8 => Any::Str(input.text()),
+        9 => Any::Bytes(input.bytes().to_vec()),
+        10 => Any::UnitVariant(input.pick(&NAMES)),
+        11 => Any::Some(inner(input)),
+        12 => Any::Newtype(inner(input)),
+        13 => Any::Seq(list(input)),
+        14 => Any::Map((0..input.byte() % 4).map(|_| (*inner(input), *inner(input))).collect()),
+        15 => Any::Struct(fields(input)),
+        16 => Any::NewtypeVariant(input.pick(&NAMES), inner(input)),
+        17 => Any::TupleVariant(input.pick(&NAMES), list(input)),
+        _ => Any::StructVariant(input.pick(&NAMES), fields(input)),
+    }
+}
+
+#[test]
+fn any_two_arguments_have_one_text_exactly_where_they_are_equal() {
+    bolero::check!().for_each(|data: &[u8]| {
+        let mut input = Input::new(data);
+        let (one, two) = (value_of(&mut input, 3), value_of(&mut input, 3));
+        assert_eq!(text(&one), Meaning::of(&one).text());
+        assert_eq!(text(&one) == text(&two), Meaning::of(&one) == Meaning::of(&two), "{one:?} {two:?}");
+    });
 }

@@ -1,0 +1,78 @@
+//! Advice about keys that aren't known, each message whole.
+
+use figment::providers::{Format, Toml};
+
+use super::*;
+
+told!(
+    words_of_other_libraries,
+    file("ttl = 5\nprefix = \"app\"\n[redis]\nurl = \"redis://h\"\n[namespaces.users]\nttl = 7\n[connection]\npwd = \"x\""),
+    @r#"
+    5 problems in the configuration:
+    connection.pwd: is no key of the configuration; the nearest known one is connection.password (cachehouse.toml:8)
+    namespaces.users.ttl: is no key of the configuration; the nearest known one is namespaces.users.expire (cachehouse.toml:6)
+    prefix: is no key of the configuration; the nearest known one is key_prefix (cachehouse.toml:2)
+    redis: is no table of the configuration; the nearest known one is autodetect (cachehouse.toml:3)
+    ttl: is no key of the configuration; the nearest known one is expire (cachehouse.toml:1)
+    "#
+);
+told!(
+    variables_of_other_words,
+    variables(&[("CACHEHOUSE_TTL", "5"), ("CACHEHOUSE_REDIS_URL", "redis://h"), ("CACHEHOUSE_NAMESPACES__USERS__TTL", "7")]),
+    @r#"
+    3 problems in the configuration:
+    CACHEHOUSE_NAMESPACES__USERS__TTL: is no variable of cache-house; the nearest known one is CACHEHOUSE_NAMESPACES__USERS__EXPIRE (environment)
+    CACHEHOUSE_REDIS_URL: is no variable of cache-house; the nearest known one is CACHEHOUSE_AUTODETECT__ENDPOINT (environment)
+    CACHEHOUSE_TTL: is no variable of cache-house; the nearest known one is CACHEHOUSE_EXPIRE (environment)
+    "#
+);
+told!(
+    what_is_like_no_key,
+    file("colour = \"red\"\n[database]\nurl = \"h\"\n[logging]\nlevel = 3"),
+    @r#"
+    3 problems in the configuration:
+    colour: is no key of the configuration; docs/configuration.md has a table of all (cachehouse.toml:1)
+    database: is no table of the configuration; docs/configuration.md has a table of all (cachehouse.toml:2)
+    logging: is no table of the configuration; docs/configuration.md has a table of all (cachehouse.toml:4)
+    "#
+);
+told!(
+    what_kubernetes_sets_for_a_service_of_this_name,
+    variables(&[
+        ("CACHEHOUSE_SERVICE_HOST", "10.0.0.1"),
+        ("CACHEHOUSE_SERVICE_PORT", "6379"),
+        ("CACHEHOUSE_PORT", "tcp://10.0.0.1:6379"),
+        ("CACHEHOUSE_PORT_6379_TCP_ADDR", "10.0.0.1"),
+    ]),
+    @r#"
+    4 problems in the configuration:
+    CACHEHOUSE_PORT: is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set `enableServiceLinks: false` for the pod, or give the service another name (environment)
+    CACHEHOUSE_PORT_6379_TCP_ADDR: is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set `enableServiceLinks: false` for the pod, or give the service another name (environment)
+    CACHEHOUSE_SERVICE_HOST: is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set `enableServiceLinks: false` for the pod, or give the service another name (environment)
+    CACHEHOUSE_SERVICE_PORT: is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set `enableServiceLinks: false` for the pod, or give the service another name (environment)
+    "#
+);
+told!(
+    a_namespace_with_dots_and_no_quotes,
+    file("[namespaces.api.users]\nexpire = \"5m\"\n[namespaces.api.v1.users]\nexpire = 7"),
+    @r#"
+    2 problems in the configuration:
+    namespaces.api.users: is no table of the configuration; a namespace with a dot in its name stands in quotes: namespaces."api.users" (cachehouse.toml:1)
+    namespaces.api.v1: is no table of the configuration; a namespace with a dot in its name stands in quotes: namespaces."api.v1.users" (cachehouse.toml:3)
+    "#
+);
+
+/// Defaults of a program's own, beside a file and variables.
+#[test]
+fn defaults_of_the_program_are_below_the_file_and_the_variables() {
+    let place = Place::new().with(DEFAULT_FILE, "expire = \"2m\"\nmemory = {}");
+    let defaults = Toml::string("namespace = 'shop'\nexpire = '1m'\nkey_prefix = 'app'");
+    let lower = stack::defaults().merge(defaults);
+    let variables = place.variables(&[("CACHEHOUSE_KEY_PREFIX", "other")]);
+    let config = Config::of(Stack::over(lower, variables, None, place.path(DEFAULT_FILE))).expect("it's right");
+    let value = |key: &str| {
+        let setting = config.settings().iter().find(|setting| setting.key() == key).expect("it has a default");
+        setting.value().to_owned()
+    };
+    assert_eq!([value("namespace"), value("expire"), value("key_prefix")], ["\"shop\"", "\"2m\"", "\"other\""]);
+}
