@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
-export CARGO_TARGET_DIR="$target" CACHEHOUSE_SCHEDULES="${CACHEHOUSE_SCHEDULES:-30000}"
+export CARGO_TARGET_DIR="$target" CACHEHOUSE_SCHEDULES="${CACHEHOUSE_SCHEDULES:-20000}"
 
 # In the target folder, at the same place each time, so that it's built anew only where something has changed.
 copy="$target/mutants"
@@ -15,6 +15,8 @@ cp -rp Cargo.toml README.md src docs "$copy/"
 cp -rp tests/golden "$copy/tests/"
 cp -rp tests/model/{Cargo.toml,Cargo.lock,build.rs,src,tests} "$copy/tests/model/"
 patch --quiet -p1 -d "$copy" <tests/model/mutants.patch
+# By another name, so that it shares the dependencies' builds and not that of the package itself.
+sed -i 's/cache-house-model/cache-house-mutants/' "$copy"/tests/model/Cargo.{toml,lock}
 
 # One build has all of them; a variable says which one is in effect.
 bugs=$(grep -oE 'has_bug\("[a-z_]+"\)' tests/model/mutants.patch | cut -d'"' -f2 | sort -u)

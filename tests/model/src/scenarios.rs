@@ -12,6 +12,7 @@ pub const SCENARIOS: &[(&str, fn())] = &[
     ("an_outage", an_outage),
     ("an_outage_of_an_insert", an_outage_of_an_insert),
     ("another_process_invalidates", another_process_invalidates),
+    ("another_process_overtakes_the_work", another_process_overtakes_the_work),
     ("a_sync_waiter_beside_an_async_leader", a_sync_waiter_beside_an_async_leader),
     ("work_panics", work_panics),
     ("an_insert_beside_a_fill", an_insert_beside_a_fill),
@@ -32,6 +33,7 @@ fn callers_share_one_run() {
 /// Any caller may be the leader, and may be dropped or never polled again, while another removes the key.
 fn a_leader_is_lost() {
     let world = World::new(0, 0);
+    world.may_be_unfenced();
     world.caller(Fate::any());
     world.caller(Fate::any());
     world.caller(Fate::Lives);
@@ -42,6 +44,7 @@ fn a_leader_is_lost() {
 /// The removal waits for the store, and the store for nobody.
 fn a_store_whose_caller_is_not_polled() {
     let world = World::new(0, 0);
+    world.may_be_unfenced();
     world.caller(Fate::stops());
     world.remover(Fate::Lives);
     world.caller(Fate::Lives);
@@ -51,6 +54,7 @@ fn a_store_whose_caller_is_not_polled() {
 /// The second removal has to find the store that the first waits for.
 fn two_removals_and_a_store() {
     let world = World::new(0, 0);
+    world.may_be_unfenced();
     world.caller(Fate::Lives);
     world.remover(Fate::any());
     world.thread("remover", |world| {
@@ -99,6 +103,15 @@ fn another_process_invalidates() {
     world.runs_to_rest();
 }
 
+/// It removes the key while the work runs: what comes of the work is kept nowhere.
+fn another_process_overtakes_the_work() {
+    let world = World::new(0, 0);
+    world.overtaken_caller();
+    world.caller(Fate::Lives);
+    world.sync_caller();
+    world.runs_to_rest();
+}
+
 fn a_sync_waiter_beside_an_async_leader() {
     let world = World::new(0, 0);
     world.caller(Fate::any());
@@ -120,6 +133,7 @@ fn work_panics() {
 
 fn an_insert_beside_a_fill() {
     let world = World::new(0, 0);
+    world.may_be_unfenced();
     world.caller(Fate::Lives);
     world.thread("writer", |world| {
         world.insert(Fate::Lives);
@@ -147,6 +161,7 @@ fn a_get_beside_a_removal() {
 fn a_late_server_and_slow_threads() {
     hurry();
     let world = World::new(0, 1);
+    world.may_be_unfenced();
     world.fill();
     world.caller(Fate::Lives);
     world.remover(Fate::any());

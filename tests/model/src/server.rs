@@ -166,10 +166,11 @@ impl Link {
             (line.is_open, line.serves) = (false, false);
             std::mem::take(&mut line.commands)
         };
+        // It connects while callers hear of it.
+        self.0.supervisor.wake();
         for answer in std::iter::once(first).chain(rest.into_iter().map(|command| command.answer)) {
             answer(Some(ServerError::Unavailable(Unavailable::ConnectionLost)));
         }
-        self.0.supervisor.wake();
     }
 
     /// Connects anew whenever the connection is broken, and replays the journal as `backend/redis/supervisor.rs` does.

@@ -29,6 +29,7 @@ scenarios! {
     an_outage
     an_outage_of_an_insert
     another_process_invalidates
+    another_process_overtakes_the_work
     a_sync_waiter_beside_an_async_leader
     work_panics
     an_insert_beside_a_fill
