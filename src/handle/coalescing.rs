@@ -7,6 +7,7 @@ mod flight;
 #[cfg(cache_house_model)]
 mod idle;
 pub(super) mod together;
+mod watched;
 
 use std::any::Any;
 use std::future::Future;
@@ -26,7 +27,7 @@ use crate::backend::tiers::Fence;
 use crate::key::{CallKey, Kind, Kinds};
 use crate::surroundings::atomic::Ordering;
 use crate::surroundings::{self, Mutex, SHARDS};
-use crate::watchdog::{Attention, Watched};
+use crate::watchdog::Attention;
 
 /// All flights of a handle, by key.
 pub(crate) struct Flights {
@@ -50,12 +51,6 @@ struct Shard {
     /// Flights that were invalidated while callers waited for them. The watchdog looks after them until they end.
     behind: Vec<Arc<Flight>>,
 }
-
-/// How often the watchdog wakes leaders that callers wait for.
-const PULSE: Duration = Duration::from_secs(1);
-
-/// Looks at a leader before its waiters give up: a minute, as for sync callers.
-const MOST_LOOKS: u32 = 60;
 
 /// How long a value is handed on by a flight whose leader isn't polled again after it has published it.
 const HANDED_ON: Duration = Duration::from_secs(1);
@@ -248,54 +243,6 @@ impl Flights {
     }
 }
 
-impl Watched for Flights {
-    /// Wakes each leader that callers wait for. One that hasn't been polled since it was woken the last time doesn't get to run: its
-    /// task is busy or blocked, or its future isn't polled any more. Then a waiter takes over, and what the leader finds isn't kept.
-    fn look(&self, now: Instant) -> Option<Instant> {
-        let waited_for = |flight: &&Arc<Flight>| {
-            let state = flight.state.lock();
-            state.waiters > 0 && (matches!(state.phase, Phase::Running) || state.renews && !state.left)
-        };
-        let gives_way =
-            |flight: &Arc<Flight>| flight.state.lock().gives_way_at.is_some_and(|gives_way_at| gives_way_at <= now);
-        let (mut stuck, mut awaited) = (Vec::new(), Vec::new());
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            // A sync leader is on its thread, whatever it does there.
-            let is_stuck = |flight: &mut Arc<Flight>| {
-                let is_idle = flight.leader.is_async && flight.pulse.is_stuck();
-                (is_idle || gives_way(flight)) && waited_for(&&*flight)
-            };
-            let from = stuck.len();
-            stuck.extend(shard.current.extract_if(is_stuck));
-            invalidate(&stuck[from..]);
-            awaited.extend(shard.current.iter().filter(waited_for).cloned());
-            shard.behind.retain(|flight| waited_for(&flight));
-            stuck.extend(shard.behind.extract_if(.., is_stuck));
-            awaited.extend(shard.behind.iter().cloned());
-        }
-        let waits = !awaited.is_empty();
-        // Wakers are the user's code.
-        for flight in awaited {
-            if flight.looks.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKS {
-                // Two works may wait for each other.
-                flight.state.lock().overdue = true;
-                flight.changed.notify_waiters();
-            }
-            flight.pulse.wake();
-        }
-        for flight in stuck {
-            flight.makes_way();
-        }
-        let next = now + PULSE;
-        if waits {
-            return Some(next);
-        }
-        let one_waits = || self.shards.iter().any(|shard| shard.lock().waited_on().any(|flight| waited_for(&flight)));
-        self.attention.end(|| one_waits().then_some(next))
-    }
-}
-
 impl Shard {
     /// All that is under way for `key`, which no caller joins from here on.
     fn take(&mut self, key: &CallKey) -> Vec<Arc<Flight>> {
@@ -311,12 +258,16 @@ impl Shard {
 
     /// Has the watchdog look after those of these flights that callers wait for.
     fn leave_behind(&mut self, current: &[Arc<Flight>]) {
-        self.behind.extend(current.iter().filter(|flight| flight.state.lock().waiters > 0).cloned());
+        self.behind.extend(current.iter().filter(|flight| flight.is_waited_for()).cloned());
     }
 
-    /// All that callers may wait for.
-    fn waited_on(&self) -> impl Iterator<Item = &Arc<Flight>> {
-        self.current.iter().chain(&self.behind)
+    /// Those that were left behind, and that nobody waits for any more.
+    fn take_ended(&mut self) -> Vec<Arc<Flight>> {
+        self.behind.extract_if(.., |flight| !flight.is_waited_for()).collect()
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.current.iter().chain(&self.behind).any(|flight| flight.is_waited_for())
     }
 }
 
@@ -349,11 +300,7 @@ impl Leader {
             let until = surroundings::now() + ttl.min(HANDED_ON);
             // As old as the store that follows.
             let phase = landed(Some(self.flight.steps.load(Ordering::SeqCst) + 1));
-            let mut state = self.flight.state.lock();
-            state.handed_on_until = Some(until);
-            state.phase = phase;
-            drop(state);
-            self.flight.changed.notify_waiters();
+            self.flight.end_with(phase, |state| state.handed_on_until = Some(until));
         } else if self.flight.state.lock().waiters > 0 {
             self.flight.end(landed(None));
         }
@@ -402,11 +349,7 @@ impl Leader {
         T: Clone + Any + Send + Sync,
     {
         let phase = self.landed(value, remaining, is_answer, false);
-        let mut state = self.flight.state.lock();
-        state.renews = true;
-        state.phase = phase;
-        drop(state);
-        self.flight.changed.notify_waiters();
+        self.flight.end_with(phase, |state| state.renews = true);
     }
 
     /// The leader has a value that it may fall back on, and callers too.

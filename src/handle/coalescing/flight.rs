@@ -1,6 +1,7 @@
 //! One flight: the lookup or run of a key, as its leader, its waiters and invalidations of the key see it.
 
 use std::any::Any;
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,12 @@ impl Flight {
         self.key.as_bytes() == key.as_bytes()
     }
 
+    /// Whether callers wait for what its leader does.
+    pub(super) fn is_waited_for(&self) -> bool {
+        let state = self.state.lock();
+        state.waiters > 0 && (matches!(state.phase, Phase::Running) || state.renews && !state.left)
+    }
+
     /// Whether the code that asks runs inside this flight's leader, and so would wait for itself.
     pub(crate) fn is_led_here(&self) -> bool {
         self.pulse.is_here()
@@ -249,8 +256,18 @@ impl Flight {
     }
 
     pub(super) fn end(&self, phase: Phase) {
-        self.state.lock().phase = phase;
+        self.end_with(phase, |_| ());
+    }
+
+    /// Changes more of its state at the same time. The phase before may have a value, whose drop is the user's code.
+    pub(super) fn end_with(&self, phase: Phase, change: impl FnOnce(&mut State)) {
+        let before = {
+            let mut state = self.state.lock();
+            change(&mut state);
+            mem::replace(&mut state.phase, phase)
+        };
         self.changed.notify_waiters();
+        drop(before);
     }
 
     /// Runs `keep` unless the key has been invalidated since the flight began.

@@ -1,13 +1,16 @@
-//! What tests ask of flights in the end.
+//! What a model asks of flights in the end.
 
 use super::Flights;
 
 impl Flights {
-    /// Whether nothing is under way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.shards.iter().all(|shard| {
+    /// How many flights there are: those that callers join, those apart, and those left behind.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for shard in &self.shards {
             let shard = shard.lock();
-            shard.current.is_empty() && shard.apart.is_empty() && shard.behind.is_empty()
-        })
+            let of_shard = [shard.current.len(), shard.apart.len(), shard.behind.len()];
+            counts.iter_mut().zip(of_shard).for_each(|(all, more)| *all += more);
+        }
+        counts
     }
 }

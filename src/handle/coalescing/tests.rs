@@ -1,11 +1,14 @@
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
 
+use super::watched::PULSE;
 use super::*;
 use crate::deadline;
 use crate::key::{CallParts, KeyPrefix, Scope};
+use crate::watchdog::Watched;
 
 fn key(namespace: &str, name: &str) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
@@ -407,6 +410,71 @@ fn an_invalidated_flight_is_looked_after_until_it_ends() {
         assert_eq!(behind(), 0);
         drop(leader);
     }
+}
+
+#[test]
+fn a_flight_that_has_ended_is_not_left_behind() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    drop(wait(&flights, &key("n", "a")));
+    leader.publish(&1_u32, Duration::from_secs(5), true);
+    // Nobody waits any more, so there may be no further look.
+    flights.invalidate(&Invalidation::Key(key("n", "a")));
+    assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
+}
+
+/// A value whose drop looks for a lock that's held: of a shard, and of the flight that it's of.
+#[derive(Clone)]
+struct Looks {
+    flights: Weak<Flights>,
+    flight: Weak<Flight>,
+    was_held: Arc<AtomicBool>,
+}
+
+impl Looks {
+    fn of(flights: &Arc<Flights>, flight: &Arc<Flight>, was_held: &Arc<AtomicBool>) -> Self {
+        let (flights, flight) = (Arc::downgrade(flights), Arc::downgrade(flight));
+        Self { flights, flight, was_held: Arc::clone(was_held) }
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let flights = self.flights.upgrade().expect("the test has them");
+        let of_a_shard = flights.shards.iter().any(|shard| shard.try_lock().is_none());
+        let of_the_flight = self.flight.upgrade().is_some_and(|flight| flight.state.try_lock().is_none());
+        self.was_held.fetch_or(of_a_shard || of_the_flight, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_value_of_a_flight_left_behind_is_dropped_outside_the_locks() {
+    let (flights, was_held) = (flights(), Arc::new(AtomicBool::new(false)));
+    let leader = lead_blocking(&flights, &key("n", "a"));
+    let waiting = wait(&flights, &key("n", "a"));
+    flights.invalidate_all();
+    let value = Looks::of(&flights, &waiting, &was_held);
+    drop(waiting);
+    leader.finish(&value, None, false);
+    flights.look(Instant::now());
+    assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
+    assert!(!was_held.load(Ordering::SeqCst));
+}
+
+#[test]
+fn the_value_that_a_leader_renews_is_dropped_outside_the_locks() {
+    let (flights, was_held) = (flights(), Arc::new(AtomicBool::new(false)));
+    for fails in [false, true] {
+        let leader = lead(&flights, &key("n", "a"));
+        let waiting = wait(&flights, &key("n", "a"));
+        leader.renews(&Looks::of(&flights, &waiting, &was_held), None, false);
+        if fails {
+            leader.fail(Storable::Yes, None);
+        } else {
+            leader.publish(&1_u32, Duration::from_secs(5), true);
+        }
+    }
+    assert!(!was_held.load(Ordering::SeqCst));
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_get_beside_a_removal() {
     world.getter(Fate::Lives);
     world.thread("remover", |world| {
         world.remove(Fate::Lives);
-        world.clear();
+        world.remove(Fate::Lives);
     });
     world.runs_to_rest();
 }

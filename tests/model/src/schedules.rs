@@ -23,6 +23,8 @@ std::thread_local! {
     static HURRIES: Cell<bool> = const { Cell::new(false) };
     static SCHEDULE: Cell<u64> = const { Cell::new(0) };
     static STEPS: Cell<u64> = const { Cell::new(0) };
+    /// Over all steps of [`Manner::Even`], the logarithm of how many threads could run.
+    static CHOICES: Cell<f64> = const { Cell::new(0.0) };
 }
 
 /// Has the other threads run until all of them wait, which is what it says, or until time [hurries](hurry). Only the main thread calls it;
@@ -55,6 +57,7 @@ pub(super) fn explore(name: &str, scenario: fn()) {
     let walk =
         Walk { schedules, random: Random(0), manner: Manner::Even, first: Vec::new(), changes: [0; 2], steps: 0 };
     STEPS.set(0);
+    CHOICES.set(0.0);
     let explored = catch_unwind(AssertUnwindSafe(|| {
         Runner::new(walk, config).run(move || {
             surroundings::begin();
@@ -68,8 +71,11 @@ pub(super) fn explore(name: &str, scenario: fn()) {
         eprintln!("{name}: schedule {failed} has failed; CACHEHOUSE_SCHEDULE={failed} runs it alone");
         resume_unwind(failure);
     }
-    let steps = STEPS.get() / count.max(1);
-    println!("{name}: {count} schedules of {steps} steps each, {:.1} s", begun.elapsed().as_secs_f64());
+    // Of a tree, the product of the choices on a random way down is as large on average as the tree has leaves (Knuth 1975). The mean of
+    // its logarithm is a lower bound.
+    let (steps, leaves) = (STEPS.get() / count.max(1), CHOICES.get() / (count.div_ceil(3)).max(1) as f64);
+    let took = begun.elapsed().as_secs_f64();
+    println!("{name}: {count} schedules of {steps} steps each, of at least 10^{leaves:.0}, in {took:.1} s");
 }
 
 /// A third of the schedules each.
@@ -139,7 +145,10 @@ impl Scheduler for Walk {
         self.steps += 1;
         let goes_on = current.filter(|current| ready.contains(current));
         Some(match self.manner {
-            Manner::Even => ready[self.random.below(count as u64) as usize],
+            Manner::Even => {
+                CHOICES.set(CHOICES.get() + (count as f64).log10());
+                ready[self.random.below(count as u64) as usize]
+            }
             Manner::Sticky => match goes_on {
                 Some(current) if self.random.below(8) != 0 => current,
                 _ => ready[self.random.below(count as u64) as usize],
