@@ -367,7 +367,7 @@ impl<S: Server> Engine<S> {
 
     /// The work is to run for a call whose value isn't kept.
     fn run_alone<T, C>(&self, call: &Call<'_, T, C>, at: usize, progress: &mut Progress<T>) {
-        self.answered(&call.options, Answer::Uncached);
+        self.answered(call.options, Answer::Uncached);
         progress.ends[at] = Some(End::Alone);
         progress.is_alone = true;
     }
@@ -402,14 +402,14 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let resolved = self.resolve(&call.key, &call.options);
+        let resolved = self.resolve(&call.key, call.options);
         if let Some(stores) = stores {
-            self.answered(&call.options, Answer::Uncached);
+            self.answered(call.options, Answer::Uncached);
             let storable = leader.run(self.begin_forced(&resolved, &stores)).await;
             return Outcome::Run(Turn { leader, storable, old: None });
         }
         let found = leader.run(self.lookup(&resolved, &leader)).await;
-        self.after_lookup(&resolved, &call.options, leader, call.old.as_deref(), found)
+        self.after_lookup(&resolved, call.options, leader, call.old.as_deref(), found)
     }
 
     /// Runs the turn of a call, whose work is to wait for what it's given.
@@ -429,7 +429,7 @@ impl<S: Server> Engine<S> {
             async { given.await.unwrap_or(Err(NoValue)) }
         };
         let work = Work::deciding(work, &call.decisions);
-        self.run(&call.key, &call.options, turn, &call.want, work).await.map(|found| found.value)
+        self.run(&call.key, call.options, turn, &call.want, work).await.map(|found| found.value)
     }
 }
 

@@ -73,7 +73,7 @@ impl<S: Server> Engine<S> {
     {
         let tiers = &self.inner.tiers;
         let Some(server) = &tiers.server else { return Err(piece) };
-        let resolve = |asking: &Asking| self.resolve(&calls[asking.at].key, &calls[asking.at].options);
+        let resolve = |asking: &Asking| self.resolve(&calls[asking.at].key, calls[asking.at].options);
         let resolved: Vec<_> = piece.iter().map(resolve).collect();
         piece.iter().for_each(|asking| asking.hold.asks());
         let fence = |place: usize| &piece[place].hold;
