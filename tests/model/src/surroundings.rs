@@ -22,6 +22,12 @@ pub(crate) const SHARDS: usize = 1;
 macro_rules! statics {
     ($(static $name:ident: $of:ty = $value:expr;)+) => {
         shuttle::lazy_static! { $(static ref $name: $of = $value;)+ }
+
+        /// Makes them before any thread panics: what is made while one does, shuttle takes for poisoned.
+        #[allow(dead_code)]
+        pub(crate) fn make_statics() {
+            $(shuttle::lazy_static::initialize(&$name);)+
+        }
     };
 }
 pub(crate) use statics;

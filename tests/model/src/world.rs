@@ -92,6 +92,9 @@ impl Fate {
 impl World {
     /// A process over a server of which so many commands are lost or late.
     pub(super) fn new(losses: u32, lates: u32) -> Self {
+        crate::watchdog::make_statics();
+        // It has the static that numbers threads made.
+        let _ = Caller::asynchronous();
         let data = Data::default();
         data.lock().insert(ServerKey::from_static(FOREIGN.0), Bytes::from_static(FOREIGN.1));
         let link = Link::to(&data, losses, lates);
