@@ -195,7 +195,7 @@ impl From<ServerError> for Error {
             ServerError::Refused { code, message } => Self::new(Kind::Reply { code, message }),
             ServerError::WrongType => Self::new(Kind::Reply {
                 code: "WRONGTYPE".into(),
-                message: "the key holds another type, so it's somebody else's".into(),
+                message: "the key holds another type, so another program owns it".into(),
             }),
         }
     }

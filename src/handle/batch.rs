@@ -52,17 +52,19 @@ struct Joined {
 const MOST_READS: usize = 4;
 
 /// The keys of a batch, as far as memory could answer them.
-struct Batch<K, T, C> {
-    found: HashMap<K, T>,
-    /// The others, in the order asked.
-    asked: Vec<Asked<K>>,
-    calls: Vec<Call<T, C>>,
+struct Batch<'a, T, C> {
+    /// By the places of the keys.
+    found: Vec<Option<T>>,
+    /// The others, in the order given.
+    asked: Vec<Asked>,
+    calls: Vec<Call<'a, T, C>>,
     joint: Arc<Joint>,
 }
 
 /// A key that memory has no value for.
-struct Asked<K> {
-    key: K,
+struct Asked {
+    /// Of the key.
+    place: usize,
     /// Which call it is; `None` where the work runs for it and nothing is kept: it has no cache key, or the handle is closed.
     call: Option<usize>,
     /// A key before it is the same call.
@@ -91,16 +93,20 @@ impl<S: Server> Engine<S> {
         C: ValueCodec<T>,
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
-        let mut calls = with_options(keys, options);
-        self.begin_all(&mut calls, Caller::asynchronous).await;
-        let batch = self.lookup_all(calls);
-        if batch.asked.is_empty() {
-            return Ok(batch.found);
-        }
-        let caller = Caller::asynchronous();
-        let pulse = BatchPulse::new(caller);
-        // Boxed, so that the future of the call is small.
-        Box::pin(pulse.run(self.finish(batch, caller, &pulse, work))).await
+        let (keys, mut options) = with_options(keys, options);
+        self.begin_all(&mut options, Caller::asynchronous).await;
+        let found = {
+            let batch = self.lookup_all(&keys, &options);
+            if batch.asked.is_empty() {
+                batch.found
+            } else {
+                let caller = Caller::asynchronous();
+                let pulse = BatchPulse::new(caller);
+                // Boxed, so that the future of the call is small.
+                Box::pin(pulse.run(self.finish(&keys, batch, caller, &pulse, work))).await?
+            }
+        };
+        Ok(by_key(keys, found))
     }
 
     pub(super) fn many_blocking<K, T, E, C>(
@@ -114,23 +120,27 @@ impl<S: Server> Engine<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let mut calls = with_options(keys, options);
-        blocking::block_on(self.begin_all(&mut calls, Caller::blocking));
-        let batch = self.lookup_all(calls);
-        if batch.asked.is_empty() {
-            return Ok(batch.found);
-        }
-        let caller = Caller::blocking();
-        let pulse = BatchPulse::new(caller);
-        // The work runs in the same surroundings, whatever the cache has to wait for before.
-        blocking::in_place(caller.place(), || {
-            let work = |keys| async { work(keys) };
-            blocking::block_on_parts(pulse.run(self.finish(batch, caller, &pulse, work)))
-        })
+        let (keys, mut options) = with_options(keys, options);
+        blocking::block_on(self.begin_all(&mut options, Caller::blocking));
+        let found = {
+            let batch = self.lookup_all(&keys, &options);
+            if batch.asked.is_empty() {
+                batch.found
+            } else {
+                let caller = Caller::blocking();
+                let pulse = BatchPulse::new(caller);
+                // The work runs in the same surroundings, whatever the cache has to wait for before.
+                blocking::in_place(caller.place(), || {
+                    let work = |keys| async { work(keys) };
+                    blocking::block_on_parts(pulse.run(self.finish(&keys, batch, caller, &pulse, work)))
+                })?
+            }
+        };
+        Ok(by_key(keys, found))
     }
 
     /// Looks all keys up in memory, where that answers by itself.
-    fn lookup_all<K, T, C>(&self, keys: Vec<(K, CacheOptions<C>)>) -> Batch<K, T, C>
+    fn lookup_all<'a, K, T, C>(&self, keys: &[K], options: &'a [CacheOptions<C>]) -> Batch<'a, T, C>
     where
         K: Eq + Hash,
         T: Clone + Any + Send + Sync,
@@ -141,28 +151,28 @@ impl<S: Server> Engine<S> {
         // Looked into once for all.
         let all_ask = !self.is_closed() && tiers.near.is_none() && tiers.all_go_to_server();
         let hasher = foldhash::quality::RandomState::default();
-        let (mut found, mut asked) = (HashMap::new(), Vec::<Asked<K>>::with_capacity(count));
-        let mut calls = Vec::<Call<T, C>>::with_capacity(count);
-        let mut asked_at = HashTable::<usize>::with_capacity(count);
+        let (mut found, mut asked) = ((0..count).map(|_| None).collect::<Vec<_>>(), Vec::with_capacity(count));
+        let mut calls = Vec::<Call<'a, T, C>>::with_capacity(count);
+        let mut places = HashTable::<usize>::with_capacity(count);
         let mut calls_at = HashTable::<usize>::with_capacity(count);
-        for (key, options) in keys {
-            let hash = hasher.hash_one(&key);
-            let is_asked = asked_at.find(hash, |&at| asked[at].key == key).is_some();
-            if is_asked || !found.is_empty() && found.contains_key(&key) {
+        for (place, (key, options)) in keys.iter().zip(options).enumerate() {
+            let hash = hasher.hash_one(key);
+            if places.find(hash, |&before| keys[before] == *key).is_some() {
                 continue;
             }
-            let want = Want::of(&options);
-            let lookup = match all_ask.then(|| self.call_key(&options)) {
+            places.insert_unique(hash, place, |&before| hasher.hash_one(&keys[before]));
+            let want = Want::of(options);
+            let lookup = match all_ask.then(|| self.call_key(options)) {
                 Some(Ok(call_key)) => Lookup::Open(call_key, None),
-                _ => self.lookup_memory(&options, &want),
+                _ => self.lookup_memory(options, &want),
             };
             let (call, is_twin) = match lookup {
                 Lookup::Found(fetched) => {
-                    found.insert(key, fetched.value);
+                    found[place] = Some(fetched.value);
                     continue;
                 }
                 Lookup::Uncached => {
-                    self.answered(&options, Answer::Uncached);
+                    self.answered(options, Answer::Uncached);
                     (None, false)
                 }
                 Lookup::Open(call_key, old) => {
@@ -182,9 +192,7 @@ impl<S: Server> Engine<S> {
                     }
                 }
             };
-            asked.push(Asked { key, call, is_twin });
-            let hash_of = |&at: &usize| hasher.hash_one(&asked[at].key);
-            asked_at.insert_unique(hash, asked.len() - 1, hash_of);
+            asked.push(Asked { place, call, is_twin });
         }
         Batch { found, asked, calls, joint }
     }
@@ -192,11 +200,12 @@ impl<S: Server> Engine<S> {
     /// Looks up what memory doesn't have, runs the work for what is missing, and stores what that gives.
     async fn finish<K, T, E, C, Fut>(
         &self,
-        batch: Batch<K, T, C>,
+        keys: &[K],
+        batch: Batch<'_, T, C>,
         caller: Caller,
         pulse: &BatchPulse,
         work: impl FnOnce(Vec<K>) -> Fut,
-    ) -> Result<HashMap<K, T>, E>
+    ) -> Result<Vec<Option<T>>, E>
     where
         K: Eq + Hash + Clone,
         T: Clone + Any + Send + Sync,
@@ -206,8 +215,8 @@ impl<S: Server> Engine<S> {
         let Batch { mut found, asked, calls, joint } = batch;
         let is_uncached = asked.iter().any(|asked| asked.call.is_none());
         let (mut runs, mut progress) = self.prepare(&calls, &joint, caller, pulse, is_uncached).await;
-        let lacks = |asked: &Asked<K>| asked.call.is_none_or(|at| !asked.is_twin && progress.lacks(at));
-        let missing: Vec<usize> = (0..asked.len()).filter(|&place| lacks(&asked[place])).collect();
+        let lacks = |asked: &&Asked| asked.call.is_none_or(|at| !asked.is_twin && progress.lacks(at));
+        let missing: Vec<&Asked> = asked.iter().filter(lacks).collect();
         let (mut values, mut failed) = (HashMap::new(), None);
         if !missing.is_empty() {
             // Before the work begins, so that each flight knows which of its waiters have come before.
@@ -215,39 +224,36 @@ impl<S: Server> Engine<S> {
             progress.follow(&mut runs, || joint.at_work() == joint.ready()).await;
             self.inner.tiers.counters.runs.add_one();
             let timer = Timer::start();
-            let running = work(missing.iter().map(|&place| asked[place].key.clone()).collect());
+            let running = work(missing.iter().map(|asked| keys[asked.place].clone()).collect());
             let is_needed = is_uncached || progress.is_alone;
             // Without a result, all calls have ended: with old values, which are served because the work takes too long.
             if let Some(result) = progress.beside(&mut runs, running, is_needed).await {
                 timer.worked();
                 match result {
-                    Ok(given) => values = given,
+                    Ok(computed) => values = computed,
                     Err(error) => failed = Some(error),
                 }
                 let mut gifts = VecDeque::new();
-                for Asked { key, call, .. } in missing.iter().map(|&place| &asked[place]) {
+                for Asked { place, call, .. } in missing {
                     if let &Some(at) = call {
-                        gifts.push_back((at, values.remove(key)));
+                        gifts.push_back((at, values.remove(&keys[*place])));
                     }
                 }
                 let has_none = |at: usize| calls[at].seat().note_gone();
                 progress.give(has_none, gifts, &mut runs, self.inner.at_once, failed.is_some()).await;
             }
         }
-        found.reserve(asked.len());
-        for Asked { key, call, .. } in asked {
+        for &Asked { place, call, .. } in &asked {
             let value = match call {
                 Some(at) => progress.value(at, calls[at].has_twins),
-                None => values.remove(&key),
+                None => values.remove(&keys[place]),
             };
-            match (value, failed.take()) {
-                (Some(value), error) => {
-                    found.insert(key, value);
-                    failed = error;
-                }
-                (None, Some(error)) => return Err(error),
-                (None, None) => {}
+            if value.is_none()
+                && let Some(error) = failed
+            {
+                return Err(error);
             }
+            found[place] = value;
         }
         Ok(found)
     }
@@ -255,7 +261,7 @@ impl<S: Server> Engine<S> {
     /// Looks all calls up, and gets those ready for the work that need it.
     async fn prepare<T, C>(
         &self,
-        calls: &[Call<T, C>],
+        calls: &[Call<'_, T, C>],
         joint: &Joint,
         caller: Caller,
         pulse: &BatchPulse,
@@ -360,18 +366,18 @@ impl<S: Server> Engine<S> {
     }
 
     /// The work is to run for a call whose value isn't kept.
-    fn run_alone<T, C>(&self, call: &Call<T, C>, at: usize, progress: &mut Progress<T>) {
-        self.answered(&call.options, Answer::Uncached);
+    fn run_alone<T, C>(&self, call: &Call<'_, T, C>, at: usize, progress: &mut Progress<T>) {
+        self.answered(call.options, Answer::Uncached);
         progress.ends[at] = Some(End::Alone);
         progress.is_alone = true;
     }
 
     /// Joins the flights of all calls.
-    fn join_all<T, C>(&self, calls: &[Call<T, C>], caller: Caller, pulse: &BatchPulse) -> Joined {
+    fn join_all<T, C>(&self, calls: &[Call<'_, T, C>], caller: Caller, pulse: &BatchPulse) -> Joined {
         let flights = &self.inner.flights;
         let places = |is_forced| (0..calls.len()).filter(move |&at| calls[at].want.forced == is_forced);
         let joined = flights.join_all(places(false).map(|at| &calls[at].key), caller, pulse);
-        let joined = places(false).zip(joined.into_iter().map(|join| (join, None)));
+        let joined = places(false).zip(joined.map(|join| (join, None)));
         let forced = places(true).map(|at| {
             let (join, stores) = flights.join_forced(&calls[at].key, caller);
             if let Join::Lead(leader) = &join {
@@ -391,23 +397,28 @@ impl<S: Server> Engine<S> {
     }
 
     /// What a call finds that leads its flight.
-    async fn look_up<T, C>(&self, call: &Call<T, C>, leader: Leader, stores: Option<Stores>) -> Outcome<T, NoValue>
+    async fn look_up<T, C>(&self, call: &Call<'_, T, C>, leader: Leader, stores: Option<Stores>) -> Outcome<T, NoValue>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let resolved = self.resolve(&call.key, &call.options);
+        let resolved = self.resolve(&call.key, call.options);
         if let Some(stores) = stores {
-            self.answered(&call.options, Answer::Uncached);
+            self.answered(call.options, Answer::Uncached);
             let storable = leader.run(self.begin_forced(&resolved, &stores)).await;
             return Outcome::Run(Turn { leader, storable, old: None });
         }
         let found = leader.run(self.lookup(&resolved, &leader)).await;
-        self.after_lookup(&resolved, &call.options, leader, call.old.as_deref(), found)
+        self.after_lookup(&resolved, call.options, leader, call.old.as_deref(), found)
     }
 
     /// Runs the turn of a call, whose work is to wait for what it's given.
-    async fn take_part<T, C>(&self, call: &Call<T, C>, turn: Turn<T>, given: oneshot::Receiver<Given<T>>) -> Given<T>
+    async fn take_part<T, C>(
+        &self,
+        call: &Call<'_, T, C>,
+        turn: Turn<T>,
+        given: oneshot::Receiver<Given<T>>,
+    ) -> Given<T>
     where
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
@@ -418,18 +429,27 @@ impl<S: Server> Engine<S> {
             async { given.await.unwrap_or(Err(NoValue)) }
         };
         let work = Work::deciding(work, &call.decisions);
-        self.run(&call.key, &call.options, turn, &call.want, work).await.map(|found| found.value)
+        self.run(&call.key, call.options, turn, &call.want, work).await.map(|found| found.value)
     }
 }
 
-/// Each key with the options of its call.
+/// The values that there are, by their keys.
+fn by_key<K: Eq + Hash, T>(keys: Vec<K>, found: Vec<Option<T>>) -> HashMap<K, T> {
+    let mut values = HashMap::with_capacity(keys.len());
+    for (key, value) in keys.into_iter().zip(found) {
+        if let Some(value) = value {
+            values.insert(key, value);
+        }
+    }
+    values
+}
+
+/// The keys, and the options of their calls.
 fn with_options<K, C>(
     keys: impl IntoIterator<Item = K>,
     options: impl Fn(&K) -> CacheOptions<C>,
-) -> Vec<(K, CacheOptions<C>)> {
-    let call = |key| {
-        let options = options(&key);
-        (key, options)
-    };
-    keys.into_iter().map(call).collect()
+) -> (Vec<K>, Vec<CacheOptions<C>>) {
+    let keys: Vec<K> = keys.into_iter().collect();
+    let options = keys.iter().map(options).collect();
+    (keys, options)
 }

@@ -26,7 +26,7 @@ impl<S: Server> Engine<S> {
     }
 
     /// The same for the calls of a batch.
-    pub(super) async fn begin_all<K, C>(&self, calls: &mut [(K, CacheOptions<C>)], caller: fn() -> Caller) {
+    pub(super) async fn begin_all<C>(&self, calls: &mut [CacheOptions<C>], caller: fn() -> Caller) {
         self.first_connection().await;
         self.add_all_tokens(calls, caller).await;
     }

@@ -261,7 +261,7 @@ impl Shard {
         self.behind.extend(current.iter().filter(|flight| flight.is_waited_for()).cloned());
     }
 
-    /// Those that were left behind, and that nobody waits for any more.
+    /// Those that were left behind, and that no caller waits for any more.
     fn take_ended(&mut self) -> Vec<Arc<Flight>> {
         self.behind.extract_if(.., |flight| !flight.is_waited_for()).collect()
     }

@@ -179,7 +179,7 @@ impl<S: Server> Engine<S> {
         }
         let is_late = hard.is_some_and(|hard| surroundings::now() >= hard);
         if is_late {
-            // The lease may be another's by now, who shares its token; it ends by its TTL.
+            // The lease may be held by another call by now, which shares its token; it ends by its TTL.
             fill = Fill::Withheld;
         }
         let value = match result {

@@ -182,11 +182,11 @@ impl<S: Server> Engine<S> {
     }
 
     /// The same for the calls of a batch: a tag that several of them have is looked up once.
-    pub(super) async fn add_all_tokens<K, C>(&self, calls: &mut [(K, CacheOptions<C>)], caller: fn() -> Caller) {
+    pub(super) async fn add_all_tokens<C>(&self, calls: &mut [CacheOptions<C>], caller: fn() -> Caller) {
         let mut of_calls = Vec::new();
         // Where one of its calls doesn't take a token that is so old, the tag is looked up so for all.
         let mut oldest: BTreeMap<Box<str>, Option<Duration>> = BTreeMap::new();
-        for (at, (_, options)) in calls.iter().enumerate() {
+        for (at, options) in calls.iter().enumerate() {
             if !self.may_have_tags(options) {
                 continue;
             }
@@ -209,7 +209,7 @@ impl<S: Server> Engine<S> {
             known.extend(piece.into_iter().map(|(tag, _)| tag).zip(tokens));
         }
         for (at, tags) in of_calls {
-            calls[at].1.set_tokens(tags.as_slice().iter().map(|tag| known[tag].clone()).collect());
+            calls[at].set_tokens(tags.as_slice().iter().map(|tag| known[tag].clone()).collect());
         }
     }
 

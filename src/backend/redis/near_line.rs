@@ -1,7 +1,7 @@
 //! The near cache's connection to one server: what is read over it is reported once it changes.
 //!
 //! The node's supervisor owns the task. It connects while the node is available, makes sure that reports arrive, and then asks every
-//! third of the bound for the sentinel: a key of the handle's own whose value nobody else sets. The answer shows that all reports from before
+//! third of the bound for the sentinel: a key of the handle's own whose value no other program sets. The answer shows that all reports from before
 //! the question have come, and the sentinel's value that nothing has emptied or replaced the database, of which the client library reports
 //! nothing. It ends with the supervisor, and with the connection: then no copy is near any more.
 

@@ -23,9 +23,17 @@ const TOKEN_STALENESS: Duration = Duration::from_secs(1);
 struct Question<'a> {
     begun: Option<(&'a Memory, Moment)>,
     warm: Option<Arc<Entry>>,
-    server_key: ServerKey,
+    /// Where memory doesn't have it.
+    server_key: Option<ServerKey>,
     asks_ttl: bool,
     is_near: bool,
+}
+
+impl Question<'_> {
+    fn server_key(&self) -> &ServerKey {
+        let known = self.warm.as_ref().and_then(|entry| entry.server_key());
+        known.or(self.server_key.as_ref()).expect("it's made where memory doesn't have it")
+    }
 }
 
 impl<S: Server> Tiers<S> {
@@ -98,7 +106,7 @@ impl<S: Server> Tiers<S> {
         C: ValueCodec<T>,
     {
         let question = self.question(call, self.begun());
-        let (server_key, asks_ttl) = (&question.server_key, question.asks_ttl);
+        let (server_key, asks_ttl) = (question.server_key(), question.asks_ttl);
         let reply = match asks_ttl {
             // Boxed: the futures of all callers would contain it.
             _ if question.is_near => Box::pin(server.get_near(server_key, asks_ttl)).await,
@@ -123,7 +131,7 @@ impl<S: Server> Tiers<S> {
     {
         let begun = self.begun();
         let questions: Vec<_> = calls.iter().map(|call| self.question(call, begun)).collect();
-        let keys: Vec<_> = questions.iter().map(|asked| (&asked.server_key, asked.asks_ttl)).collect();
+        let keys: Vec<_> = questions.iter().map(|asked| (asked.server_key(), asked.asks_ttl)).collect();
         let mut replies = server.get_many(&keys).await?.into_iter();
         drop(keys);
         let reads = calls.iter().zip(questions).enumerate().map(|(place, (call, question))| {
@@ -141,8 +149,8 @@ impl<S: Server> Tiers<S> {
     /// What the server is asked for a call.
     fn question<'a, C>(&self, call: &ResolvedCall<'_, C>, begun: Option<(&'a Memory, Moment)>) -> Question<'a> {
         let warm = begun.and_then(|(memory, now)| memory.find_at(call.key, now));
-        let known_key = warm.as_ref().and_then(|entry| entry.server_key().cloned());
-        let server_key = known_key.unwrap_or_else(|| call.key.server_key());
+        let is_known = warm.as_ref().is_some_and(|entry| entry.server_key().is_some());
+        let server_key = (!is_known).then(|| call.key.server_key());
         // The remaining TTL is read only where it decides: where a copy is to be made, or is due to be checked, or isn't known to be fresh.
         let window = call.freshness.stale_window();
         let decides = |entry: &Entry, now| {
@@ -169,7 +177,7 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let Question { begun, warm, server_key, .. } = question;
+        let begun = question.begun;
         match reply {
             Ok(Some((bytes, ttl, mark))) => {
                 let mut remaining = match ttl {
@@ -181,7 +189,7 @@ impl<S: Server> Tiers<S> {
                     Ttl::Endless => Some(call.ttl),
                     Ttl::Unknown => None,
                 };
-                let value = match warm.filter(|entry| entry.bytes() == Some(&bytes)) {
+                let value = match question.warm.as_ref().filter(|entry| entry.bytes() == Some(&bytes)) {
                     Some(entry) => {
                         if let (Some((_, now)), Some(ttl)) = (begun, ttl) {
                             entry.learn_ttl(now, ttl);
@@ -194,7 +202,7 @@ impl<S: Server> Tiers<S> {
                         if mark.is_some() {
                             entry.keep_mark(mark);
                         }
-                        self.decode_same(&entry, &bytes, call)
+                        self.decode_same(entry, &bytes, call)
                     }
                     None => {
                         let value = self.decode(&bytes, call);
@@ -202,7 +210,7 @@ impl<S: Server> Tiers<S> {
                             let len = bytes.len();
                             // What doesn't decode as this type may as another.
                             let decoded = value.as_ref().map_or(len as u64, |value| self.weigh(call, value, len));
-                            let copy = Copied { server_key: &server_key, bytes: &bytes, decoded, mark };
+                            let copy = Copied { server_key: question.server_key(), bytes: &bytes, decoded, mark };
                             keep_copy(memory, call.key, fence, copy, ttl.map(|ttl| (now, ttl)));
                         }
                         value

@@ -12,9 +12,9 @@ use crate::key::CallKey;
 use crate::options::CacheOptions;
 
 /// One call of a batch.
-pub(super) struct Call<T, C> {
+pub(super) struct Call<'a, T, C> {
     pub(super) key: CallKey,
-    pub(super) options: CacheOptions<C>,
+    pub(super) options: &'a CacheOptions<C>,
     /// What memory has, where it's to be renewed. In a box: calls are moved, and few have it.
     pub(super) old: Option<Box<Old<T>>>,
     pub(super) want: Want<NoValue>,
@@ -40,7 +40,7 @@ pub(super) struct Asking {
 /// What several calls have found, by their places in the batch; `None`: the call that leads is waited for.
 pub(super) type Outcomes<T> = Vec<(usize, Option<Outcome<T, NoValue>>)>;
 
-impl<T, C> Call<T, C> {
+impl<T, C> Call<'_, T, C> {
     pub(super) fn seat(&self) -> &Seat {
         self.decisions.seat.as_ref().expect("a call of a batch has one")
     }

@@ -24,7 +24,7 @@ impl<S: Server> Engine<S> {
     /// Takes those calls out of `joined` whose values the server may be asked for by one command, in pieces.
     pub(super) fn take_together<T, C>(
         &self,
-        calls: &[Call<T, C>],
+        calls: &[Call<'_, T, C>],
         joined: &mut Joined,
         caller: Caller,
     ) -> VecDeque<Vec<Asking>> {
@@ -64,7 +64,7 @@ impl<S: Server> Engine<S> {
     /// What these calls find; or they are given back, where each has to look for itself.
     pub(super) async fn look_up_together<T, C>(
         &self,
-        calls: &[Call<T, C>],
+        calls: &[Call<'_, T, C>],
         piece: Vec<Asking>,
     ) -> Result<Outcomes<T>, Vec<Asking>>
     where
@@ -73,7 +73,7 @@ impl<S: Server> Engine<S> {
     {
         let tiers = &self.inner.tiers;
         let Some(server) = &tiers.server else { return Err(piece) };
-        let resolve = |asking: &Asking| self.resolve(&calls[asking.at].key, &calls[asking.at].options);
+        let resolve = |asking: &Asking| self.resolve(&calls[asking.at].key, calls[asking.at].options);
         let resolved: Vec<_> = piece.iter().map(resolve).collect();
         piece.iter().for_each(|asking| asking.hold.asks());
         let fence = |place: usize| &piece[place].hold;

@@ -23,23 +23,21 @@ impl Flights {
         keys: impl Iterator<Item = &'a CallKey>,
         caller: Caller,
         pulse: &BatchPulse,
-    ) -> Vec<Join> {
+    ) -> impl Iterator<Item = Join> {
         let one_batch = self.batches.lock();
         let joined: Vec<_> = keys.map(|key| (key, self.try_join(key, caller))).collect();
         drop(one_batch);
-        let joined = joined.into_iter().map(|(key, joined)| {
+        let joined = joined.into_iter().map(move |(key, joined)| {
             joined.unwrap_or_else(|overdue| {
                 overdue.makes_way();
                 self.join(key, caller)
             })
         });
-        joined
-            .inspect(|join| {
-                if let Join::Lead(leader) = join {
-                    leader.belongs_to(pulse)
-                }
-            })
-            .collect()
+        joined.inspect(move |join| {
+            if let Join::Lead(leader) = join {
+                leader.belongs_to(pulse)
+            }
+        })
     }
 }
 

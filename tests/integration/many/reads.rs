@@ -8,7 +8,9 @@ use cache_house::{CacheHandle, CacheOptions, ManualClock};
 
 use super::{SIDES, ask, call, never, squares};
 use crate::support::resp::Reply;
-use crate::support::{Mode, Proxy, Server, connect, connected, standalone, until_connected, until_degraded};
+use crate::support::{
+    Mode, Proxy, Server, connect, connected, current_thread, standalone, until_connected, until_degraded,
+};
 
 /// How often the server has been sent each of these.
 fn sent(server: &Server) -> [u64; 3] {
@@ -27,6 +29,21 @@ fn what_memory_knows_of_is_read_by_one_command() {
         // A probe may come between.
         assert!((mgets, pttls) == (1, 0) && gets <= 2, "{mgets} {gets} {pttls}");
     }
+}
+
+#[test]
+fn overlapping_batches_of_hits_read_by_one_command_each() {
+    let server = Server::start();
+    let cache = connected(&server);
+    assert_eq!(cache.cached_many(0..100, |id| call(*id), squares), squares(0..100));
+    let (before, hits) = (sent(&server), cache.stats().server_hits);
+    let batch = |first: u32| cache.cached_many_async(first..first + 60, |id| call(*id), async |missing| never(missing));
+    // The second and the third begin when the first has asked.
+    let values = current_thread().block_on(async { futures::join!(batch(0), batch(40), batch(20)) });
+    assert_eq!(values, (squares(0..60), squares(40..100), squares(20..80)));
+    let [mgets, gets, _] = [0, 1, 2].map(|at| sent(&server)[at] - before[at]);
+    assert!(mgets == 3 && gets <= 2, "{mgets} {gets}");
+    assert_eq!(cache.stats().server_hits - hits, 180);
 }
 
 #[test]
