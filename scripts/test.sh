@@ -40,7 +40,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-heading() { printf '\n=== %s\n' "$*"; }
+heading() { printf '\n=== %s (after %s s)\n' "$*" "$SECONDS"; }
 run() {
     printf '$ %s\n' "$*"
     "$@"

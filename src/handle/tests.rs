@@ -22,8 +22,8 @@ use super::*;
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
 use crate::backend::measured::Measured;
 use crate::backend::memory::{Memory, MemoryLimits};
-use crate::backend::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
-use crate::backend::tiers::Tiers;
+use crate::backend::server::{ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
+use crate::backend::tiers::{Read, Route, Tiers};
 use crate::clock::Clock;
 use crate::config::Namespaces;
 use crate::health::HealthReporter;
@@ -112,6 +112,14 @@ impl Server for Fake {
         let value = self.get(key).await?;
         let ttl = self.0.ttls.lock().get(key).copied().unwrap_or(Duration::from_secs(60));
         Ok(value.map(|bytes| (bytes, Ttl::Remaining(ttl))))
+    }
+
+    async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
+        let mut replies = Vec::new();
+        for (key, _) in keys {
+            replies.push(self.get_with_ttl(key).await);
+        }
+        Some(replies)
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
@@ -448,6 +456,25 @@ async fn a_removal_that_the_server_does_not_confirm_keeps_calls_from_reading_the
     assert_eq!((engine.look().await, server.has(&engine.key()).as_deref()), (None, Some("1")));
     assert_eq!(engine.compute(async { 2 }).await, 2);
     assert_eq!((server.count("get"), engine.inner.tiers.journal.len()), (reads, 1));
+}
+
+#[tokio::test]
+async fn a_read_does_not_ask_the_server_if_its_key_was_journalled_before_its_fence() {
+    let (engine, server) = engine();
+    engine.put(1).await.expect("the server is there");
+    // Another thread removes the key between this call's look at the route and its fence, which so doesn't know of the removal.
+    let (key, options, tiers) = (engine.key(), call(), &engine.inner.tiers);
+    assert_eq!(tiers.route(&key), Route::Server);
+    server.fail("remove", ServerError::Unavailable(Unavailable::TimedOut));
+    assert!(engine.remove(&options).await.expect("it's journalled").journalled);
+    let observer = engine.inner.flights.observe(&key, Caller::asynchronous());
+
+    let (server, call) = (tiers.server.as_ref().expect("there is one"), engine.resolve(&key, &options));
+    let alone: Read<i32> = tiers.read_server(server, &call, &observer).await;
+    assert!(matches!(alone, Read::Unavailable));
+    let together = tiers.read_together::<i32, _, _>(server, &[call], |_| &observer).await;
+    assert!(together.is_none());
+    assert!(!engine.in_memory());
 }
 
 #[tokio::test]

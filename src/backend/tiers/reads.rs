@@ -95,6 +95,9 @@ impl<S: Server> Tiers<S> {
     }
 
     /// The server's value. What comes is kept in memory too, for as long as it lives there.
+    ///
+    /// The journal is asked here, once `fence` is there. An invalidation that came after the caller's look at the [route](Self::route), and
+    /// before its fence, has ended in the journal: the fence doesn't know of it.
     pub(crate) async fn read_server<T, C>(
         &self,
         server: &impl Server,
@@ -105,6 +108,9 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        if self.journal.blocks(call.key) {
+            return Read::Unavailable;
+        }
         let question = self.question(call, self.begun());
         let (server_key, asks_ttl) = (question.server_key(), question.asks_ttl);
         let reply = match asks_ttl {
@@ -116,8 +122,8 @@ impl<S: Server> Tiers<S> {
         self.answer(call, fence, question, reply)
     }
 
-    /// The same for several calls, by one command; `None` where the server has none for them. Those of the near cache aren't among
-    /// them, because each is marked when it's read.
+    /// The same for several calls, by one command; `None` where the server has none for them, or may not be asked for one of them. Those of
+    /// the near cache aren't among them, because each is marked when it's read.
     pub(crate) async fn read_together<'a, T, C, F>(
         &self,
         server: &impl Server,
@@ -129,6 +135,9 @@ impl<S: Server> Tiers<S> {
         C: ValueCodec<T>,
         F: Fence + 'a,
     {
+        if calls.iter().any(|call| self.journal.blocks(call.key)) {
+            return None;
+        }
         let begun = self.begun();
         let questions: Vec<_> = calls.iter().map(|call| self.question(call, begun)).collect();
         let keys: Vec<_> = questions.iter().map(|asked| (asked.server_key(), asked.asks_ttl)).collect();

@@ -10,6 +10,7 @@ pub const SCENARIOS: &[(&str, fn())] = &[
     ("a_store_whose_caller_is_not_polled", a_store_whose_caller_is_not_polled),
     ("two_removals_and_a_store", two_removals_and_a_store),
     ("an_outage", an_outage),
+    ("an_outage_of_a_removal", an_outage_of_a_removal),
     ("an_outage_of_an_insert", an_outage_of_an_insert),
     ("another_process_invalidates", another_process_invalidates),
     ("another_process_overtakes_the_work", another_process_overtakes_the_work),
@@ -74,6 +75,18 @@ fn an_outage() {
         world.call(Fate::Lives);
     });
     world.getter(Fate::Lives);
+    world.runs_to_rest();
+}
+
+/// A removal is lost while calls are about to read: what they read after it isn't kept either.
+fn an_outage_of_a_removal() {
+    let world = World::new(1, 0);
+    world.fill();
+    world.getter(Fate::Lives);
+    world.thread("remover", |world| {
+        world.remove(Fate::Lives);
+        world.get(Fate::Lives);
+    });
     world.runs_to_rest();
 }
 

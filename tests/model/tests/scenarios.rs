@@ -27,6 +27,7 @@ scenarios! {
     a_store_whose_caller_is_not_polled
     two_removals_and_a_store
     an_outage
+    an_outage_of_a_removal
     an_outage_of_an_insert
     another_process_invalidates
     another_process_overtakes_the_work
