@@ -99,6 +99,13 @@ pub enum ReasonKind {
     WrongTopology,
 }
 
+impl ReasonKind {
+    /// Whether the server may be back in a moment. The others last until somebody changes a setting.
+    pub(crate) fn may_end_at_any_time(self) -> bool {
+        matches!(self, Self::Unreachable | Self::ConnectionLost | Self::TimedOut | Self::NotReady)
+    }
+}
+
 /// Whether a handle has a near cache: see [`CacheHouseBuilder::near_cache`](crate::CacheHouseBuilder::near_cache).
 ///
 /// ```

@@ -5,14 +5,15 @@
 //! the handle goes on working.
 
 use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -131,7 +132,7 @@ impl Nodes<'_> {
     async fn discover(&mut self) {
         if let Expected::Standalone { .. } = self.inner.expected {
             self.adopt(Found::Standalone(self.inner.seeds[0].clone()));
-            return self.tend(None).await;
+            return self.tend(pending()).await;
         }
         let mut backoff = Backoff::new(self.inner.reconnect);
         while self.inner.stage() == Stage::Running {
@@ -142,18 +143,19 @@ impl Nodes<'_> {
                 found = look(&inner) => found,
             };
             let asked = Instant::now();
+            let is_known = !matches!(found, Found::Nothing(_));
             let pause = match &found {
-                Found::Nothing(_) => backoff.next_delay(),
+                Found::Nothing(reason) if reason.kind().may_end_at_any_time() => backoff.wait(&inner.wanted).boxed(),
+                Found::Nothing(_) => sleep(backoff.next_delay()).boxed(),
                 // It calls itself what it isn't, and will again.
-                Found::Standalone(_) if self.is_of_another_kind() => backoff.next_delay(),
+                Found::Standalone(_) if self.is_of_another_kind() => sleep(backoff.next_delay()).boxed(),
                 _ => {
                     backoff.reset();
-                    REFRESH_GAP
+                    sleep(REFRESH_GAP).boxed()
                 }
             };
-            let is_known = !matches!(found, Found::Nothing(_));
             self.adopt(found);
-            self.tend(Some(pause)).await;
+            self.tend(pause).await;
             if is_known {
                 self.wait_for_a_change(asked).await;
             }
@@ -190,20 +192,14 @@ impl Nodes<'_> {
                 () = inner.reached(Stage::Closing) => return,
                 () = refresh => return,
                 () = changed => {}
-                () = self.tend(left) => {}
+                () = self.tend(after(left)) => {}
             }
         }
     }
 
-    /// Keeps a supervisor running for every node, for `time`; indefinitely without.
-    async fn tend(&mut self, time: Option<Duration>) {
+    /// Keeps a supervisor running for every node, until this is over.
+    async fn tend(&mut self, over: impl Future<Output = ()>) {
         let inner = Arc::clone(self.inner);
-        let over = async {
-            match time {
-                Some(time) => sleep(time).await,
-                None => std::future::pending().await,
-            }
-        };
         let mut over = pin!(over);
         loop {
             tokio::select! {
@@ -323,6 +319,14 @@ impl Nodes<'_> {
             node.advance(Stage::Closing);
         }
         while self.supervisors.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for `time`; indefinitely without.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => pending().await,
     }
 }
 

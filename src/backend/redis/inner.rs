@@ -9,6 +9,7 @@ use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
+use super::backoff::Wanted;
 use super::connector::Recipe;
 use super::discovery_requests::DiscoveryRequests;
 use super::home::Home;
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     pub(super) node_health: Arc<NodeHealth>,
     pub(super) layout: ArcSwap<Layout>,
     pub(super) requests: DiscoveryRequests,
+    /// Calls want a server while none is known.
+    pub(super) wanted: Wanted,
     pub(super) recent_invalidations: RecentInvalidations,
     /// Callers that wait for other tasks: for a connection to a node that they were redirected to, and for a store.
     pub(super) waiting: Arc<InFlight>,
@@ -82,6 +85,7 @@ impl Inner {
             node_health,
             layout: ArcSwap::from_pointee(Layout::Unknown),
             requests: DiscoveryRequests::default(),
+            wanted: Wanted::default(),
             recent_invalidations: RecentInvalidations::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
             home: Home::default(),

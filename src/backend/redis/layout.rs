@@ -148,7 +148,8 @@ impl SlotMap {
 }
 
 impl Shard {
-    pub(super) fn is_readable(&self) -> bool {
-        self.primary.is_available() || self.replicas.iter().any(|replica| replica.is_available())
+    /// Whether a call may read there; if not, its nodes are tried sooner.
+    pub(super) fn serves(&self) -> bool {
+        self.primary.serves() || self.replicas.iter().any(|replica| replica.serves())
     }
 }

@@ -164,18 +164,24 @@ impl Server for Redis {
     fn is_available(&self, key: &CallKey) -> bool {
         self.inner.leave_starved_runtime();
         match &**self.inner.layout.load() {
-            Layout::Unknown => false,
-            Layout::Single(node) => node.is_available(),
+            Layout::Unknown => {
+                self.inner.wanted.ask();
+                false
+            }
+            Layout::Single(node) => node.serves(),
             Layout::Cluster(map) if map.is_whole() => true,
-            Layout::Cluster(map) => map.shard_of(slot_of(&key.server_key())).is_some_and(|shard| shard.is_readable()),
+            Layout::Cluster(map) => map.shard_of(slot_of(&key.server_key())).is_some_and(|shard| shard.serves()),
         }
     }
 
     fn is_available_for_all(&self) -> bool {
         self.inner.leave_starved_runtime();
         match &**self.inner.layout.load() {
-            Layout::Unknown => false,
-            Layout::Single(node) => node.is_available(),
+            Layout::Unknown => {
+                self.inner.wanted.ask();
+                false
+            }
+            Layout::Single(node) => node.serves(),
             Layout::Cluster(map) => map.is_whole(),
         }
     }

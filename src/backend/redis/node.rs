@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
 use super::super::server::{ServerError, Unavailable};
+use super::backoff::Wanted;
 use super::command::Command;
 use super::in_flight::{InFlight, Permit, Swept, Unanswered};
 use super::near::{Near, NearSettings};
@@ -53,6 +54,7 @@ pub(crate) struct Node {
     trip_reason: Mutex<Option<Reason>>,
     /// Notifies the supervisor of a suspicion: a permission is missing, the server takes no writes, or replies are out of step.
     suspect: Notify,
+    pub(super) wanted: Wanted,
     /// The key prefix of the handle: leases of keys that give none begin with it.
     pub(super) key_prefix: Arc<str>,
     pub(super) journal: Arc<Journal>,
@@ -119,6 +121,7 @@ impl Node {
             trip: Notify::new(),
             trip_reason: Mutex::new(None),
             suspect: Notify::new(),
+            wanted: Wanted::default(),
             key_prefix: Arc::clone(&context.key_prefix),
             journal: Arc::clone(&context.journal),
             counters: Arc::clone(&context.counters),
@@ -132,6 +135,16 @@ impl Node {
 
     pub(super) fn is_available(&self) -> bool {
         self.pool.load().is_some()
+    }
+
+    /// The same for a call, which has the supervisor try sooner if the node is away.
+    #[inline]
+    pub(super) fn serves(&self) -> bool {
+        let is_available = self.is_available();
+        if !is_available {
+            self.wanted.ask();
+        }
+        is_available
     }
 
     /// The pool, for an operation of a caller.

@@ -72,9 +72,14 @@ impl Supervisor {
                 Some(connected) => Some(Ok(connected)),
                 None => self.unless_closing(self.connector.connect()).await,
             };
+            // Whether calls that want the server have it tried sooner: not one that hangs up on us, or won't have us.
+            let mut hurries = false;
             match connected {
                 None => return,
-                Some(Err(reason)) => self.node.node_health.down(self.node.id, reason),
+                Some(Err(reason)) => {
+                    hurries = reason.kind().may_end_at_any_time();
+                    self.node.node_health.down(self.node.id, reason);
+                }
                 Some(Ok((pool, mut ended))) => {
                     let pool = Arc::new(pool);
                     let _ending = AbortOnDrop(&pool);
@@ -86,6 +91,7 @@ impl Supervisor {
                         successor = self.unless_closing(self.serve(&pool, &mut ended)).await.flatten();
                         if begin.elapsed() >= STABLE {
                             backoff.reset();
+                            hurries = true;
                         }
                     }
                     self.node.stands(None);
@@ -101,7 +107,13 @@ impl Supervisor {
                 }
             }
             if successor.is_none() {
-                self.unless_closing(sleep(backoff.next_delay())).await;
+                let pause = async {
+                    match hurries {
+                        true => backoff.wait(&self.node.wanted).await,
+                        false => sleep(backoff.next_delay()).await,
+                    }
+                };
+                self.unless_closing(pause).await;
             }
         }
         if let Some((pool, ended)) = successor {

@@ -5,6 +5,7 @@ mod fallback;
 mod invalidation;
 mod journal;
 mod pooled;
+mod returns;
 mod silence;
 mod telling;
 
