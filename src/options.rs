@@ -212,16 +212,23 @@ impl<C> CacheOptions<C> {
     #[doc(alias("argument", "parameter"))]
     #[inline]
     pub fn arg(mut self, value: impl Serialize) -> Self {
+        self.__arg(&value);
+        self
+    }
+
+    /// The same in place, for [`opts!`](crate::opts): options are large, and would move with each argument.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __arg(&mut self, value: &impl Serialize) {
         let before = self.call.len();
         if self.has_args() {
             self.call.push(b',');
         }
         // The error may quote the value, and a value may be a secret: only the place is kept.
-        if let Err(error) = key::write(&mut self.call, &value) {
+        if let Err(error) = key::write(&mut self.call, value) {
             self.call.truncate(before);
             self.refuse_argument("a positional argument", &error);
         }
-        self
     }
 
     /// Adds a keyword argument to the key.
@@ -239,9 +246,14 @@ impl<C> CacheOptions<C> {
     /// ```
     #[doc(alias("named argument", "keyword argument"))]
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
-        let name = name.as_ref();
+        self.__kwarg(name.as_ref(), &value);
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn __kwarg(&mut self, name: &str, value: &impl Serialize) {
         let mut text = Text::new();
-        if let Err(error) = key::write(&mut text, &value) {
+        if let Err(error) = key::write(&mut text, value) {
             self.refuse_argument(&format!("the argument `{name}`"), &error);
         }
         let text = Box::from(&text[..]);
@@ -249,7 +261,6 @@ impl<C> CacheOptions<C> {
             Ok(at) => self.kwargs[at].1 = text,
             Err(at) => self.kwargs.insert(at, (name.into(), text)),
         }
-        self
     }
 
     /// Sets the namespace of this call; the handle's by default.
@@ -400,39 +411,41 @@ impl<C> CacheOptions<C> {
         self.rare.as_ref()?.namespace.as_deref()
     }
 
-    /// The call's key under a handle's defaults; `version` is that of its namespace or handle; `tokens` are those of
+    /// Writes the call's key under a handle's defaults; `version` is that of its namespace or handle; `tokens` are those of
     /// its tags, where they aren't [set](Self::set_tokens).
     #[inline]
-    pub(crate) fn call_key(
+    pub(crate) fn write_key(
         &self,
+        key: &mut CallKey,
         scope: &Scope,
         key_builder: Option<&Arc<dyn KeyBuilder>>,
         version: u32,
         tokens: Option<&[Box<str>]>,
         hasher: &impl BuildHasher,
-    ) -> Result<CallKey, Error> {
+    ) -> Result<(), Error> {
         let (name, args) = self.call.split_at(self.name_len);
         let version = self.overrides.version.unwrap_or(version);
         let own_tokens = || self.rare.as_deref().and_then(|rare| rare.tokens.as_deref());
         let tokens = tokens.or_else(own_tokens).unwrap_or_default();
         let parts = CallParts { module: self.module.as_deref(), name, args, kwargs: &self.kwargs, version, tokens };
         let Some(rare) = &self.rare else {
-            return CallKey::new(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);
+            return key.write(&parts, scope.check()?, key_builder.map(Arc::as_ref), hasher);
         };
-        if let Some((key, scope_len)) = &rare.verbatim {
-            return Ok(CallKey::verbatim(key, *scope_len, hasher));
+        if let Some((text, scope_len)) = &rare.verbatim {
+            key.write_verbatim(text, *scope_len, hasher);
+            return Ok(());
         }
         if let Some(problem) = &rare.unkeyable {
             return Err(Error::key(problem.as_ref()));
         }
         let builder = rare.key_builder.as_ref().or(key_builder).map(Arc::as_ref);
         if rare.key_prefix.is_none() && rare.namespace.is_none() {
-            return CallKey::new(&parts, scope.check()?, builder, hasher);
+            return key.write(&parts, scope.check()?, builder, hasher);
         }
         let scope = scope
             .overridden(rare.key_prefix.as_deref(), rare.namespace.as_deref())
             .map_err(|error| Error::key(error.to_string()))?;
-        CallKey::new(&parts, &scope, builder, hasher)
+        key.write(&parts, &scope, builder, hasher)
     }
 
     /// The same for all calls of this name and module.
@@ -516,9 +529,12 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
 #[doc(alias("cache key", "memoize"))]
 #[macro_export]
 macro_rules! opts {
-    ($name:expr $(, $($rest:tt)*)?) => {
-        $crate::__opts!(@ $crate::CacheOptions::new($name).module(::core::module_path!()) $(, $($rest)*)?)
-    };
+    ($name:expr $(,)?) => { $crate::CacheOptions::new($name).module(::core::module_path!()) };
+    ($name:expr, $($rest:tt)+) => {{
+        let mut options = $crate::CacheOptions::new($name).module(::core::module_path!());
+        $crate::__opts!(options, $($rest)+);
+        options
+    }};
 }
 
 /// What is stored of the result of work that may fail: for what the attribute `cached` writes.
@@ -541,11 +557,13 @@ impl<T, E> __OkOf for Result<T, E> {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __opts {
-    (@ $options:expr $(,)?) => { $options };
-    (@ $options:expr, $key:ident = $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__opts!(@ $options.kwarg(::core::stringify!($key), &$value) $(, $($rest)*)?)
+    ($options:ident $(,)?) => {};
+    ($options:ident, $key:ident = $value:expr $(, $($rest:tt)*)?) => {
+        $options.__kwarg(::core::stringify!($key), &$value);
+        $crate::__opts!($options $(, $($rest)*)?);
     };
-    (@ $options:expr, $arg:expr $(, $($rest:tt)*)?) => {
-        $crate::__opts!(@ $options.arg(&$arg) $(, $($rest)*)?)
+    ($options:ident, $arg:expr $(, $($rest:tt)*)?) => {
+        $options.__arg(&$arg);
+        $crate::__opts!($options $(, $($rest)*)?);
     };
 }

@@ -69,6 +69,8 @@ pub(crate) struct Defaults {
     has_versions: bool,
     /// Whether a namespace or the handle has tags.
     pub(super) has_tags: bool,
+    /// Whether a namespace or the handle sets an option of freshness.
+    has_freshness: bool,
 }
 
 impl Defaults {
@@ -76,7 +78,9 @@ impl Defaults {
         let has_versions = namespaces.values().any(|options| options.0.version.is_some());
         let of_namespaces = namespaces.values().any(|options| !options.0.tags().is_empty());
         let has_tags = of_namespaces || !overrides.tags().is_empty();
-        Self { overrides, namespaces, has_versions, has_tags }
+        let of_namespaces = namespaces.values().any(|options| options.0.freshness().is_some());
+        let has_freshness = of_namespaces || overrides.freshness().is_some();
+        Self { overrides, namespaces, has_versions, has_tags, has_freshness }
     }
 
     /// The version of calls of this namespace that have none of their own.
@@ -116,20 +120,30 @@ impl<S> Engine<S> {
         }
     }
 
-    #[inline]
     pub(super) fn call_key<C>(&self, options: &CacheOptions<C>) -> Result<CallKey, Error> {
         self.call_key_with(options, None)
     }
 
     /// The same with these tokens for the call's tags.
-    #[inline]
     pub(super) fn call_key_with<C>(
         &self,
         options: &CacheOptions<C>,
         tokens: Option<&[Box<str>]>,
     ) -> Result<CallKey, Error> {
+        let mut key = CallKey::unwritten();
+        self.write_key(&mut key, options, tokens).map(|()| key)
+    }
+
+    /// Writes the key of a call in place.
+    #[inline]
+    pub(super) fn write_key<C>(
+        &self,
+        key: &mut CallKey,
+        options: &CacheOptions<C>,
+        tokens: Option<&[Box<str>]>,
+    ) -> Result<(), Error> {
         let version = self.inner.defaults.version(options.own_namespace().unwrap_or(self.scope.namespace()));
-        options.call_key(&self.scope, self.inner.key_builder.as_ref(), version, tokens, &self.inner.hasher)
+        options.write_key(key, &self.scope, self.inner.key_builder.as_ref(), version, tokens, &self.inner.hasher)
     }
 
     /// What calls of one name have in common.
@@ -176,6 +190,12 @@ impl<S> Engine<S> {
             lease: policy.lease,
             is_token: true,
         }
+    }
+
+    /// Whether an option of freshness is in effect for the call. Else each value is fresh until it expires.
+    #[inline]
+    pub(super) fn has_freshness<C>(&self, options: &CacheOptions<C>) -> bool {
+        self.inner.defaults.has_freshness || options.overrides.freshness().is_some()
     }
 
     #[inline]

@@ -146,14 +146,21 @@ impl<S: Server> Engine<S> {
         if self.is_closed() {
             return Lookup::Uncached;
         }
-        let key = match self.call_key(options) {
-            Ok(key) => key,
-            Err(error) => {
-                self.warn_unkeyable(options, &error);
-                return Lookup::Uncached;
-            }
-        };
+        let mut key = CallKey::unwritten();
+        if let Err(error) = self.write_key(&mut key, options, None) {
+            self.warn_unkeyable(options, &error);
+            return Lookup::Uncached;
+        }
         let tiers = &self.inner.tiers;
+        // The common hit without a server, before anything is looked up about the call that it doesn't need.
+        if !want.forced && !tiers.has_server() && !self.has_freshness(options) && !options.is_token() {
+            let Some((entry, now)) = tiers.find_in_memory(&key) else { return Lookup::Open(key, None) };
+            if let Some(value) = entry.value::<T>().cloned() {
+                let found = Fetched { value, source: Source::Memory, remaining: Some(entry.remaining(now)) };
+                self.served(options, &key, &found, Verdict::Fresh);
+                return Lookup::Found(found);
+            }
+        }
         let may_be_near = tiers.near.is_some() || options.is_token();
         if want.forced || !may_be_near && tiers.route(&key) != Route::Memory {
             return Lookup::Open(key, None);

@@ -31,19 +31,27 @@ pub(crate) struct CallKey {
 const TOKENS_DIGITS: usize = 20;
 
 impl CallKey {
+    /// None yet: to be written.
     #[inline]
-    pub(crate) fn new(
+    pub(crate) fn unwritten() -> Self {
+        Self { text: KeyText::new(), scope_len: 0, hash: 0 }
+    }
+
+    /// Makes an unwritten key that of a call. In place, because it's large, and every hit makes one.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
         parts: &CallParts<'_>,
         scope: &Scope,
         builder: Option<&dyn KeyBuilder>,
         hasher: &impl BuildHasher,
-    ) -> Result<Self, Error> {
+    ) -> Result<(), Error> {
         let Some(builder) = builder else {
-            let mut text = KeyText::new();
-            text.push(DEFAULT);
-            text.extend_from_slice(scope.as_str().as_bytes());
-            frame(&mut text, parts);
-            return Ok(Self::hashed(text, scope.as_str().len(), hasher));
+            self.text.push(DEFAULT);
+            self.text.extend_from_slice(scope.as_str().as_bytes());
+            frame(&mut self.text, parts);
+            self.finish(scope.as_str().len(), hasher);
+            return Ok(());
         };
         let context = KeyContext::new(scope, parts)?;
         let mut custom =
@@ -59,25 +67,42 @@ impl CallKey {
             custom += &format!(":t{}", &digest[..TOKENS_DIGITS]);
         }
         let scope_len = if custom.starts_with(scope.as_str()) { scope.as_str().len() } else { 0 };
-        let mut text = KeyText::new();
-        text.push(CUSTOM);
-        text.extend_from_slice(custom.as_bytes());
-        Ok(Self::hashed(text, scope_len, hasher))
+        self.write_verbatim(&custom, scope_len, hasher);
+        Ok(())
     }
 
-    /// The key of this text, as it stands; its first `scope_len` bytes are what it has in common with others of its kind.
-    pub(crate) fn verbatim(key: &str, scope_len: usize, hasher: &impl BuildHasher) -> Self {
-        let mut text = KeyText::new();
-        text.push(CUSTOM);
-        text.extend_from_slice(key.as_bytes());
-        Self::hashed(text, scope_len, hasher)
+    /// Makes an unwritten key that of this text, as it stands; its first `scope_len` bytes are what it has in common with others of its
+    /// kind.
+    pub(crate) fn write_verbatim(&mut self, key: &str, scope_len: usize, hasher: &impl BuildHasher) {
+        self.text.push(CUSTOM);
+        self.text.extend_from_slice(key.as_bytes());
+        self.finish(scope_len, hasher);
     }
 
     #[inline]
-    fn hashed(text: KeyText, scope_len: usize, hasher: &impl BuildHasher) -> Self {
+    fn finish(&mut self, scope_len: usize, hasher: &impl BuildHasher) {
         let mut state = hasher.build_hasher();
-        state.write(&text);
-        Self { hash: state.finish(), text, scope_len }
+        state.write(&self.text);
+        (self.scope_len, self.hash) = (scope_len, state.finish());
+    }
+
+    /// The key of a call, by itself.
+    #[cfg(test)]
+    pub(crate) fn new(
+        parts: &CallParts<'_>,
+        scope: &Scope,
+        builder: Option<&dyn KeyBuilder>,
+        hasher: &impl BuildHasher,
+    ) -> Result<Self, Error> {
+        let mut key = Self::unwritten();
+        key.write(parts, scope, builder, hasher).map(|()| key)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn verbatim(text: &str, scope_len: usize, hasher: &impl BuildHasher) -> Self {
+        let mut key = Self::unwritten();
+        key.write_verbatim(text, scope_len, hasher);
+        key
     }
 
     pub(crate) fn hash(&self) -> u64 {

@@ -77,7 +77,7 @@ impl<S: Server> Tiers<S> {
 
     /// What memory holds of `key`, and may serve.
     #[inline]
-    fn find_in_memory(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
+    pub(crate) fn find_in_memory(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
         let memory = self.memory.as_ref()?;
         let now = memory.now();
         let entry = memory.find_at(key, now)?;

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cache_house::Reconnect;
+
 use super::call;
 use crate::support::{DEADLINE, Server, standalone, until_connected, until_degraded, wait_until};
 
@@ -12,7 +14,8 @@ const OUTAGE: Duration = Duration::from_secs(2);
 #[test]
 fn calls_have_a_server_that_is_back_used_sooner_than_a_handle_at_rest_does() {
     let server = Server::start();
-    let [busy, idle] = [(); 2].map(|()| standalone(server.endpoint()).build().expect("it's right"));
+    let cache = || standalone(server.endpoint()).reconnect(Reconnect::default()).build().expect("it's right");
+    let (busy, idle) = (cache(), cache());
     let (mut under_traffic, mut at_rest) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..3 {
         for cache in [&busy, &idle] {
