@@ -29,7 +29,13 @@ fn key(options: &CacheOptions) -> CallKey {
 }
 
 fn keyed(options: &CacheOptions, builder: Option<&Arc<dyn KeyBuilder>>) -> Result<CallKey, Error> {
-    options.call_key(&scope(), builder, 0, None, &BuildHasherDefault::<DefaultHasher>::default())
+    key_in(&scope(), options, builder)
+}
+
+fn key_in(scope: &Scope, options: &CacheOptions, builder: Option<&Arc<dyn KeyBuilder>>) -> Result<CallKey, Error> {
+    let mut key = CallKey::unwritten();
+    options.write_key(&mut key, scope, builder, 0, None, &BuildHasherDefault::<DefaultHasher>::default())?;
+    Ok(key)
 }
 
 fn on_server(options: &CacheOptions) -> String {
@@ -288,9 +294,8 @@ fn an_empty_scope_of_a_call_makes_it_unkeyable() {
         assert!(error.to_string().contains(part), "{error}");
     }
     let unnamed = scope().with_namespace("");
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    assert!(call("f").call_key(&unnamed, None, 0, None, &hasher).expect_err("no namespace").is_key());
-    call("f").namespace("main").call_key(&unnamed, None, 0, None, &hasher).expect("the call names one itself");
+    assert!(key_in(&unnamed, &call("f"), None).expect_err("no namespace").is_key());
+    key_in(&unnamed, &call("f").namespace("main"), None).expect("the call names one itself");
 }
 
 #[test]

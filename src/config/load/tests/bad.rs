@@ -525,8 +525,10 @@ fn a_file_of_many_bad_keys_names_the_first_and_counts_the_rest() {
         assert_eq!(lines[51], format!("and {} more", count - 50));
         took
     };
-    let (few, many) = (took(1_000), took(30_000));
-    assert!(many < few * 110, "{few:?} for 1,000, {many:?} for 30,000");
+    // Ten times, and a hundred if each key were looked at for each other. The quicker of two: the machine may be busy.
+    let quicker = |count| took(count).min(took(count));
+    let (few, many) = (quicker(1_000), quicker(10_000));
+    assert!(many < few * 40, "{few:?} for 1,000, {many:?} for 10,000");
 }
 
 #[test]
