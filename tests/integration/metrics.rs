@@ -220,6 +220,39 @@ fn a_frozen_server_shows_in_its_timeouts() {
 }
 
 #[test]
+fn the_programs_recorder_is_rarely_asked_for_its_counter_and_one_of_a_thread_counts_for_itself() {
+    alone(
+        "metrics::the_programs_recorder_is_rarely_asked_for_its_counter_and_one_of_a_thread_counts_for_itself",
+        || {
+            let (program, thread) = (Recorder::default(), Recorder::default());
+            let cache = CacheHouse::builder().memory().build().expect("it's right");
+            square(&cache, 7);
+            let hits = |count: usize| (0..count).for_each(|_| assert_eq!(square(&cache, 7), 49));
+            let told = |recorder: &Recorder| requests(recorder, "main", "hit", "memory");
+            // First a recorder of this thread, then the program's, which comes late.
+            with_local_recorder(&thread, || hits(10));
+            assert!(set_global_recorder(program.clone()).is_ok(), "it's the only one of this process");
+            let mut count = 0.0;
+            wait_until("the program's is known", DEADLINE, || {
+                hits(100);
+                count += 100.0;
+                let before = program.lookups();
+                hits(100);
+                count += 100.0;
+                program.lookups() < before + 10
+            });
+            assert_eq!(told(&program), count);
+            for round in [20.0, 30.0] {
+                with_local_recorder(&thread, || hits(10));
+                hits(10);
+                count += 10.0;
+                assert_eq!((told(&thread), told(&program)), (round, count));
+            }
+        },
+    );
+}
+
+#[test]
 fn an_outage_is_reported_from_its_beginning_to_its_end() {
     // What the I/O thread tells, only a recorder of the whole process hears.
     alone("metrics::an_outage_is_reported_from_its_beginning_to_its_end", || {

@@ -1,7 +1,7 @@
 //! Reports to the recorder that the program has installed.
 //!
 //! Each report looks its metric up in the recorder: it may be installed late, and a thread may have its own for a while. Keys for
-//! these look-ups are made once, so a report costs next to nothing without a recorder.
+//! these look-ups are made once, so a report costs next to nothing without a recorder. What every call counts is [kept](super::kept).
 
 use std::array;
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use ::metrics::{Key, Label, Level, Metadata, Unit, with_recorder};
 use arc_swap::ArcSwap;
 
 use super::event::{Answer, Circuit, Operation, Outcome};
+use super::kept::KeptCounter;
 
 /// One row of the table in `docs/metrics.md`; a test compares the two.
 struct Metric {
@@ -98,7 +99,7 @@ pub(crate) struct Requests {
 
 /// What calls of one namespace are counted under, by answer.
 #[derive(Clone)]
-pub(crate) struct Series(Arc<[Key; ANSWERS.len()]>);
+pub(crate) struct Series(Arc<[KeptCounter; ANSWERS.len()]>);
 
 /// In the order of [`Answer`]: the labels `result` and `tier`.
 const ANSWERS: [(&str, &str); 8] = [
@@ -152,14 +153,14 @@ impl Series {
         let namespace: Arc<str> = namespace.into();
         let keys = ANSWERS.map(|(result, tier)| {
             let namespace = Label::new("namespace", Arc::clone(&namespace));
-            Key::from_parts(REQUESTS, vec![namespace, label("result", result), label("tier", tier)])
+            KeptCounter::new(Key::from_parts(REQUESTS, vec![namespace, label("result", result), label("tier", tier)]))
         });
         Self(Arc::new(keys))
     }
 
     #[inline]
     fn count(&self, answer: Answer) {
-        increment(&self.0[answer as usize]);
+        self.0[answer as usize].add_one(&METADATA);
     }
 }
 
@@ -310,7 +311,7 @@ mod tests {
     use super::*;
 
     fn namespace(series: &Series) -> String {
-        series.0[0].labels().next().expect("it has labels").value().to_owned()
+        series.0[0].key.labels().next().expect("it has labels").value().to_owned()
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod disabled;
 #[cfg(feature = "metrics")]
 mod enabled;
 mod event;
+#[cfg(feature = "metrics")]
+mod kept;
 
 #[cfg(not(feature = "metrics"))]
 pub(crate) use disabled::{

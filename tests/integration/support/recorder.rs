@@ -13,6 +13,8 @@ pub(crate) struct Recorder(Arc<Mutex<State>>);
 struct State {
     described: BTreeMap<String, Described>,
     told: BTreeMap<Series, f64>,
+    /// How often a counter was looked up.
+    lookups: usize,
 }
 
 /// A metric and its labels, sorted by their names.
@@ -46,6 +48,10 @@ impl Recorder {
         self.locked(|state| state.told.keys().cloned().collect())
     }
 
+    pub(crate) fn lookups(&self) -> usize {
+        self.locked(|state| state.lookups)
+    }
+
     fn describe(&self, kind: &'static str, name: &KeyName, unit: Option<Unit>) {
         self.locked(|state| state.described.insert(name.as_str().to_owned(), Described { kind, unit }));
     }
@@ -74,6 +80,7 @@ impl metrics::Recorder for Recorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.locked(|state| state.lookups += 1);
         Counter::from_arc(self.cell(key))
     }
 
