@@ -136,10 +136,6 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    pub(crate) fn has_server(&self) -> bool {
-        self.server.is_some()
-    }
-
     /// Whether the [route](Self::route) of every key leads to the server.
     pub(crate) fn all_go_to_server(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.is_available_for_all()) && self.journal.len() == 0

@@ -15,6 +15,7 @@ use super::renewals::Renewals;
 use crate::backend::server::Server;
 use crate::backend::tiers::{ResolvedCall, Tiers};
 use crate::clock::Clock;
+use crate::codec::SharedCodec;
 use crate::config::Namespaces;
 use crate::error::Error;
 use crate::health::HealthReporter;
@@ -196,6 +197,16 @@ impl<S> Engine<S> {
     #[inline]
     pub(super) fn has_freshness<C>(&self, options: &CacheOptions<C>) -> bool {
         self.inner.defaults.has_freshness || options.overrides.freshness().is_some()
+    }
+
+    /// The codec of a call that has none of its own making.
+    #[inline]
+    pub(super) fn codec<'a, C>(&'a self, options: &'a CacheOptions<C>) -> &'a SharedCodec {
+        let defaults = &self.inner.defaults;
+        match options.overrides.codec.as_ref().or(defaults.overrides.codec.as_ref()) {
+            Some(codec) if defaults.namespaces.is_empty() => codec,
+            _ => self.policy(options).codec,
+        }
     }
 
     #[inline]

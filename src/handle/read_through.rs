@@ -152,18 +152,24 @@ impl<S: Server> Engine<S> {
             return Lookup::Uncached;
         }
         let tiers = &self.inner.tiers;
-        // The common hit without a server, before anything is looked up about the call that it doesn't need.
-        if !want.forced && !tiers.has_server() && !self.has_freshness(options) && !options.is_token() {
-            let Some((entry, now)) = tiers.find_in_memory(&key) else { return Lookup::Open(key, None) };
-            if let Some(value) = entry.value::<T>().cloned() {
-                let found = Fetched { value, source: Source::Memory, remaining: Some(entry.remaining(now)) };
-                self.served(options, &key, &found, Verdict::Fresh);
-                return Lookup::Found(found);
-            }
-        }
         let may_be_near = tiers.near.is_some() || options.is_token();
         if want.forced || !may_be_near && tiers.route(&key) != Route::Memory {
             return Lookup::Open(key, None);
+        }
+        // What is there will do where nothing says how fresh it has to be. So the common hit looks up nothing more about the call.
+        if !self.has_freshness(options) && !options.is_token() {
+            let hit = if may_be_near {
+                let codec = options.codec.serde_codec(self.codec(options));
+                tiers.find_near(&key, codec).map(|hit| (hit, Source::Near))
+            } else {
+                let Some((entry, now)) = tiers.find_in_memory(&key) else { return Lookup::Open(key, None) };
+                entry.value::<T>().map(|value| ((value.clone(), entry.remaining(now)), Source::Memory))
+            };
+            if let Some(((value, remaining), source)) = hit {
+                let found = Fetched { value, source, remaining: Some(remaining) };
+                self.served(options, &key, &found, Verdict::Fresh);
+                return Lookup::Found(found);
+            }
         }
         let call = self.resolve(&key, options);
         // What is near needs no look at the server's state.

@@ -11,7 +11,7 @@ use crate::backend::memory::{Content, Entry, Memory};
 use crate::backend::near::Mark;
 use crate::backend::server::{NearReply, Server, ServerError, Ttl, Unavailable};
 use crate::clock::Moment;
-use crate::codec::ValueCodec;
+use crate::codec::{SharedCodec, ValueCodec};
 use crate::error::Error;
 use crate::key::{CallKey, ServerKey};
 use crate::telemetry::metrics;
@@ -65,6 +65,21 @@ impl<S: Server> Tiers<S> {
         let now = memory.now();
         let entry = memory.find_at(call.key, now).filter(|entry| entry.is_near(now, max_staleness))?;
         Some((self.decode_same(&entry, entry.bytes()?, call)?, entry.remaining(now)))
+    }
+
+    /// The same for a call that doesn't say how old it may be, where it's decoded by this codec already.
+    #[inline]
+    pub(crate) fn find_near<T>(&self, key: &CallKey, codec: Option<&SharedCodec>) -> Option<(T, Duration)>
+    where
+        T: Clone + Any + Send + Sync,
+    {
+        let (max_staleness, memory) = (self.near?, self.memory.as_ref()?);
+        let now = memory.now();
+        let entry = memory.find_at(key, now)?;
+        if max_staleness.is_zero() || !entry.is_near(now, max_staleness) || !entry.was_coded_by(codec) {
+            return None;
+        }
+        Some((entry.value::<T>()?.clone(), entry.remaining(now)))
     }
 
     /// How old an answer of the near cache may be for this call; `None`: it asks the server.
