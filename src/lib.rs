@@ -241,14 +241,14 @@ pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnec
 pub use connect::CacheHouse;
 pub use error::{Error, ErrorKind};
 pub use figment;
+#[doc(hidden)]
+pub use handle::attribute as __attribute;
 #[cfg(cache_house_model)]
 #[doc(hidden)]
 pub use handle::model;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, NearCache, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
-#[doc(hidden)]
-pub use options::__OkOf;
 pub use options::CacheOptions;
 pub use telemetry::Stats;
 

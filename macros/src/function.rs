@@ -82,33 +82,20 @@ impl Function {
             || words::says_self_type(self.body.stream())
     }
 
-    /// Whether the return type is called `Result`.
-    pub(crate) fn returns_result(&self) -> bool {
-        let ReturnType::Type(_, ty) = &self.signature.output else { return false };
-        let mut ty = ty.as_ref();
-        loop {
-            match ty {
-                Type::Paren(paren) => ty = &paren.elem,
-                Type::Group(group) => ty = &group.elem,
-                Type::Path(path) => return ends_with(&path.path, "Result"),
-                _ => return false,
+    /// The type that it returns, where it has a name: without `impl Trait` anywhere.
+    pub(crate) fn named_output(&self) -> Option<TokenStream> {
+        match &self.signature.output {
+            ReturnType::Default => Some(quote!(())),
+            ReturnType::Type(_, ty) => {
+                let ty = ty.to_token_stream();
+                impl_trait(ty.clone()).is_none().then_some(ty)
             }
         }
     }
 
-    /// Whether the return type is `impl Trait`, or has one in it, so that it can't be named.
-    pub(crate) fn returns_impl_trait(&self) -> bool {
-        matches!(&self.signature.output, ReturnType::Type(_, ty) if impl_trait(ty.to_token_stream()).is_some())
-    }
-
-    /// The type of what is stored; of a `Result`, that of `Ok`.
-    pub(crate) fn value_type(&self, tries: bool) -> TokenStream {
-        match &self.signature.output {
-            ReturnType::Type(..) if self.returns_impl_trait() => quote!(_),
-            ReturnType::Type(_, ty) if tries => quote!(<#ty as ::cache_house::__OkOf>::Ok),
-            ReturnType::Type(_, ty) => ty.to_token_stream(),
-            ReturnType::Default => quote!(()),
-        }
+    /// Whether the return type is `impl Trait` itself, which is nothing else to a caller.
+    pub(crate) fn returns_bare_impl_trait(&self) -> bool {
+        matches!(&self.signature.output, ReturnType::Type(_, ty) if matches!(**ty, Type::ImplTrait(_)))
     }
 
     /// Whether what `tokens` borrow may be moved or borrowed mutably by a call of the function.

@@ -99,9 +99,28 @@ fn functions_of_the_value_are_told_its_type() {
         "expire_by = |user| user.life, store_if = Option::is_some, encoder = encode, decoder = decode",
         "fn user(id: u64) -> io::Result<Option<User>> { load(id) }",
     ));
-    for (output, ty) in [("-> User", "User"), ("", "()"), ("-> impl Sized", "_"), ("-> Result<impl Sized, E>", "_")] {
+    for (output, ty) in
+        [("-> User", Some("User")), ("", Some("()")), ("-> impl Sized", None), ("-> Api<impl Sized>", None)]
+    {
         let written = written("store_if = f", &format!("fn user(id: u64) {output} {{ load(id) }}"));
-        assert!(written.contains(&format!(".store_if::<{ty}, _>(f)")), "{written}");
+        let returned = ty.map_or("Returned::by(&work)".to_owned(), |ty| format!("Returned::<{ty}>::named()"));
+        assert!(written.contains(&returned), "{written}");
+        assert_eq!(written.contains(".store_if::<_, _>(f)"), ty.is_none(), "{written}");
+    }
+}
+
+#[test]
+fn a_return_type_without_a_name_is_told_by_the_work() {
+    insta::assert_snapshot!(written("", "async fn all(n: u64) -> Api<impl Iterator> { Ok(0..n) }"));
+    let bare = written("", "fn all(n: u64) -> impl Iterator { 0..n }");
+    assert!(bare.contains("Returned::by(&work).whole()"), "{bare}");
+    for (result, way) in [
+        ("true", "fallible(::cache_house::__attribute::Returned::<Api<User>>::named())"),
+        ("false", "Returned::<Api<User>>::named().whole()"),
+    ] {
+        let written = written(&format!("result = {result}"), "fn user(id: u64) -> Api<User> { load(id) }");
+        let tokens = written.split_whitespace().collect::<String>().replace(",)", ")");
+        assert!(tokens.contains(way), "{written}");
     }
 }
 

@@ -14,6 +14,7 @@ use crate::support::{alone, current_thread, logs, multi_thread};
 
 mod freshness;
 mod interpolation;
+mod results;
 mod tags;
 
 fn memory() -> CacheHandle {

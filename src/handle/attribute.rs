@@ -1,0 +1,204 @@
+//! What the attribute `cached` writes calls this: by its type, a function returns a `Result` or it doesn't.
+//!
+//! The text of a return type doesn't say so: `Api<User>` may be an alias of one, and a type of the program's own may be called
+//! `Result`. A method of a type itself is found before one of a trait, so [`Returned::way`] is the one for a `Result` wherever the
+//! type is known to be one, and [`Otherwise::way`] for all else. Nothing of this is left when the program runs.
+
+use std::any::type_name;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::CacheHandle;
+use crate::codec::{ExpireBy, StoreIf, ValueCodec};
+use crate::options::CacheOptions;
+
+const GENERIC_RESULT: &str = "the cached function's generic return type is a `Result` here; have it return `Result<T, E>`, or \
+                              write `result = false`";
+
+/// The type that a function returns.
+pub struct Returned<R>(PhantomData<fn() -> R>);
+
+/// The way of a function whose value is stored as it is.
+pub struct Whole<R>(PhantomData<fn() -> R>);
+
+/// The way of a function that may fail: what `Ok` holds is stored.
+pub struct Fallible<T>(PhantomData<fn() -> T>);
+
+/// A handle for work that may fail.
+pub struct Tries<'a>(&'a CacheHandle);
+
+/// Types that aren't known to be a `Result`.
+pub trait Otherwise<R> {
+    /// The value is stored as it is.
+    fn way(self) -> Whole<R>;
+}
+
+/// What is stored of the result of work that may fail.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a `Result`",
+    label = "only of a `Result` is the `Ok` stored",
+    note = "leave out `result = true`, or return a `Result`"
+)]
+pub trait OkOf {
+    /// What is stored.
+    type Ok;
+}
+
+impl<R> Returned<R> {
+    /// A type that has a name.
+    #[inline]
+    #[must_use]
+    pub fn named() -> Self {
+        Self(PhantomData)
+    }
+
+    /// The type that sync work returns.
+    #[inline]
+    pub fn by(_: &impl FnOnce() -> R) -> Self {
+        Self(PhantomData)
+    }
+
+    /// The type that async work returns.
+    #[inline]
+    pub fn by_async<Fut: Future<Output = R>>(_: &impl FnOnce() -> Fut) -> Self {
+        Self(PhantomData)
+    }
+
+    /// As `result = false` says.
+    #[inline]
+    #[must_use]
+    pub fn whole(self) -> Whole<R> {
+        Whole(PhantomData)
+    }
+}
+
+/// As `result = true` says. No method, so that the compiler's message is that of [`OkOf`].
+#[inline]
+pub fn fallible<R: OkOf>(_: Returned<R>) -> Fallible<R::Ok> {
+    Fallible(PhantomData)
+}
+
+impl<T, E> Returned<Result<T, E>> {
+    /// Only `Ok` is stored.
+    #[inline]
+    #[must_use]
+    pub fn way(self) -> Fallible<T> {
+        Fallible(PhantomData)
+    }
+}
+
+impl<R> Otherwise<R> for Returned<R> {
+    #[inline]
+    fn way(self) -> Whole<R> {
+        Whole(PhantomData)
+    }
+}
+
+impl<T, E> OkOf for Result<T, E> {
+    type Ok = T;
+}
+
+impl<R> Whole<R> {
+    /// The handle, whose own methods do.
+    #[inline]
+    #[must_use]
+    pub fn on<'a>(&self, handle: &'a CacheHandle) -> &'a CacheHandle {
+        handle
+    }
+
+    /// The options, or such that have the call run uncached: inside of generic code a `Result` looks like any other type, and its
+    /// errors must not be stored.
+    #[inline]
+    pub fn checked<C>(&self, options: CacheOptions<C>) -> CacheOptions<C> {
+        // A constant for each type, so that the compiler leaves one of the two.
+        if type_name::<R>().starts_with("core::result::Result<") {
+            return options.without_key(GENERIC_RESULT);
+        }
+        options
+    }
+
+    /// [`CacheOptions::expire_by`] of this very type.
+    #[inline]
+    pub fn expire_by<C, F: Fn(&R) -> Duration>(
+        &self,
+        options: CacheOptions<C>,
+        life: F,
+    ) -> CacheOptions<ExpireBy<C, R, F>> {
+        options.expire_by(life)
+    }
+
+    /// [`CacheOptions::store_if`] of this very type.
+    #[inline]
+    pub fn store_if<C, F: Fn(&R) -> bool>(
+        &self,
+        options: CacheOptions<C>,
+        condition: F,
+    ) -> CacheOptions<StoreIf<C, R, F>> {
+        options.store_if(condition)
+    }
+}
+
+impl<T> Fallible<T> {
+    /// The handle, with its methods for work that may fail.
+    #[inline]
+    #[must_use]
+    pub fn on<'a>(&self, handle: &'a CacheHandle) -> Tries<'a> {
+        Tries(handle)
+    }
+
+    /// The options as they are.
+    #[inline]
+    pub fn checked<C>(&self, options: CacheOptions<C>) -> CacheOptions<C> {
+        options
+    }
+
+    /// [`CacheOptions::expire_by`] of what `Ok` holds.
+    #[inline]
+    pub fn expire_by<C, F: Fn(&T) -> Duration>(
+        &self,
+        options: CacheOptions<C>,
+        life: F,
+    ) -> CacheOptions<ExpireBy<C, T, F>> {
+        options.expire_by(life)
+    }
+
+    /// [`CacheOptions::store_if`] of what `Ok` holds.
+    #[inline]
+    pub fn store_if<C, F: Fn(&T) -> bool>(
+        &self,
+        options: CacheOptions<C>,
+        condition: F,
+    ) -> CacheOptions<StoreIf<C, T, F>> {
+        options.store_if(condition)
+    }
+}
+
+impl<'a> Tries<'a> {
+    /// [`CacheHandle::try_cached`].
+    #[inline]
+    pub fn cached<T, E>(
+        self,
+        options: CacheOptions<impl ValueCodec<T>>,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        self.0.try_cached(options, work)
+    }
+
+    /// [`CacheHandle::try_cached_async`].
+    #[inline]
+    pub fn cached_async<T, E, Fut>(
+        self,
+        options: CacheOptions<impl ValueCodec<T>>,
+        work: impl FnOnce() -> Fut,
+    ) -> impl Future<Output = Result<T, E>>
+    where
+        T: Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.0.try_cached_async(options, work)
+    }
+}
