@@ -46,7 +46,8 @@ impl Cached {
             return self.alone();
         }
         let (cached, refresh, work, options) = (self.cached(), self.refresh(), self.work(), self.options());
-        quote!(#cached #refresh #work #options)
+        let sign = self.sign();
+        quote!(#cached #refresh #work #options #sign)
     }
 
     /// The function itself: looks into the cache, and calls its work where that has nothing.
@@ -193,14 +194,36 @@ impl Cached {
             ..self.function.signature.clone()
         };
         let made = self.made_options();
+        // Of the names that aren't found at one place the compiler says the last.
+        let sign = self.name_of_sign().map(|sign| quote!(#sign();));
         quote! {
             #[doc = #doc]
             #attributes
             #[allow(dead_code, clippy::all, clippy::pedantic)]
             #visibility #signature {
+                #sign
                 #made
             }
         }
+    }
+
+    /// A function beside one that looks like a free one, and finds there what belongs to it. Where it's a type's after all, the
+    /// compiler doesn't find it, and says its name.
+    fn sign(&self) -> Option<TokenStream> {
+        let name = self.name_of_sign()?;
+        let attributes = of_role(&self.function.attributes, Role::Options);
+        Some(quote! {
+            #attributes
+            #[doc(hidden)]
+            #[allow(dead_code)]
+            const fn #name() {}
+        })
+    }
+
+    fn name_of_sign(&self) -> Option<Ident> {
+        let is_guessed = !self.is_associated && self.arguments.associated.is_none();
+        let name = self.function.signature.ident.unraw();
+        is_guessed.then(|| format_ident!("write_associated_true_if_{name}_belongs_to_a_type", span = name.span()))
     }
 
     /// A statement that binds the handle, or goes without.
@@ -313,9 +336,14 @@ impl Cached {
             None if self.is_associated => quote!(::core::any::type_name::<Self>()),
             None => quote!(::core::module_path!()),
         };
-        let keyed: Vec<Expr> = match key {
-            Some(expressions) => expressions.iter().map(reference_to).collect(),
-            None => self.keyed().map(|parameter| reference_to(&of_name(&parameter.name))).collect(),
+        let keyed: Vec<TokenStream> = match key {
+            Some(expressions) => expressions.iter().map(reference_to).map(|part| quote!(.arg(#part))).collect(),
+            // Where it can't be part of the key, the compiler's message is our own.
+            None => self
+                .keyed()
+                .map(|parameter| reference_to(&of_name(&parameter.name)))
+                .map(|part| quote!(.__argument(#part)))
+                .collect(),
         };
         let generics = self.function.generics().map(keyed_generic);
         let namespace = namespace.iter().map(reference_to);
@@ -326,7 +354,7 @@ impl Cached {
         let freshness = self.arguments.freshness.iter().map(|(option, expression)| quote!(.#option(#expression)));
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
-                #(.arg(#keyed))*
+                #(#keyed)*
                 #(#generics)*
                 #(.namespace(#namespace))*
                 #(.key_prefix(#key_prefix))*

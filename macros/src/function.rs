@@ -9,7 +9,7 @@ use syn::{
 };
 
 use crate::arguments::Arguments;
-use crate::words;
+use crate::{output, words};
 
 /// A function that can be cached.
 pub(crate) struct Function {
@@ -72,7 +72,7 @@ impl Function {
                 return Err(Error::new(skipped.span(), format!("`{skipped}` is skipped twice")));
             }
         }
-        Ok(())
+        output::check(&self.signature, arguments)
     }
 
     /// Whether the function belongs to a type, as far as can be seen from here.

@@ -6,6 +6,7 @@ mod expand;
 mod function;
 mod interpolation;
 mod literals;
+mod output;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -9,6 +9,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::CacheHandle;
 use crate::codec::{ExpireBy, StoreIf, ValueCodec};
 use crate::options::CacheOptions;
@@ -43,6 +45,28 @@ pub trait Otherwise<R> {
 pub trait OkOf {
     /// What is stored.
     type Ok;
+}
+
+/// What can be part of the key.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be part of the key",
+    label = "doesn't implement `serde::Serialize`",
+    note = "write `skip(…)` with the argument's name if it isn't to be part of the key, as for a connection pool,",
+    note = "or `key(…)` with what is part of it, or derive `serde::Serialize` for the type"
+)]
+pub trait Keyed: Serialize {}
+
+// So that the message is that of `Keyed`, not of `Serialize`.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Keyed for T {}
+
+impl<C> CacheOptions<C> {
+    /// Adds an argument of the function.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __argument<T: Keyed + ?Sized>(self, argument: &T) -> Self {
+        self.arg(argument)
+    }
 }
 
 impl<R> Returned<R> {

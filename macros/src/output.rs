@@ -1,0 +1,98 @@
+//! Return types that can't be cached, as far as it can be seen from how they are written.
+
+use quote::ToTokens;
+use syn::{Error, GenericArgument, PathArguments, PathSegment, Result, ReturnType, Signature, Type, TypeReference};
+
+use crate::arguments::Arguments;
+use crate::words;
+
+/// Refuses futures, which a sync function can only hand on, and what is borrowed.
+pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> {
+    let ReturnType::Type(_, ty) = &signature.output else { return Ok(()) };
+    if signature.asyncness.is_none()
+        && let Some(advice) = advice_on_future(ty)
+    {
+        return Err(Error::new_spanned(ty, advice));
+    }
+    // A pair of functions may well decode to what lives for ever.
+    if arguments.encoder.is_none()
+        && let Some(borrowed) = borrowed(ty)
+    {
+        let message =
+            format!("a cached value outlives what it borrows; return {} in place of a reference", owned(borrowed));
+        return Err(Error::new_spanned(borrowed, message));
+    }
+    Ok(())
+}
+
+/// What to do instead, if the type is a future.
+fn advice_on_future(ty: &Type) -> Option<&'static str> {
+    let says_future = || words::mentions(ty.to_token_stream(), "Future");
+    match ty {
+        Type::Paren(paren) => advice_on_future(&paren.elem),
+        Type::Group(group) => advice_on_future(&group.elem),
+        Type::ImplTrait(_) if says_future() => {
+            Some("a future can't be cached, only what it returns; write the function as `async fn`")
+        }
+        Type::Path(path) => {
+            let name = &path.path.segments.last()?.ident;
+            let is_boxed = name == "BoxFuture" || name == "LocalBoxFuture";
+            let is_boxed = is_boxed || (name == "Pin" || name == "Box") && says_future();
+            is_boxed.then_some(
+                "a future can't be cached, only what it returns; put `cached` on an `async fn` of the type itself, and call that from \
+                 here (`async_trait` makes such a return type of an `async fn`)",
+            )
+        }
+        _ => None,
+    }
+}
+
+/// The first reference in what is stored. What isn't known from the standard library may have one for whatever reason.
+fn borrowed(ty: &Type) -> Option<&TypeReference> {
+    match ty {
+        Type::Reference(reference) => Some(reference),
+        Type::Paren(paren) => borrowed(&paren.elem),
+        Type::Group(group) => borrowed(&group.elem),
+        Type::Array(array) => borrowed(&array.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(borrowed),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let holds = match last.ident.to_string().as_str() {
+                "Arc" | "BTreeMap" | "BTreeSet" | "Box" | "HashMap" | "HashSet" | "Option" | "Rc" | "Vec"
+                | "VecDeque" => usize::MAX,
+                // Its error isn't stored.
+                "Result" => 1,
+                _ => 0,
+            };
+            types_in(last).take(holds).find_map(borrowed)
+        }
+        _ => None,
+    }
+}
+
+fn types_in(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+    let arguments = match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// The owned type to return in place of a reference.
+fn owned(reference: &TypeReference) -> String {
+    let of = match &*reference.elem {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        Type::Slice(_) => Some("[]".to_owned()),
+        _ => None,
+    };
+    match of.as_deref() {
+        Some("str") => "a `String`".to_owned(),
+        Some("[]") => "a `Vec`".to_owned(),
+        Some("Path") => "a `PathBuf`".to_owned(),
+        Some(name) => format!("the `{name}` itself"),
+        None => "an owned value".to_owned(),
+    }
+}
