@@ -13,7 +13,7 @@ use crate::arguments::Arguments;
 use crate::attributes::{Role, of_role};
 use crate::function::{Function, Parameter};
 use crate::interpolation::interpolate;
-use crate::words;
+use crate::{body, output, words};
 
 /// The functions that take the place of `function`; where it can't be cached, it stays as it is beside an error.
 pub(crate) fn expand(arguments: TokenStream, function: TokenStream) -> TokenStream {
@@ -99,8 +99,12 @@ impl Cached {
     fn alone(&self) -> TokenStream {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
-        let (way, made, closure, dot_await) =
-            (self.way_of_name(), self.whole_options(None), self.closure_of_work(), self.dot_await());
+        let (way, made, closure, dot_await) = (
+            self.way_of_name(),
+            self.whole_options(None),
+            body::as_closure(signature, &self.function.body),
+            self.dot_await(),
+        );
         let call = self.call(&quote!(&#handle), options.to_token_stream(), work.to_token_stream());
         let body = match &self.arguments.handle {
             Some(given) => {
@@ -137,30 +141,6 @@ impl Cached {
                 #body
             }
         }
-    }
-
-    /// The body as a closure. It returns early where the body does, so the type that it returns is told.
-    fn closure_of_work(&self) -> TokenStream {
-        let body = &self.function.body;
-        let ty = match &self.function.signature.output {
-            ReturnType::Type(..) => self.function.named_output(),
-            ReturnType::Default => None,
-        };
-        if !self.is_async() {
-            let returns = ty.map(|ty| quote!(-> #ty));
-            return quote!(move || #returns #body);
-        }
-        let never = hidden("never");
-        let told = ty.map(|ty| {
-            quote! {
-                #[allow(unreachable_code, clippy::all, clippy::pedantic)]
-                if false {
-                    let #never: #ty = loop {};
-                    return #never;
-                }
-            }
-        });
-        quote!(move || async move { #told #body })
     }
 
     /// The body, under another name.
@@ -258,13 +238,13 @@ impl Cached {
 
     /// A statement that finds out which way the value goes, by the name of its type: whole, or only what `Ok` holds.
     fn way_of_name(&self) -> Option<TokenStream> {
-        let ty = self.function.named_output()?;
+        let ty = output::named(&self.function.signature)?;
         Some(self.way(&quote!(::cache_house::__attribute::Returned::<#ty>::named())))
     }
 
     /// The same of a type without a name, by the work.
     fn way_of_work(&self, work: &TokenStream) -> Option<TokenStream> {
-        if self.function.named_output().is_some() {
+        if output::named(&self.function.signature).is_some() {
             return None;
         }
         let by = if self.is_async() { quote!(by_async) } else { quote!(by) };
@@ -279,7 +259,7 @@ impl Cached {
                 quote!(let #way = ::cache_house::__attribute::#fallible(#returned);)
             }
             Some(false) => quote!(let #way = #returned.whole();),
-            None if self.function.returns_bare_impl_trait() => quote!(let #way = #returned.whole();),
+            None if output::is_bare_impl_trait(&self.function.signature) => quote!(let #way = #returned.whole();),
             None => quote! {
                 let #way = {
                     #[allow(unused_imports)]
@@ -316,7 +296,7 @@ impl Cached {
         for (option, function) in [("expire_by", expire_by), ("store_if", store_if)] {
             let Some(function) = function else { continue };
             let option = Ident::new(option, function.span());
-            options = match self.function.named_output() {
+            options = match output::named(&self.function.signature) {
                 Some(_) => quote_spanned!(function.span()=> #way.#option(#options, #function)),
                 None => quote_spanned!(function.span()=> #options.#option::<_, _>(#function)),
             };
@@ -451,12 +431,12 @@ impl Cached {
 }
 
 /// A name that isn't the user's, whatever theirs are.
-fn hidden(name: &str) -> Ident {
+pub(crate) fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
 /// `&expression`, with parentheses where it needs them.
-fn reference_to(expression: &Expr) -> Expr {
+pub(crate) fn reference_to(expression: &Expr) -> Expr {
     Expr::Reference(ExprReference {
         attrs: Vec::new(),
         and_token: Token![&](expression.span()),

@@ -1,11 +1,11 @@
 //! The function that the attribute stands on.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use proc_macro2::{Delimiter, Group, TokenStream};
+use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Path, ReceiverKind, Result, ReturnType, Safety,
-    Signature, Token, Type, Visibility,
+    Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Path, ReceiverKind, Result, Safety, Signature, Token,
+    Type, Visibility,
 };
 
 use crate::arguments::Arguments;
@@ -82,22 +82,6 @@ impl Function {
             || words::says_self_type(self.body.stream())
     }
 
-    /// The type that it returns, where it has a name: without `impl Trait` anywhere.
-    pub(crate) fn named_output(&self) -> Option<TokenStream> {
-        match &self.signature.output {
-            ReturnType::Default => Some(quote!(())),
-            ReturnType::Type(_, ty) => {
-                let ty = ty.to_token_stream();
-                impl_trait(ty.clone()).is_none().then_some(ty)
-            }
-        }
-    }
-
-    /// Whether the return type is `impl Trait` itself, which is nothing else to a caller.
-    pub(crate) fn returns_bare_impl_trait(&self) -> bool {
-        matches!(&self.signature.output, ReturnType::Type(_, ty) if matches!(**ty, Type::ImplTrait(_)))
-    }
-
     /// Whether what `tokens` borrow may be moved or borrowed mutably by a call of the function.
     pub(crate) fn moves_what_is_in(&self, tokens: &TokenStream) -> bool {
         let shared = |ty: &Type| matches!(ty, Type::Reference(reference) if reference.mutability.is_none());
@@ -153,7 +137,7 @@ fn typed_parameter(argument: &PatType) -> Result<Parameter> {
             return Err(Error::new_spanned(other, message));
         }
     };
-    if let Some(word) = impl_trait(argument.ty.to_token_stream()) {
+    if let Some(word) = words::impl_trait(argument.ty.to_token_stream()) {
         let message =
             "the type of a cached function's argument needs a name, which is part of the key: write `fn f<T: …>(x: T)`";
         return Err(Error::new(word.span(), message));
@@ -174,15 +158,6 @@ fn check_attributes(attributes: &[Attribute]) -> Result<()> {
     }
 }
 
-/// The word `impl` in a type.
-fn impl_trait(ty: TokenStream) -> Option<Ident> {
-    ty.into_iter().find_map(|token| match token {
-        TokenTree::Ident(ident) if ident == "impl" => Some(ident),
-        TokenTree::Group(group) => impl_trait(group.stream()),
-        _ => None,
-    })
-}
-
-fn ends_with(path: &Path, name: &str) -> bool {
+pub(crate) fn ends_with(path: &Path, name: &str) -> bool {
     path.segments.last().is_some_and(|segment| segment.ident == name)
 }

@@ -1,10 +1,27 @@
-//! Return types that can't be cached, as far as it can be seen from how they are written.
+//! Return types, as they are written: their names, and those that can't be cached.
 
-use quote::ToTokens;
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{Error, GenericArgument, PathArguments, PathSegment, Result, ReturnType, Signature, Type, TypeReference};
 
 use crate::arguments::Arguments;
 use crate::words;
+
+/// The type that a function returns, where it has a name: without `impl Trait` anywhere.
+pub(crate) fn named(signature: &Signature) -> Option<TokenStream> {
+    match &signature.output {
+        ReturnType::Default => Some(quote!(())),
+        ReturnType::Type(_, ty) => {
+            let ty = ty.to_token_stream();
+            words::impl_trait(ty.clone()).is_none().then_some(ty)
+        }
+    }
+}
+
+/// Whether the return type is `impl Trait` itself, which is nothing else to a caller.
+pub(crate) fn is_bare_impl_trait(signature: &Signature) -> bool {
+    matches!(&signature.output, ReturnType::Type(_, ty) if matches!(**ty, Type::ImplTrait(_)))
+}
 
 /// Refuses futures, which a sync function can only hand on, and what is borrowed.
 pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> {

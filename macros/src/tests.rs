@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 
+use crate::evict;
 use crate::expand::expand;
 
 fn tokens(text: &str) -> TokenStream {
@@ -169,4 +170,20 @@ fn attributes_go_where_they_belong() {
 #[test]
 fn a_function_that_is_refused_stays_beside_the_error() {
     insta::assert_snapshot!(written("expire = \"soon\"", "fn sum(n: u64) -> u64 { n }"));
+}
+
+#[test]
+fn a_writer_evicts_once_its_body_has_ended() {
+    let evict = |arguments: &str, function: &str| {
+        let file = syn::parse2(evict::expand(tokens(arguments), tokens(function))).expect("it's a file of functions");
+        prettyplease::unparse(&file)
+    };
+    insta::assert_snapshot!(evict(
+        "handle = state.cache, get_user(id), users::Users::find::<u8>(id, &name.clone()), state.count()",
+        "/// Writes.
+         #[tracing::instrument]
+         pub async fn write(state: State, mut id: u64, name: String) -> Result<(), Error> { state.db.write(id, name).await }",
+    ));
+    insta::assert_snapshot!(evict("get_user(id)", "fn write(id: u64) { DB.write(id) }"));
+    insta::assert_snapshot!(evict("get_user", "fn write(id: u64) { DB.write(id) }"));
 }

@@ -1,4 +1,4 @@
-//! What the attribute `cached` writes calls this: by its type, a function returns a `Result` or it doesn't.
+//! What the attributes `cached` and `evict` write calls this: by its type, a function returns a `Result` or it doesn't.
 //!
 //! The text of a return type doesn't say so: `Api<User>` may be an alias of one, and a type of the program's own may be called
 //! `Result`. A method of a type itself is found before one of a trait, so [`Returned::way`] is the one for a `Result` wherever the
@@ -12,7 +12,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::CacheHandle;
+use super::applied::Applied;
 use crate::codec::{ExpireBy, StoreIf, ValueCodec};
+use crate::error::Error;
 use crate::options::CacheOptions;
 
 const GENERIC_RESULT: &str = "the cached function's generic return type is a `Result` here; have it return `Result<T, E>`, or \
@@ -60,6 +62,30 @@ pub trait Keyed: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Keyed for T {}
 
+/// Runs a sync function's body, which may hand on what it borrows.
+#[inline]
+pub fn run<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// Removes the value of a call once `writer` is done. That the removal failed isn't the writer's error.
+pub fn evict<C>(handle: &CacheHandle, options: CacheOptions<C>, writer: &str) {
+    let call = options.name().into_owned();
+    log(&call, writer, handle.remove(options));
+}
+
+/// The same for an async writer.
+pub async fn evict_async<C>(handle: &CacheHandle, options: CacheOptions<C>, writer: &str) {
+    let call = options.name().into_owned();
+    log(&call, writer, handle.remove_async(options).await);
+}
+
+fn log(call: &str, writer: &str, removed: Result<Applied, Error>) {
+    if let Err(error) = removed {
+        tracing::warn!(target: "cache_house", call, writer, %error, "the value isn't evicted");
+    }
+}
+
 impl<C> CacheOptions<C> {
     /// Adds an argument of the function.
     #[doc(hidden)]
@@ -86,6 +112,12 @@ impl<R> Returned<R> {
     /// The type that async work returns.
     #[inline]
     pub fn by_async<Fut: Future<Output = R>>(_: &impl FnOnce() -> Fut) -> Self {
+        Self(PhantomData)
+    }
+
+    /// The type of this value.
+    #[inline]
+    pub fn of(_: &R) -> Self {
         Self(PhantomData)
     }
 
@@ -131,6 +163,13 @@ impl<R> Whole<R> {
         handle
     }
 
+    /// A function that returns has done its work.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self, _: &R) -> bool {
+        true
+    }
+
     /// The options, or such that have the call run uncached: inside of generic code a `Result` looks like any other type, and its
     /// errors must not be stored.
     #[inline]
@@ -169,6 +208,13 @@ impl<T> Fallible<T> {
     #[must_use]
     pub fn on<'a>(&self, handle: &'a CacheHandle) -> Tries<'a> {
         Tries(handle)
+    }
+
+    /// Whether the work is done.
+    #[inline]
+    #[must_use]
+    pub fn is_done<E>(&self, returned: &Result<T, E>) -> bool {
+        returned.is_ok()
     }
 
     /// The options as they are.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::support::{alone, current_thread, logs, multi_thread};
 
+mod evict;
 mod freshness;
 mod interpolation;
 mod results;
