@@ -7,7 +7,7 @@ use std::num::ParseIntError;
 
 use cache_house::{CacheHandle, cached};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{memory, runs_and_hits};
 use crate::support::{alone, current_thread, logs, multi_thread};
@@ -59,7 +59,8 @@ fn without_siblings(cache: &CacheHandle, text: &str) -> Api<u8> {
 #[cached(handle = cache, skip(cache), siblings = false)]
 async fn without_siblings_async(cache: CacheHandle, text: String) -> Api<u8> {
     tokio::task::yield_now().await;
-    Ok(text.parse()?)
+    let n: u8 = text.parse()?;
+    Ok(n)
 }
 
 #[cached(handle = cache, skip(cache), store_if = |n| *n > 0)]
