@@ -197,7 +197,7 @@
 //!
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
-//! | `macros` | on | the attribute `cached` |
+//! | `macros` | on | the attributes `cached` and `evict` |
 //! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
 //! | `operate` | off | the module `operate`: looks at the keys on a server, for operators; the command `cachehouse` is made of it |

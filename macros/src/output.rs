@@ -2,9 +2,14 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Error, GenericArgument, PathArguments, PathSegment, Result, ReturnType, Signature, Type, TypeReference};
+use syn::punctuated::Punctuated;
+use syn::{
+    Error, GenericArgument, PathArguments, PathSegment, Result, ReturnType, Signature, Token, Type, TypeParamBound,
+    TypeReference,
+};
 
 use crate::arguments::Arguments;
+use crate::function::ends_with;
 use crate::words;
 
 /// The type that a function returns, where it has a name: without `impl Trait` anywhere.
@@ -44,24 +49,34 @@ pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> 
 
 /// What to do instead, if the type is a future.
 fn advice_on_future(ty: &Type) -> Option<&'static str> {
-    let says_future = || words::mentions(ty.to_token_stream(), "Future");
     match ty {
         Type::Paren(paren) => advice_on_future(&paren.elem),
         Type::Group(group) => advice_on_future(&group.elem),
-        Type::ImplTrait(_) if says_future() => {
+        Type::ImplTrait(of) if says_future(&of.bounds) => {
             Some("a future can't be cached, only what it returns; write the function as `async fn`")
         }
-        Type::Path(path) => {
-            let name = &path.path.segments.last()?.ident;
-            let is_boxed = name == "BoxFuture" || name == "LocalBoxFuture";
-            let is_boxed = is_boxed || (name == "Pin" || name == "Box") && says_future();
-            is_boxed.then_some(
-                "a future can't be cached, only what it returns; put `cached` on an `async fn` of the type itself, and call that from \
-                 here (`async_trait` makes such a return type of an `async fn`)",
-            )
-        }
+        Type::Path(_) if is_boxed_future(ty) => Some(
+            "a future can't be cached, only what it returns; put `cached` on an `async fn` of the type itself, and call that from \
+             here (`async_trait` makes such a return type of an `async fn`)",
+        ),
         _ => None,
     }
+}
+
+fn is_boxed_future(ty: &Type) -> bool {
+    match ty {
+        Type::TraitObject(of) => says_future(&of.bounds),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| match last.ident.to_string().as_str() {
+            "BoxFuture" | "LocalBoxFuture" => true,
+            "Box" | "Pin" => types_in(last).any(is_boxed_future),
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
+fn says_future(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
+    bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(of) if ends_with(&of.path, "Future")))
 }
 
 /// The first reference in what is stored. What isn't known from the standard library may have one for whatever reason.

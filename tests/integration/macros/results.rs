@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::num::ParseIntError;
 
 use cache_house::{CacheHandle, cached};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{memory, runs_and_hits};
 use crate::support::{alone, current_thread, logs, multi_thread};
@@ -244,4 +244,33 @@ fn a_type_without_a_name_is_looked_at_too() {
     assert_eq!(runs_and_hits(&cache), (6, 2));
     assert_eq!([unnamed_alone(&cache, "x").to_string(), unnamed_alone(&cache, "y").to_string()], ["1", "1"]);
     assert_eq!(runs_and_hits(&cache), (8, 2));
+}
+
+const CITIES: [&str; 2] = ["Oslo", "Bergen"];
+
+#[cached(
+    handle = cache,
+    skip(cache),
+    encoder = |city: &&'static str| Ok::<_, io::Error>(city.as_bytes().to_vec()),
+    decoder = |bytes: &[u8]| CITIES.into_iter().find(|city| city.as_bytes() == bytes).ok_or(io::Error::from(io::ErrorKind::InvalidData)),
+)]
+fn city(cache: &CacheHandle, n: usize) -> Result<&'static str, &'static str> {
+    CITIES.get(n).copied().ok_or("no such city")
+}
+
+/// Called as the trait is, and none.
+#[derive(Clone, PartialEq, Debug, Serialize, serde::Deserialize)]
+struct Future(u8);
+
+#[cached(handle = cache, skip(cache))]
+fn future(cache: &CacheHandle, n: u8) -> Box<Future> {
+    Box::new(Future(n))
+}
+
+#[test]
+fn a_pair_may_return_what_the_program_has_and_a_name_makes_no_future() {
+    let cache = memory();
+    assert_eq!([city(&cache, 1), city(&cache, 1), city(&cache, 2)], [Ok("Bergen"), Ok("Bergen"), Err("no such city")]);
+    assert_eq!([future(&cache, 7), future(&cache, 7)], [Box::new(Future(7)), Box::new(Future(7))]);
+    assert_eq!(runs_and_hits(&cache), (3, 2));
 }
