@@ -8,9 +8,9 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprAssign, Ident, Result, Signature, Token, Visibility, parse2};
 
-use crate::body;
 use crate::expand::{hidden, reference_to};
 use crate::function::ends_with;
+use crate::{body, output};
 
 const EXAMPLE: &str = "write the cached call whose value is to go, such as `get_user(id)`";
 
@@ -112,6 +112,11 @@ impl Parse for Writer {
         };
         if let Some(constness) = &signature.constness {
             return Err(Error::new(constness.span(), "a `const fn` can't evict: a removal isn't constant"));
+        }
+        if output::is_future(&signature) {
+            let message = "the function has ended before the future that it returns has; put `evict` on an `async fn`, of the type itself \
+                           if this one is in a trait for `async_trait`";
+            return Err(Error::new_spanned(&signature.output, message));
         }
         if input.peek(Token![;]) {
             return Err(input.error("without a body there is nothing to wait for: put `evict` where the body is"));

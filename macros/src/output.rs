@@ -47,6 +47,12 @@ pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> 
     Ok(())
 }
 
+/// Whether a sync function returns a future, so that its work hasn't ended when it has.
+pub(crate) fn is_future(signature: &Signature) -> bool {
+    let ReturnType::Type(_, ty) = &signature.output else { return false };
+    signature.asyncness.is_none() && advice_on_future(ty).is_some()
+}
+
 /// What to do instead, if the type is a future.
 fn advice_on_future(ty: &Type) -> Option<&'static str> {
     match ty {

@@ -34,6 +34,16 @@ const fn constant(id: u64) -> u64 {
 }
 
 #[evict(get_user(id))]
+fn future(id: u64) -> impl Future<Output = u64> {
+    async move { id }
+}
+
+#[evict(get_user(id))]
+fn boxed(id: u64) -> std::pin::Pin<Box<dyn Future<Output = u64> + Send>> {
+    Box::pin(async move { id })
+}
+
+#[evict(get_user(id))]
 #[cached]
 fn cached_too(id: u64) -> u64 {
     id
