@@ -116,7 +116,7 @@ impl Parse for Writer {
         if output::is_future(&signature) {
             let message = "the function has ended before the future that it returns has; put `evict` on an `async fn`, of the type itself \
                            if this one is in a trait for `async_trait`";
-            return Err(Error::new_spanned(&signature.output, message));
+            return Err(Error::new(signature.ident.span(), message));
         }
         if input.peek(Token![;]) {
             return Err(input.error("without a body there is nothing to wait for: put `evict` where the body is"));

@@ -34,7 +34,8 @@ pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> 
     if signature.asyncness.is_none()
         && let Some(advice) = advice_on_future(ty)
     {
-        return Err(Error::new_spanned(ty, advice));
+        // Of all tokens that `async_trait` writes, the name alone is the user's.
+        return Err(Error::new(signature.ident.span(), advice));
     }
     // A pair of functions may well decode to what lives for ever.
     if arguments.encoder.is_none()
