@@ -76,7 +76,7 @@
 //! # The attribute
 //!
 //! [`#[cached]`][attribute] does the same for a function where it's written, sync or `async`. `get_user_options`,
-//! `get_user_refresh` and `get_user_uncached` come with it.
+//! `get_user_refresh` and `get_user_uncached` come with it. `#[evict(get_user(id))]` stands above functions that change a user.
 //!
 #![cfg_attr(feature = "macros", doc = "```")]
 #![cfg_attr(not(feature = "macros"), doc = "```ignore")]
@@ -104,18 +104,24 @@
 //! [`insert`](CacheHandle::insert), [`remove`](CacheHandle::remove) and the clearings return [`Applied`], or an [`Error`] that the
 //! caller has to act on. An outage is no error.
 //!
-//! ```
-//! use cache_house::{CacheHouse, opts};
+#![cfg_attr(feature = "macros", doc = "```")]
+#![cfg_attr(not(feature = "macros"), doc = "```ignore")]
+//! use cache_house::{CacheHouse, cached};
+//!
+//! #[cached(namespace = "users")]
+//! fn get_user(id: u64) -> String {
+//!     format!("user {id}")
+//! }
 //!
 //! let cache = CacheHouse::builder().memory().build()?;
-//! let ada = || opts!("get_user", 7).namespace("users");
-//!
-//! cache.insert(ada(), &"Ada".to_string())?;
-//! assert_eq!(cache.get::<String>(ada()).as_deref(), Some("Ada"));
-//! assert_eq!(cache.remove(ada())?.entries, 1);
+//! cache.insert(get_user_options(7), &"Ada".to_string())?;
+//! assert_eq!(cache.get::<String>(get_user_options(7)).as_deref(), Some("Ada"));
+//! assert_eq!(cache.remove(get_user_options(7))?.entries, 1);
 //! assert_eq!(cache.clear_namespace("users")?.entries, 0);
 //! # Ok::<(), cache_house::Error>(())
 //! ```
+//!
+//! Without the attribute, [`opts!`] names the call: `opts!("get_user", 7)` with the same namespace, in the same module.
 //!
 //! Each has an async twin: [`get_async`](CacheHandle::get_async), [`insert_async`](CacheHandle::insert_async),
 //! [`remove_async`](CacheHandle::remove_async) and so on.
@@ -191,7 +197,7 @@
 //!
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
-//! | `macros` | on | the attribute `cached` |
+//! | `macros` | on | the attributes `cached` and `evict` |
 //! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
 //! | `operate` | off | the module `operate`: looks at the keys on a server, for operators; the command `cachehouse` is made of it |
@@ -233,6 +239,12 @@ pub use backend::ServerReport;
 #[cfg(feature = "macros")]
 #[doc = include_str!("../docs/attribute.md")]
 pub use cache_house_macros::cached;
+/// Removes cached values once a function has ended, sync or `async`.
+///
+/// `#[evict(get_user(id))]` removes what `#[cached]` has stored of `get_user(id)`. Described, with an example, on the page of
+/// [`cached`](macro@cached#eviction).
+#[cfg(feature = "macros")]
+pub use cache_house_macros::evict;
 pub use clock::{Clock, ManualClock};
 #[doc(inline)]
 pub use codec::Codec;
@@ -241,14 +253,14 @@ pub use config::{CacheHouseBuilder, Config, Endpoint, NamespaceOptions, Reconnec
 pub use connect::CacheHouse;
 pub use error::{Error, ErrorKind};
 pub use figment;
+#[doc(hidden)]
+pub use handle::attribute as __attribute;
 #[cfg(cache_house_model)]
 #[doc(hidden)]
 pub use handle::model;
 pub use handle::{Applied, CacheHandle, Entry, Source, WorkContext};
 pub use health::{Health, NearCache, Reason, ReasonKind, Topology};
 pub use key::{KeyBuilder, KeyContext};
-#[doc(hidden)]
-pub use options::__OkOf;
 pub use options::CacheOptions;
 pub use telemetry::Stats;
 

@@ -476,6 +476,13 @@ impl<C> CacheOptions<C> {
         self.rare().unkeyable.get_or_insert_with(|| format!("{argument} {problem}").into());
     }
 
+    /// A call that is for whatever reason not to be looked up, nor its value stored.
+    #[cold]
+    pub(crate) fn without_key(mut self, problem: &str) -> Self {
+        self.rare().unkeyable.get_or_insert_with(|| problem.into());
+        self
+    }
+
     fn with_codec<D>(self, codec: impl FnOnce(C) -> D) -> CacheOptions<D> {
         CacheOptions {
             module: self.module,
@@ -535,22 +542,6 @@ macro_rules! opts {
         $crate::__opts!(options, $($rest)+);
         options
     }};
-}
-
-/// What is stored of the result of work that may fail: for what the attribute `cached` writes.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` isn't a `Result`",
-    label = "only of a `Result` is the `Ok` stored",
-    note = "leave out `result = true`, or return a `Result`"
-)]
-pub trait __OkOf {
-    /// What is stored.
-    type Ok;
-}
-
-impl<T, E> __OkOf for Result<T, E> {
-    type Ok = T;
 }
 
 /// Takes one argument at a time, so that `key = value` may follow positional ones.

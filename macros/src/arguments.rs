@@ -6,7 +6,7 @@ use syn::punctuated::Punctuated;
 use syn::token::Paren;
 use syn::{Error, Expr, Ident, LitBool, LitStr, Result, Token, parenthesized};
 
-use crate::literals::{Seen, check_tags};
+use crate::literals::{Seen, check_tags, number};
 use crate::words;
 
 /// The arguments, checked as far as they can be without the function.
@@ -100,7 +100,7 @@ impl Arguments {
             "decoder" => self.decoder = Some(value(argument, input)?),
             "encoder" => self.encoder = Some(value(argument, input)?),
             "expire" => self.expire = Some(self.seen.time(argument, value(argument, input)?)?),
-            "expire_by" => self.expire_by = Some(self.decision(argument, input)?),
+            "expire_by" => self.expire_by = Some(value(argument, input)?),
             "fence" => self.fence = Some(value(argument, input)?),
             "handle" => self.handle = Some(value(argument, input)?),
             "hard_timeout"
@@ -121,13 +121,13 @@ impl Arguments {
             "name" => self.name = Some(value(argument, input)?),
             "namespace" => self.namespace = Some(value(argument, input)?),
             "refresh_early" => {
-                let number = self.seen.number(argument, value(argument, input)?)?;
-                self.freshness.push((argument.clone(), number));
+                let beta = number(value(argument, input)?)?;
+                self.freshness.push((argument.clone(), beta));
             }
             "result" => self.result = Some(value::<LitBool>(argument, input)?.value),
             "siblings" => self.siblings = Some(value::<LitBool>(argument, input)?.value),
             "skip" => self.skip = list(argument, "arguments", input, Ident::parse_any)?,
-            "store_if" => self.store_if = Some(self.decision(argument, input)?),
+            "store_if" => self.store_if = Some(value(argument, input)?),
             "tags" => {
                 self.tags = flattened(list(argument, "texts or expressions", input, Expr::parse)?);
                 check_tags(&self.tags)?;
@@ -142,13 +142,6 @@ impl Arguments {
             }
         }
         Ok(())
-    }
-
-    /// A function of the value.
-    fn decision(&mut self, argument: &Ident, input: ParseStream<'_>) -> Result<Expr> {
-        let function = value(argument, input)?;
-        self.seen.other(argument);
-        Ok(function)
     }
 
     /// Those whose texts may name arguments between braces.

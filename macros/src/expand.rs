@@ -13,7 +13,7 @@ use crate::arguments::Arguments;
 use crate::attributes::{Role, of_role};
 use crate::function::{Function, Parameter};
 use crate::interpolation::interpolate;
-use crate::words;
+use crate::{body, output, words};
 
 /// The functions that take the place of `function`; where it can't be cached, it stays as it is beside an error.
 pub(crate) fn expand(arguments: TokenStream, function: TokenStream) -> TokenStream {
@@ -46,7 +46,8 @@ impl Cached {
             return self.alone();
         }
         let (cached, refresh, work, options) = (self.cached(), self.refresh(), self.work(), self.options());
-        quote!(#cached #refresh #work #options)
+        let sign = self.sign();
+        quote!(#cached #refresh #work #options #sign)
     }
 
     /// The function itself: looks into the cache, and calls its work where that has nothing.
@@ -76,17 +77,20 @@ impl Cached {
         let visibility = &self.function.visibility;
         let signature = Signature { ident, inputs: self.passed_on(), ..self.function.signature.clone() };
         // Names that the user's expressions can't see.
-        let (handle, options) = (hidden("handle"), hidden("options"));
+        let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
         let lookup = self.lookup(&handle);
-        let made = self.whole_options();
-        let (work, dot_await) = (self.call_of_work(), self.dot_await());
-        let method = self.method();
+        let way = self.way_of_name();
+        let made = self.whole_options(more);
+        let call_of_work = self.call_of_work();
+        let call = self.call(&quote!(&#handle), options.to_token_stream(), work.to_token_stream());
         quote! {
             #attributes
             #visibility #signature {
                 #lookup
-                let #options = #made #more;
-                #handle.#method(#options, move || #work)#dot_await
+                #way
+                let #options = #made;
+                let #work = move || #call_of_work;
+                #call
             }
         }
     }
@@ -95,33 +99,41 @@ impl Cached {
     fn alone(&self) -> TokenStream {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
-        let (made, closure, dot_await) = (self.whole_options(), self.closure_of_work(), self.dot_await());
-        let installed = self.installed();
-        let method = self.method();
+        let (way, made, closure, dot_await) = (
+            self.way_of_name(),
+            self.whole_options(None),
+            body::as_closure(signature, &self.function.body),
+            self.dot_await(),
+        );
+        let call = self.call(&quote!(&#handle), options.to_token_stream(), work.to_token_stream());
         let body = match &self.arguments.handle {
             Some(given) => {
                 let bound = self.bound_handle(given, &handle);
                 quote! {
                     #bound
+                    #way
                     let #options = #made;
-                    #handle.#method(#options, #closure) #dot_await
+                    let #work = #closure;
+                    #call
                 }
             }
             // The work moves what the options are made of, so they are made before; and it's written only once.
-            None => quote! {
-                let #handle = #installed;
-                let #options = match #handle {
-                    ::core::option::Option::Some(_) => ::core::option::Option::Some(#made),
-                    ::core::option::Option::None => ::core::option::Option::None,
-                };
-                let #work = #closure;
-                match (#handle, #options) {
-                    (::core::option::Option::Some(#handle), ::core::option::Option::Some(#options)) => {
-                        #handle.#method(#options, #work) #dot_await
+            None => {
+                let installed = self.installed();
+                quote! {
+                    let #handle = #installed;
+                    #way
+                    let #options = match #handle {
+                        ::core::option::Option::Some(_) => ::core::option::Option::Some(#made),
+                        ::core::option::Option::None => ::core::option::Option::None,
+                    };
+                    let #work = #closure;
+                    match (#handle, #options) {
+                        (::core::option::Option::Some(#handle), ::core::option::Option::Some(#options)) => { #call }
+                        _ => #work() #dot_await,
                     }
-                    _ => #work() #dot_await,
                 }
-            },
+            }
         };
         quote! {
             #(#attributes)*
@@ -129,30 +141,6 @@ impl Cached {
                 #body
             }
         }
-    }
-
-    /// The body as a closure. It returns early where the body does, so the type that it returns is told.
-    fn closure_of_work(&self) -> TokenStream {
-        let body = &self.function.body;
-        let ty = match &self.function.signature.output {
-            ReturnType::Type(_, ty) if !self.function.returns_impl_trait() => Some(ty),
-            _ => None,
-        };
-        if !self.is_async() {
-            let returns = ty.map(|ty| quote!(-> #ty));
-            return quote!(move || #returns #body);
-        }
-        let never = hidden("never");
-        let told = ty.map(|ty| {
-            quote! {
-                #[allow(unreachable_code, clippy::all, clippy::pedantic)]
-                if false {
-                    let #never: #ty = loop {};
-                    return #never;
-                }
-            }
-        });
-        quote!(move || async move { #told #body })
     }
 
     /// The body, under another name.
@@ -186,14 +174,36 @@ impl Cached {
             ..self.function.signature.clone()
         };
         let made = self.made_options();
+        // Of the names that aren't found at one place the compiler says the last.
+        let sign = self.name_of_sign().map(|sign| quote!(#sign();));
         quote! {
             #[doc = #doc]
             #attributes
             #[allow(dead_code, clippy::all, clippy::pedantic)]
             #visibility #signature {
+                #sign
                 #made
             }
         }
+    }
+
+    /// A function beside one that looks like a free one, and finds there what belongs to it. Where it's a type's after all, the
+    /// compiler doesn't find it, and says its name.
+    fn sign(&self) -> Option<TokenStream> {
+        let name = self.name_of_sign()?;
+        let attributes = of_role(&self.function.attributes, Role::Options);
+        Some(quote! {
+            #attributes
+            #[doc(hidden)]
+            #[allow(dead_code)]
+            const fn #name() {}
+        })
+    }
+
+    fn name_of_sign(&self) -> Option<Ident> {
+        let is_guessed = !self.is_associated && self.arguments.associated.is_none();
+        let name = self.function.signature.ident.unraw();
+        is_guessed.then(|| format_ident!("write_associated_true_if_{name}_belongs_to_a_type", span = name.span()))
     }
 
     /// A statement that binds the handle, or goes without.
@@ -226,16 +236,72 @@ impl Cached {
         }
     }
 
-    /// The options of a call with what they say about the value.
-    fn whole_options(&self) -> TokenStream {
+    /// A statement that finds out which way the value goes, by the name of its type: whole, or only what `Ok` holds.
+    fn way_of_name(&self) -> Option<TokenStream> {
+        let ty = output::named(&self.function.signature)?;
+        Some(self.way(&quote!(::cache_house::__attribute::Returned::<#ty>::named())))
+    }
+
+    /// The same of a type without a name, by the work.
+    fn way_of_work(&self, work: &TokenStream) -> Option<TokenStream> {
+        if output::named(&self.function.signature).is_some() {
+            return None;
+        }
+        let by = if self.is_async() { quote!(by_async) } else { quote!(by) };
+        Some(self.way(&quote!(::cache_house::__attribute::Returned::#by(&#work))))
+    }
+
+    fn way(&self, returned: &TokenStream) -> TokenStream {
+        let way = hidden("way");
+        match self.arguments.result {
+            Some(true) => {
+                let fallible = Ident::new("fallible", self.place_of_output());
+                quote!(let #way = ::cache_house::__attribute::#fallible(#returned);)
+            }
+            Some(false) => quote!(let #way = #returned.whole();),
+            None if output::is_bare_impl_trait(&self.function.signature) => quote!(let #way = #returned.whole();),
+            None => quote! {
+                let #way = {
+                    #[allow(unused_imports)]
+                    use ::cache_house::__attribute::Otherwise as _;
+                    #returned.way()
+                };
+            },
+        }
+    }
+
+    /// The call of the handle's method, at the return type: what can't be stored is reported there.
+    fn call(&self, handle: &TokenStream, options: TokenStream, work: TokenStream) -> TokenStream {
+        let way = hidden("way");
+        let (of_work, dot_await) = (self.way_of_work(&work), self.dot_await());
+        let method = Ident::new(if self.is_async() { "cached_async" } else { "cached" }, self.place_of_output());
+        // Only a type that the attribute has to look at may turn out to be a `Result` after all.
+        let options = match self.arguments.result {
+            None => quote!(#way.checked(#options)),
+            Some(_) => options,
+        };
+        quote! {
+            #of_work
+            #way.on(#handle).#method(#options, #work) #dot_await
+        }
+    }
+
+    /// The options of a call with what they say about the value, and what `more` adds.
+    fn whole_options(&self, more: Option<TokenStream>) -> TokenStream {
         let made = self.made_options();
         let Arguments { encoder, decoder, expire_by, store_if, .. } = &self.arguments;
         let pair = encoder.iter().zip(decoder).map(|(encoder, decoder)| quote!(.encoder(#encoder).decoder(#decoder)));
-        let ty = self.function.value_type(self.tries());
-        let expire_by = expire_by.iter().map(|life| quote_spanned!(life.span()=> .expire_by::<#ty, _>(#life)));
-        let store_if =
-            store_if.iter().map(|condition| quote_spanned!(condition.span()=> .store_if::<#ty, _>(#condition)));
-        quote!(#made #(#pair)* #(#expire_by)* #(#store_if)*)
+        let mut options = quote!(#made #more #(#pair)*);
+        let way = hidden("way");
+        for (option, function) in [("expire_by", expire_by), ("store_if", store_if)] {
+            let Some(function) = function else { continue };
+            let option = Ident::new(option, function.span());
+            options = match output::named(&self.function.signature) {
+                Some(_) => quote_spanned!(function.span()=> #way.#option(#options, #function)),
+                None => quote_spanned!(function.span()=> #options.#option::<_, _>(#function)),
+            };
+        }
+        options
     }
 
     fn made_options(&self) -> TokenStream {
@@ -250,9 +316,14 @@ impl Cached {
             None if self.is_associated => quote!(::core::any::type_name::<Self>()),
             None => quote!(::core::module_path!()),
         };
-        let keyed: Vec<Expr> = match key {
-            Some(expressions) => expressions.iter().map(reference_to).collect(),
-            None => self.keyed().map(|parameter| reference_to(&of_name(&parameter.name))).collect(),
+        let keyed: Vec<TokenStream> = match key {
+            Some(expressions) => expressions.iter().map(reference_to).map(|part| quote!(.arg(#part))).collect(),
+            // Where it can't be part of the key, the compiler's message is our own.
+            None => self
+                .keyed()
+                .map(|parameter| reference_to(&of_name(&parameter.name)))
+                .map(|part| quote!(.__argument(#part)))
+                .collect(),
         };
         let generics = self.function.generics().map(keyed_generic);
         let namespace = namespace.iter().map(reference_to);
@@ -263,7 +334,7 @@ impl Cached {
         let freshness = self.arguments.freshness.iter().map(|(option, expression)| quote!(.#option(#expression)));
         quote! {
             ::cache_house::CacheOptions::new(#name).module(#module)
-                #(.arg(#keyed))*
+                #(#keyed)*
                 #(#generics)*
                 #(.namespace(#namespace))*
                 #(.key_prefix(#key_prefix))*
@@ -339,23 +410,11 @@ impl Cached {
         quote!(#path #generics(#(#arguments),*))
     }
 
-    /// The handle's method, at the return type: what can't be stored is reported there.
-    fn method(&self) -> Ident {
-        let name = match (self.tries(), self.is_async()) {
-            (false, false) => "cached",
-            (false, true) => "cached_async",
-            (true, false) => "try_cached",
-            (true, true) => "try_cached_async",
-        };
-        let place = match &self.function.signature.output {
+    fn place_of_output(&self) -> Span {
+        match &self.function.signature.output {
             ReturnType::Default => self.function.signature.ident.span(),
             ReturnType::Type(_, ty) => ty.span(),
-        };
-        Ident::new(name, place)
-    }
-
-    fn tries(&self) -> bool {
-        self.arguments.result.unwrap_or_else(|| self.function.returns_result())
+        }
     }
 
     fn dot_await(&self) -> Option<TokenStream> {
@@ -372,12 +431,12 @@ impl Cached {
 }
 
 /// A name that isn't the user's, whatever theirs are.
-fn hidden(name: &str) -> Ident {
+pub(crate) fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
 /// `&expression`, with parentheses where it needs them.
-fn reference_to(expression: &Expr) -> Expr {
+pub(crate) fn reference_to(expression: &Expr) -> Expr {
     Expr::Reference(ExprReference {
         attrs: Vec::new(),
         and_token: Token![&](expression.span()),

@@ -1,15 +1,15 @@
 //! The function that the attribute stands on.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use proc_macro2::{Delimiter, Group, TokenStream};
+use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Path, ReceiverKind, Result, ReturnType, Safety,
-    Signature, Token, Type, Visibility,
+    Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Path, ReceiverKind, Result, Safety, Signature, Token,
+    Type, Visibility,
 };
 
 use crate::arguments::Arguments;
-use crate::words;
+use crate::{output, words};
 
 /// A function that can be cached.
 pub(crate) struct Function {
@@ -72,7 +72,7 @@ impl Function {
                 return Err(Error::new(skipped.span(), format!("`{skipped}` is skipped twice")));
             }
         }
-        Ok(())
+        output::check(&self.signature, arguments)
     }
 
     /// Whether the function belongs to a type, as far as can be seen from here.
@@ -80,35 +80,6 @@ impl Function {
         self.signature.receiver().is_some()
             || words::mentions(self.signature.to_token_stream(), "Self")
             || words::says_self_type(self.body.stream())
-    }
-
-    /// Whether the return type is called `Result`.
-    pub(crate) fn returns_result(&self) -> bool {
-        let ReturnType::Type(_, ty) = &self.signature.output else { return false };
-        let mut ty = ty.as_ref();
-        loop {
-            match ty {
-                Type::Paren(paren) => ty = &paren.elem,
-                Type::Group(group) => ty = &group.elem,
-                Type::Path(path) => return ends_with(&path.path, "Result"),
-                _ => return false,
-            }
-        }
-    }
-
-    /// Whether the return type is `impl Trait`, or has one in it, so that it can't be named.
-    pub(crate) fn returns_impl_trait(&self) -> bool {
-        matches!(&self.signature.output, ReturnType::Type(_, ty) if impl_trait(ty.to_token_stream()).is_some())
-    }
-
-    /// The type of what is stored; of a `Result`, that of `Ok`.
-    pub(crate) fn value_type(&self, tries: bool) -> TokenStream {
-        match &self.signature.output {
-            ReturnType::Type(..) if self.returns_impl_trait() => quote!(_),
-            ReturnType::Type(_, ty) if tries => quote!(<#ty as ::cache_house::__OkOf>::Ok),
-            ReturnType::Type(_, ty) => ty.to_token_stream(),
-            ReturnType::Default => quote!(()),
-        }
     }
 
     /// Whether what `tokens` borrow may be moved or borrowed mutably by a call of the function.
@@ -166,7 +137,7 @@ fn typed_parameter(argument: &PatType) -> Result<Parameter> {
             return Err(Error::new_spanned(other, message));
         }
     };
-    if let Some(word) = impl_trait(argument.ty.to_token_stream()) {
+    if let Some(word) = words::impl_trait(argument.ty.to_token_stream()) {
         let message =
             "the type of a cached function's argument needs a name, which is part of the key: write `fn f<T: …>(x: T)`";
         return Err(Error::new(word.span(), message));
@@ -187,15 +158,6 @@ fn check_attributes(attributes: &[Attribute]) -> Result<()> {
     }
 }
 
-/// The word `impl` in a type.
-fn impl_trait(ty: TokenStream) -> Option<Ident> {
-    ty.into_iter().find_map(|token| match token {
-        TokenTree::Ident(ident) if ident == "impl" => Some(ident),
-        TokenTree::Group(group) => impl_trait(group.stream()),
-        _ => None,
-    })
-}
-
-fn ends_with(path: &Path, name: &str) -> bool {
+pub(crate) fn ends_with(path: &Path, name: &str) -> bool {
     path.segments.last().is_some_and(|segment| segment.ident == name)
 }

@@ -1,11 +1,15 @@
-//! The attribute `cached` of [cache-house](https://crates.io/crates/cache-house), which re-exports it: use it from there.
+//! The attributes `cached` and `evict` of [cache-house](https://crates.io/crates/cache-house), which re-exports them: use them from
+//! there.
 
 mod arguments;
 mod attributes;
+mod body;
+mod evict;
 mod expand;
 mod function;
 mod interpolation;
 mod literals;
+mod output;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -18,4 +22,11 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn cached(arguments: TokenStream, function: TokenStream) -> TokenStream {
     expand::expand(arguments.into(), function.into()).into()
+}
+
+#[expect(missing_docs, reason = "the re-export has the documentation, and would show both")]
+#[doc(alias("invalidate", "CacheEvict", "cache_remove"))]
+#[proc_macro_attribute]
+pub fn evict(arguments: TokenStream, function: TokenStream) -> TokenStream {
+    evict::expand(arguments.into(), function.into()).into()
 }

@@ -9,17 +9,9 @@ use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Result, UnOp, par
 /// As the library has it.
 const MOST_BYTES_OF_A_TAG: usize = 512;
 
-/// The arguments whose values can be seen from here.
+/// The durations that can be seen from here, by the names of their arguments.
 #[derive(Default)]
-pub(crate) struct Seen(Vec<(String, Value, Span)>);
-
-#[derive(Clone, Copy)]
-enum Value {
-    Time(Duration),
-    Number(f64),
-    /// Given, whatever it is.
-    Other,
-}
+pub(crate) struct Seen(Vec<(String, Duration, Span)>);
 
 impl Seen {
     /// A text is a duration as humantime reads it, a number is of whole seconds, and anything else an expression for it.
@@ -35,47 +27,15 @@ impl Seen {
             }
             _ => return Err(wrong("not a duration".to_owned())),
         };
-        self.0.push((argument.to_string(), Value::Time(time), lit.span()));
+        self.0.push((argument.to_string(), time, lit.span()));
         Ok(written(time, lit.span()))
-    }
-
-    /// A number that isn't negative, or an expression for an `f64`.
-    pub(crate) fn number(&mut self, argument: &Ident, given: Expr) -> Result<Expr> {
-        let wrong = |span: Span, problem: &str| {
-            Err(Error::new(span, format!("{problem}; write a number such as 1.0, or an expression for an `f64`")))
-        };
-        let lit = match &given {
-            Expr::Unary(ExprUnary { op: UnOp::Neg(minus), expr, .. }) if matches!(**expr, Expr::Lit(_)) => {
-                return wrong(minus.spans[0], "it can't be negative");
-            }
-            Expr::Lit(ExprLit { lit, .. }) => lit,
-            _ => return Ok(given),
-        };
-        let number: f64 = match lit {
-            Lit::Int(number) if number.suffix().is_empty() => number.base10_parse()?,
-            Lit::Float(number) if matches!(number.suffix(), "" | "f64") => number.base10_parse()?,
-            _ => return wrong(lit.span(), "not a number"),
-        };
-        if !number.is_finite() {
-            return wrong(lit.span(), "too large");
-        }
-        self.0.push((argument.to_string(), Value::Number(number), lit.span()));
-        let mut literal = Literal::f64_suffixed(number);
-        literal.set_span(lit.span());
-        Ok(parse_quote_spanned!(lit.span()=> #literal))
-    }
-
-    /// Anything else.
-    pub(crate) fn other(&mut self, argument: &Ident) {
-        self.0.push((argument.to_string(), Value::Other, argument.span()));
     }
 
     /// What can be seen to have no effect.
     pub(crate) fn check(&self) -> Result<()> {
-        let find = |name: &str| self.0.iter().find(|(argument, ..)| argument == name);
-        let time = |name: &str| match find(name) {
-            Some((_, Value::Time(time), span)) => Some((*time, *span)),
-            _ => None,
+        let time = |name: &str| {
+            let (_, time, span) = self.0.iter().find(|(argument, ..)| argument == name)?;
+            Some((*time, *span))
         };
         if let Some((pause, span)) = time("retry_after")
             && pause.is_zero()
@@ -91,25 +51,40 @@ impl Seen {
             let message = "it isn't below the `hard_timeout`, so it never takes effect; make it shorter, or leave out one of them";
             return Err(Error::new(span, message));
         }
-        if time("expire").is_some_and(|(expire, _)| expire.is_zero()) {
-            let needs_entries = ["stale_while_revalidate", "stale_if_error", "refresh_early", "expire_by", "store_if"];
-            for argument in needs_entries {
-                let Some((_, value, span)) = find(argument) else { continue };
-                let is_off = match value {
-                    Value::Time(time) => time.is_zero(),
-                    Value::Number(number) => *number == 0.0,
-                    Value::Other => false,
-                };
-                if !is_off {
-                    let message = format!(
-                        "`expire` is zero, so nothing is stored and `{argument}` has no effect; leave out one of them"
-                    );
-                    return Err(Error::new(*span, message));
-                }
-            }
+        if let Some((expire, span)) = time("expire")
+            && expire.is_zero()
+        {
+            let message =
+                "nothing would be stored; write a duration like \"5m\", or leave out `expire` for the handle's";
+            return Err(Error::new(span, message));
         }
         Ok(())
     }
+}
+
+/// A number that isn't negative, or an expression for an `f64`.
+pub(crate) fn number(given: Expr) -> Result<Expr> {
+    let wrong = |span: Span, problem: &str| {
+        Err(Error::new(span, format!("{problem}; write a number such as 1.0, or an expression for an `f64`")))
+    };
+    let lit = match &given {
+        Expr::Unary(ExprUnary { op: UnOp::Neg(minus), expr, .. }) if matches!(**expr, Expr::Lit(_)) => {
+            return wrong(minus.spans[0], "it can't be negative");
+        }
+        Expr::Lit(ExprLit { lit, .. }) => lit,
+        _ => return Ok(given),
+    };
+    let number: f64 = match lit {
+        Lit::Int(number) if number.suffix().is_empty() => number.base10_parse()?,
+        Lit::Float(number) if matches!(number.suffix(), "" | "f64") => number.base10_parse()?,
+        _ => return wrong(lit.span(), "not a number"),
+    };
+    if !number.is_finite() {
+        return wrong(lit.span(), "too large");
+    }
+    let mut literal = Literal::f64_suffixed(number);
+    literal.set_span(lit.span());
+    Ok(parse_quote_spanned!(lit.span()=> #literal))
 }
 
 /// The text that an expression is, also one that another macro has handed on.

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 
+use crate::evict;
 use crate::expand::expand;
 
 fn tokens(text: &str) -> TokenStream {
@@ -99,9 +100,28 @@ fn functions_of_the_value_are_told_its_type() {
         "expire_by = |user| user.life, store_if = Option::is_some, encoder = encode, decoder = decode",
         "fn user(id: u64) -> io::Result<Option<User>> { load(id) }",
     ));
-    for (output, ty) in [("-> User", "User"), ("", "()"), ("-> impl Sized", "_"), ("-> Result<impl Sized, E>", "_")] {
+    for (output, ty) in
+        [("-> User", Some("User")), ("", Some("()")), ("-> impl Sized", None), ("-> Api<impl Sized>", None)]
+    {
         let written = written("store_if = f", &format!("fn user(id: u64) {output} {{ load(id) }}"));
-        assert!(written.contains(&format!(".store_if::<{ty}, _>(f)")), "{written}");
+        let returned = ty.map_or("Returned::by(&work)".to_owned(), |ty| format!("Returned::<{ty}>::named()"));
+        assert!(written.contains(&returned), "{written}");
+        assert_eq!(written.contains(".store_if::<_, _>(f)"), ty.is_none(), "{written}");
+    }
+}
+
+#[test]
+fn a_return_type_without_a_name_is_told_by_the_work() {
+    insta::assert_snapshot!(written("", "async fn all(n: u64) -> Api<impl Iterator> { Ok(0..n) }"));
+    let bare = written("", "fn all(n: u64) -> impl Iterator { 0..n }");
+    assert!(bare.contains("Returned::by(&work).whole()"), "{bare}");
+    for (result, way) in [
+        ("true", "fallible(::cache_house::__attribute::Returned::<Api<User>>::named())"),
+        ("false", "Returned::<Api<User>>::named().whole()"),
+    ] {
+        let written = written(&format!("result = {result}"), "fn user(id: u64) -> Api<User> { load(id) }");
+        let tokens = written.split_whitespace().collect::<String>().replace(",)", ")");
+        assert!(tokens.contains(way), "{written}");
     }
 }
 
@@ -150,4 +170,20 @@ fn attributes_go_where_they_belong() {
 #[test]
 fn a_function_that_is_refused_stays_beside_the_error() {
     insta::assert_snapshot!(written("expire = \"soon\"", "fn sum(n: u64) -> u64 { n }"));
+}
+
+#[test]
+fn a_writer_evicts_once_its_body_has_ended() {
+    let evict = |arguments: &str, function: &str| {
+        let file = syn::parse2(evict::expand(tokens(arguments), tokens(function))).expect("it's a file of functions");
+        prettyplease::unparse(&file)
+    };
+    insta::assert_snapshot!(evict(
+        "handle = state.cache, get_user(id), users::Users::find::<u8>(id, &name.clone()), state.count()",
+        "/// Writes.
+         #[tracing::instrument]
+         pub async fn write(state: State, mut id: u64, name: String) -> Result<(), Error> { state.db.write(id, name).await }",
+    ));
+    insta::assert_snapshot!(evict("get_user(id)", "fn write(id: u64) { DB.write(id) }"));
+    insta::assert_snapshot!(evict("get_user", "fn write(id: u64) { DB.write(id) }"));
 }

@@ -1,6 +1,6 @@
 //! Looking for names in tokens, and for the name that was meant.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 
 /// Whether `name` occurs in `tokens`: as a word, or as `{name}` in a text, which may be one of `format!`.
 pub(crate) fn mentions(tokens: TokenStream, name: &str) -> bool {
@@ -36,6 +36,15 @@ pub(crate) fn says_self_type(body: TokenStream) -> bool {
             false
         }
         TokenTree::Literal(_) => false,
+    })
+}
+
+/// The word `impl` in a type.
+pub(crate) fn impl_trait(ty: TokenStream) -> Option<Ident> {
+    ty.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "impl" => Some(ident),
+        TokenTree::Group(group) => impl_trait(group.stream()),
+        _ => None,
     })
 }
 

@@ -34,8 +34,9 @@ use sealed::Sealed;
 #[diagnostic::on_unimplemented(
     message = "these options can't store a `{T}`",
     label = "needs a way to encode and to decode `{T}`",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for `{T}`,",
-    note = "or give the call both halves of a pair: `.encoder(|v: &{T}| …).decoder(|b: &[u8]| …)`"
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it and all that it holds,",
+    note = "or give the call both halves of a pair: `.encoder(|v: &{T}| …).decoder(|b: &[u8]| …)`;",
+    note = "for async work, whose result is a future, call `cached_async` or `try_cached_async`"
 )]
 pub trait ValueCodec<T>: Sealed {
     /// `codec` is the serde codec that is in effect for the call; a pair of functions has no use for it.
@@ -70,6 +71,8 @@ pub trait ValueCodec<T>: Sealed {
 #[derive(Clone, Default)]
 pub struct Inherited(());
 
+// So that the message is that of `ValueCodec`, and there is one for both traits.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
     fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
         codec.encode(value)

@@ -44,7 +44,8 @@ pub struct CacheHandle {
 impl CacheHandle {
     /// Returns the cached value of a call, or runs `work` and stores its value.
     ///
-    /// For sync code on a plain thread, in `spawn_blocking` or inside a runtime of either kind.
+    /// For sync code on a plain thread, in `spawn_blocking` or inside a runtime of either kind. For `work` that is async, so that what it
+    /// returns is a future, there is [`cached_async`](Self::cached_async).
     ///
     /// Inside a multi-thread runtime, the worker hands its other tasks to another thread while the call waits. Inside a current-thread
     /// runtime, a call doesn't wait for an async call of the same key, which needs this very thread to proceed: it runs its own work.

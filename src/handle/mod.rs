@@ -7,6 +7,7 @@ mod many;
 mod refresh_calls;
 
 mod applied;
+pub mod attribute;
 mod batch;
 mod begin;
 mod blocking;

@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use crate::support::{alone, current_thread, logs, multi_thread};
 
+mod evict;
 mod freshness;
 mod interpolation;
+mod results;
 mod tags;
 
 fn memory() -> CacheHandle {

@@ -25,4 +25,14 @@ fn of_another_type(n: u64) -> u64 {
     n
 }
 
+#[cached(expire = 0)]
+fn zero(n: u64) -> u64 {
+    n
+}
+
+#[cached(expire = "0s", stale_while_revalidate = "1m")]
+fn zero_as_text(n: u64) -> u64 {
+    n
+}
+
 fn main() {}

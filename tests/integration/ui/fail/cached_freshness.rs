@@ -7,21 +7,6 @@ fn soft_not_below_hard(n: u64) -> u64 {
     n
 }
 
-#[cached(expire = "0s", stale_while_revalidate = "1m")]
-fn stale_and_never_stored(n: u64) -> u64 {
-    n
-}
-
-#[cached(refresh_early = 1.0, expire = 0)]
-fn early_and_never_stored(n: u64) -> u64 {
-    n
-}
-
-#[cached(expire = 0, store_if = |n| *n > 0)]
-fn stored_and_never_stored(n: u64) -> u64 {
-    n
-}
-
 #[cached(stale_if_error = "1h", retry_after = 0)]
 fn no_pause(n: u64) -> u64 {
     n

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use cache_house::codec::Json;
-use cache_house::{CacheHandle, CacheHouse, CacheOptions, cached};
+use cache_house::{CacheHandle, CacheHouse, CacheOptions, cached, evict};
 
 /// What services are made of.
 pub struct State {
@@ -93,6 +93,24 @@ pub async fn generic<T: Display, const N: usize>(state: State, tenant: T, day: S
     day.len() + N
 }
 
+/// Evicts what others cache.
+#[must_use]
+#[evict(handle = state.cache, sum(n), load(n))]
+pub fn write(state: &State, mut n: u64) -> Option<u64> {
+    n = n.checked_sub(state.cache.stats().runs)?;
+    Some(n)
+}
+
+#[evict(sum(*n))]
+#[evict(load(*n))]
+async fn write_async(n: &mut u64) -> Result<&u64, std::io::Error> {
+    *n += std::future::ready(1).await;
+    Ok(n)
+}
+
+#[evict(sum(1))]
+fn write_nothing() {}
+
 impl State {
     /// Public, as are its siblings.
     ///
@@ -133,6 +151,9 @@ fn main() {
     let state = State { cache: CacheHouse::builder().memory().build().expect("the defaults are valid") };
     let _ = (sum(3), sum_uncached(3));
     let options: CacheOptions = sum_options(3);
+    let _ = write(&state, 3);
+    drop(is_send(write_async(&mut 3)));
+    write_nothing();
     let _ = state.cache.contains(options);
     drop(is_send(load(&state, 1)));
     drop(is_send(load_uncached(&state, 1)));

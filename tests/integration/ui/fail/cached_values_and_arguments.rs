@@ -13,11 +13,6 @@ fn argument_without_serde(n: Opaque) -> u8 {
     n.0
 }
 
-#[cached]
-fn value_that_borrows(text: &str) -> &str {
-    text
-}
-
 #[cached(handle = "redis://localhost")]
 fn not_a_handle(n: u8) -> u8 {
     n

@@ -1,0 +1,40 @@
+//! A function's body inside of another one. It returns early where it always did, so the type that it returns is told.
+
+use proc_macro2::{Group, TokenStream};
+use quote::quote;
+use syn::{ReturnType, Signature};
+
+use crate::expand::hidden;
+use crate::output;
+
+/// As a closure, which is handed on.
+pub(crate) fn as_closure(signature: &Signature, body: &Group) -> TokenStream {
+    if signature.asyncness.is_some() {
+        let future = as_future(signature, body);
+        return quote!(move || #future);
+    }
+    let returns = told(signature).map(|ty| quote!(-> #ty));
+    quote!(move || #returns #body)
+}
+
+/// An async function's, as a future.
+pub(crate) fn as_future(signature: &Signature, body: &Group) -> TokenStream {
+    let never = hidden("never");
+    let told = told(signature).map(|ty| {
+        quote! {
+            #[allow(unreachable_code, clippy::all, clippy::pedantic)]
+            if false {
+                let #never: #ty = loop {};
+                return #never;
+            }
+        }
+    });
+    quote!(async move { #told #body })
+}
+
+fn told(signature: &Signature) -> Option<TokenStream> {
+    match &signature.output {
+        ReturnType::Type(..) => output::named(signature),
+        ReturnType::Default => None,
+    }
+}
