@@ -22,6 +22,9 @@ const TAGS: Duration = Duration::from_secs(1);
 /// Changes are remembered for so long; far longer than a call takes.
 const REMEMBERED: Duration = Duration::from_secs(20);
 
+/// So many of the answers that were too old are printed.
+const REPORTED: u64 = 40;
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) near: Option<Duration>,
@@ -43,8 +46,8 @@ pub(crate) struct World {
 #[derive(Default)]
 struct Key {
     version: AtomicU64,
-    /// Of each member, the version of its last invalidation that has returned.
-    own: [AtomicU64; MEMBERS],
+    /// Of each member, the version of its last invalidation that has returned, and when that was.
+    own: [Mutex<Option<(u64, Instant)>>; MEMBERS],
     /// By any member, once the server has confirmed them.
     confirmed: Mutex<Vec<Confirmed>>,
 }
@@ -67,6 +70,7 @@ pub(crate) struct Counts {
     pub(crate) too_old: AtomicU64,
     /// Answers of the server and of the near cache that were compared with other members' invalidations.
     pub(crate) judged: AtomicU64,
+    reported: AtomicU64,
     /// Of the near cache's, in microseconds.
     pub(crate) oldest_near: AtomicU64,
 }
@@ -81,7 +85,7 @@ pub(crate) struct Change {
 pub(crate) struct Begun {
     member: usize,
     key: usize,
-    own: u64,
+    own: Option<(u64, Instant)>,
     era: usize,
     at: Instant,
 }
@@ -141,7 +145,7 @@ impl World {
     /// The member's invalidation of this change has returned.
     pub(crate) fn returned(&self, member: usize, change: &Change) {
         for &(key, version) in &change.versions {
-            self.keys[key].own[member].fetch_max(version, Ordering::SeqCst);
+            *self.keys[key].own[member].lock() = Some((version, Instant::now()));
         }
         self.counts.invalidations.fetch_add(1, Ordering::Relaxed);
     }
@@ -160,14 +164,14 @@ impl World {
 
     pub(crate) fn begin(&self, member: usize, key: usize) -> Begun {
         let era = self.era.load(Ordering::SeqCst);
-        Begun { member, key, own: self.keys[key].own[member].load(Ordering::SeqCst), era, at: Instant::now() }
+        Begun { member, key, own: *self.keys[key].own[member].lock(), era, at: Instant::now() }
     }
 
     /// The call has returned.
     pub(crate) fn judge(&self, begun: &Begun, version: u64, source: Source) {
-        if version < begun.own {
+        if let Some((_, since)) = begun.own.filter(|(own, _)| version < *own) {
             self.counts.stale.fetch_add(1, Ordering::Relaxed);
-            self.report(begun, version, source, "its own invalidation had returned", Duration::ZERO);
+            self.report(begun, version, source, "its own invalidation", begun.at.duration_since(since));
         }
         let bound = match source {
             Source::Near => self.settings.near.unwrap_or_default(),
@@ -191,16 +195,19 @@ impl World {
         }
         if age > bound.max(tags) {
             self.counts.too_old.fetch_add(1, Ordering::Relaxed);
-            self.report(begun, version, source, "another process's invalidation had been confirmed", age);
+            self.report(begun, version, source, "another process's", age);
         }
     }
 
-    fn report(&self, begun: &Begun, version: u64, source: Source, since: &str, age: Duration) {
-        let Begun { member, key, .. } = begun;
-        let now = self.read(*key);
-        println!(
-            "old: version {version} of key {key} from {source:?} in member {member}, after {since} for {age:.1?}; now {now}"
-        );
+    /// Prints the first of them.
+    fn report(&self, begun: &Begun, version: u64, source: Source, whose: &str, age: Duration) {
+        if self.counts.reported.fetch_add(1, Ordering::Relaxed) < REPORTED {
+            let Begun { member, key, .. } = begun;
+            let (member, now) = (member + 1, self.read(*key));
+            println!(
+                "version {version} of key {key} from {source:?}, {now} by now: handle {member} called {age:.1?} after {whose}"
+            );
+        }
     }
 
     pub(crate) fn add(&self, times: &mut Times) {
