@@ -23,8 +23,8 @@ pub(super) struct SlotMap {
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
     by_address: HashMap<Address, u16>,
-    /// By primary, its replicas, also where none is read from.
-    followers: HashMap<Address, HashSet<Address>>,
+    /// The primaries that the map assigned slots to.
+    primaries: HashSet<Address>,
     /// Reads take turns.
     turn: AtomicUsize,
 }
@@ -68,15 +68,14 @@ impl SlotMap {
         let by_address: HashMap<_, _> =
             numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();
         let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(UNOWNED)).collect();
-        let mut followers: HashMap<Address, HashSet<Address>> = HashMap::new();
         for range in ranges {
-            followers.entry(range.primary.clone()).or_default().extend(range.replicas.iter().cloned());
             let owner = by_address.get(&range.primary).copied().unwrap_or(UNOWNED);
             for slot in range.first..=range.last {
                 owners[usize::from(slot)].store(owner, Ordering::Relaxed);
             }
         }
-        Self { owners, shards, by_address, followers, turn: AtomicUsize::new(0) }
+        let primaries = ranges.iter().map(|range| range.primary.clone()).collect();
+        Self { owners, shards, by_address, primaries, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
@@ -95,10 +94,11 @@ impl SlotMap {
         }
     }
 
-    /// Whether `slot` at `address` means that a replica has taken it over from its primary.
+    /// Whether `slot` at `address` means that a replica has taken it over from its primary, or a primary that was away has it again. Every node
+    /// that wasn't a primary is taken for one: maps don't name replicas that are away or follow nothing yet. One that has just joined, and that
+    /// slots are moved to, only costs that their latest invalidations are repeated.
     pub(super) fn is_failover(&self, slot: u16, address: &Address) -> bool {
-        let followers = self.shard_of(slot).and_then(|shard| self.followers.get(&shard.primary.address));
-        followers.is_some_and(|followers| followers.contains(address))
+        self.shard_of(slot).is_some() && !self.primaries.contains(address)
     }
 
     /// The slots that replicas have taken over from their primaries, where `ranges` is what follows.

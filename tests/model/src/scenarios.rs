@@ -7,11 +7,14 @@ use super::world::{Fate, World};
 pub const SCENARIOS: &[(&str, fn())] = &[
     ("callers_share_one_run", callers_share_one_run),
     ("a_leader_is_lost", a_leader_is_lost),
+    ("calls_after_a_lost_leader", calls_after_a_lost_leader),
     ("a_store_whose_caller_is_not_polled", a_store_whose_caller_is_not_polled),
     ("two_removals_and_a_store", two_removals_and_a_store),
+    ("a_removal_that_is_not_polled_and_another", a_removal_that_is_not_polled_and_another),
     ("an_outage", an_outage),
     ("an_outage_of_a_removal", an_outage_of_a_removal),
     ("an_outage_of_an_insert", an_outage_of_an_insert),
+    ("an_insert_that_is_lost", an_insert_that_is_lost),
     ("another_process_invalidates", another_process_invalidates),
     ("another_process_overtakes_the_work", another_process_overtakes_the_work),
     ("a_sync_waiter_beside_an_async_leader", a_sync_waiter_beside_an_async_leader),
@@ -42,6 +45,27 @@ fn a_leader_is_lost() {
     world.runs_to_rest();
 }
 
+/// The watchdog has a caller go on from a leader that isn't polled again. Before it has ended that look, others call and remove the key.
+fn calls_after_a_lost_leader() {
+    let world = World::new(0, 0);
+    world.caller(Fate::stops());
+    world.thread("waiter", |world| {
+        world.until_left(1);
+        world.call(Fate::Lives);
+    });
+    for _ in 0..2 {
+        world.thread("caller", |world| {
+            world.until_left(2);
+            world.call(Fate::Lives);
+        });
+    }
+    world.thread("remover", |world| {
+        world.until_left(2);
+        world.remove(Fate::Lives);
+    });
+    world.runs_to_rest();
+}
+
 /// The removal waits for the store, and the store for nobody.
 fn a_store_whose_caller_is_not_polled() {
     let world = World::new(0, 0);
@@ -62,6 +86,16 @@ fn two_removals_and_a_store() {
         world.remove(Fate::Lives);
         world.get(Fate::Lives);
     });
+    world.runs_to_rest();
+}
+
+/// The first is never polled again once it waits for the store, and the second doesn't leave the store's value on the server.
+fn a_removal_that_is_not_polled_and_another() {
+    let world = World::new(0, 0);
+    world.is_unfenced();
+    world.caller(Fate::Lives);
+    world.remover(Fate::StopsAfter(1));
+    world.remover(Fate::Lives);
     world.runs_to_rest();
 }
 
@@ -100,6 +134,20 @@ fn an_outage_of_an_insert() {
     });
     world.getter(Fate::Lives);
     world.caller(Fate::Lives);
+    world.runs_to_rest();
+}
+
+/// Calls come as the insert's flight ends: they find its old value in the journal, or not on the server.
+fn an_insert_that_is_lost() {
+    let world = World::new(1, 0);
+    world.loses_stores();
+    world.fill();
+    world.thread("writer", |world| {
+        world.insert(Fate::Lives);
+        world.get(Fate::Lives);
+    });
+    world.getter(Fate::Lives);
+    world.getter(Fate::Lives);
     world.runs_to_rest();
 }
 

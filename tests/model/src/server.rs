@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ struct State {
     supervisor: AtomicWaker,
     /// How many commands may be lost, their connection with them.
     losses: AtomicU32,
+    /// The first stores are, and nothing else.
+    loses_stores: AtomicBool,
     /// How many may be late.
     lates: AtomicU32,
     leases: AtomicU32,
@@ -56,9 +58,19 @@ struct Line {
 }
 
 struct Command {
+    of: Of,
     execute: Box<dyn FnOnce(&mut BTreeMap<ServerKey, Bytes>) + Send>,
     /// With an error where there is no answer.
     answer: Box<dyn FnOnce(Option<ServerError>) + Send>,
+}
+
+/// What a command belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Call,
+    /// A call that stores.
+    Store,
+    Replay,
 }
 
 /// What becomes of a command.
@@ -84,12 +96,18 @@ impl Link {
             actor: Mutex::new(None),
             supervisor: AtomicWaker::new(),
             losses: losses.into(),
+            loses_stores: false.into(),
             lates: lates.into(),
             leases: AtomicU32::new(0),
         }));
         let actor = link.clone();
         surroundings::spawn("server", move || actor.serve()).expect("a thread is spawned");
         link
+    }
+
+    /// Its first stores are lost, rather than any commands.
+    pub(super) fn loses_stores(&self) {
+        self.0.loses_stores.store(true, Ordering::Relaxed);
     }
 
     /// Ends the threads of the connection, once they have nothing to do.
@@ -122,7 +140,7 @@ impl Link {
                 }
                 continue;
             };
-            match self.fate() {
+            match self.fate(command.of) {
                 Fate::Answered => {
                     self.execute(command.execute);
                     (command.answer)(None);
@@ -148,15 +166,16 @@ impl Link {
         step();
     }
 
-    fn fate(&self) -> Fate {
-        let may = |left: &AtomicU32| {
-            let may = left.load(Ordering::Relaxed) > 0 && thread_rng().gen_ratio(1, 4);
+    fn fate(&self, of: Of) -> Fate {
+        let may = |left: &AtomicU32, is_due: &dyn Fn() -> bool| {
+            let may = left.load(Ordering::Relaxed) > 0 && is_due();
             may && left.fetch_sub(1, Ordering::Relaxed) > 0
         };
-        if may(&self.0.losses) {
+        let any = || thread_rng().gen_ratio(1, 4);
+        if may(&self.0.losses, &|| if self.0.loses_stores.load(Ordering::Relaxed) { of == Of::Store } else { any() }) {
             return Fate::Lost(thread_rng().gen_ratio(1, 2));
         }
-        if may(&self.0.lates) { Fate::Late } else { Fate::Answered }
+        if may(&self.0.lates, &any) { Fate::Late } else { Fate::Answered }
     }
 
     /// The connection breaks: what was sent over it has no answer, and isn't executed any more.
@@ -214,7 +233,7 @@ impl Link {
     /// Sends a command; `ended` is told what came of it before the asker is.
     async fn send<T: Send + 'static>(
         &self,
-        of_a_call: bool,
+        of: Of,
         execute: impl FnOnce(&mut BTreeMap<ServerKey, Bytes>) -> T + Send + 'static,
         ended: impl FnOnce(&Result<T, ServerError>) + Send + 'static,
     ) -> Result<T, ServerError> {
@@ -223,6 +242,7 @@ impl Link {
         let (to, executed) = (Arc::clone(&reply), Arc::new(Mutex::new(None)));
         let result = Arc::clone(&executed);
         let command = Command {
+            of,
             execute: Box::new(move |data| *executed.lock() = Some(execute(data))),
             answer: Box::new(move |error| {
                 let result = result.lock().take();
@@ -237,7 +257,7 @@ impl Link {
         };
         let unsent = {
             let mut line = self.0.line.lock();
-            let is_taken = if of_a_call { line.serves } else { line.is_open };
+            let is_taken = if of == Of::Replay { line.is_open } else { line.serves };
             if is_taken {
                 line.commands.push_back(command);
                 None
@@ -263,7 +283,7 @@ impl Link {
         &self,
         execute: impl FnOnce(&mut BTreeMap<ServerKey, Bytes>) -> T + Send + 'static,
     ) -> Result<T, ServerError> {
-        self.send(true, execute, |_| ()).await
+        self.send(Of::Call, execute, |_| ()).await
     }
 }
 
@@ -354,7 +374,7 @@ impl Server for Link {
             data.insert(key, value);
             Stored::Kept
         };
-        self.send(true, set, move |stored| {
+        self.send(Of::Store, set, move |stored| {
             under_way.end(stored);
             drop(under_way);
         })
@@ -391,7 +411,7 @@ impl Invalidate for Link {
         let mut results = Vec::new();
         for key in keys {
             let key = key.clone();
-            results.push(self.send(false, move |data| _ = remove(data, &key), |_| ()).await);
+            results.push(self.send(Of::Replay, move |data| _ = remove(data, &key), |_| ()).await);
         }
         results
     }

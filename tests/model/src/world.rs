@@ -59,6 +59,9 @@ struct State {
     live: AtomicU32,
     is_over: AtomicBool,
     stopped: Mutex<Vec<Parker>>,
+    /// How many threads have ended, or their futures aren't polled any more; who waits for that.
+    left: AtomicU32,
+    awaiting: Mutex<Vec<Parker>>,
     data: Data,
     link: Link,
     engine: Engine<Link>,
@@ -129,6 +132,8 @@ impl World {
             live: 0.into(),
             is_over: false.into(),
             stopped: Mutex::default(),
+            left: 0.into(),
+            awaiting: Mutex::default(),
             data,
             link,
             engine,
@@ -146,6 +151,11 @@ impl World {
         world
     }
 
+    /// Has stores be those commands that are lost.
+    pub(super) fn loses_stores(&self) {
+        self.0.link.loses_stores();
+    }
+
     /// Has the server hold the truth of now.
     pub(super) fn fill(&self) {
         let value = Bytes::from(self.0.truth.load(Ordering::Relaxed).to_string());
@@ -155,6 +165,11 @@ impl World {
     /// In half of the schedules, fills aren't fenced against other processes. So the fence within this one stands alone.
     pub(super) fn may_be_unfenced(&self) {
         self.0.is_fenced.store(thread_rng().gen_ratio(1, 2), Ordering::Relaxed);
+    }
+
+    /// The same in all of them.
+    pub(super) fn is_unfenced(&self) {
+        self.0.is_fenced.store(false, Ordering::Relaxed);
     }
 
     fn options(&self) -> CacheOptions {
@@ -174,6 +189,19 @@ impl World {
 
     fn leave(&self) {
         self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.0.left.fetch_add(1, Ordering::Relaxed);
+        let awaiting = std::mem::take(&mut *self.0.awaiting.lock());
+        for one in awaiting {
+            one.unpark();
+        }
+    }
+
+    /// Waits until so many threads have ended, or their futures aren't polled any more.
+    pub(super) fn until_left(&self, count: u32) {
+        while self.0.left.load(Ordering::Relaxed) < count {
+            self.0.awaiting.lock().push(Parker::of_this_thread());
+            surroundings::park();
+        }
     }
 
     /// A caller of the key with this fate, whose work takes a poll and doesn't fail.
@@ -357,6 +385,10 @@ impl World {
     /// Has all threads run to their ends, whatever time that takes, and checks what must hold then.
     pub(super) fn runs_to_rest(&self) {
         self.rests(|| self.0.live.load(Ordering::Relaxed) == 0);
+        if !self.0.has_faults {
+            // Nothing depends on those that were never polled again.
+            self.assert_server_is_new();
+        }
         // Those that were never polled again are dropped now.
         self.0.is_over.store(true, Ordering::Relaxed);
         for stopped in std::mem::take(&mut *self.0.stopped.lock()) {
@@ -369,8 +401,7 @@ impl World {
         let foreign = self.0.data.lock().get(FOREIGN.0).cloned();
         assert_eq!(foreign.as_deref(), Some(FOREIGN.1), "another program's key was touched");
         let (floor, own_floor) = (self.0.floor.load(Ordering::Relaxed), self.0.own_floor.load(Ordering::Relaxed));
-        let on_server = self.0.data.lock().get(&*self.0.key.server_key()).map(|bytes| number(bytes));
-        assert!(on_server.is_none_or(|value| value >= floor), "the server is left with {on_server:?} after {floor}");
+        self.assert_server_is_new();
         let copy = engine.inner.tiers.memory.as_ref().and_then(|memory| memory.find(&self.0.key));
         let copy =
             copy.and_then(|copy| copy.value::<u32>().copied().or_else(|| copy.bytes().map(|bytes| number(bytes))));
@@ -378,6 +409,12 @@ impl World {
         assert!(copy.is_none_or(|value| value >= least), "memory is left with {copy:?} after {least}");
         self.0.link.end();
         self.rests(|| false);
+    }
+
+    fn assert_server_is_new(&self) {
+        let floor = self.0.floor.load(Ordering::Relaxed);
+        let on_server = self.0.data.lock().get(&*self.0.key.server_key()).map(|bytes| number(bytes));
+        assert!(on_server.is_none_or(|value| value >= floor), "the server is left with {on_server:?} after {floor}");
     }
 
     pub(super) fn runs(&self) -> u32 {

@@ -24,11 +24,14 @@ macro_rules! scenarios {
 scenarios! {
     callers_share_one_run
     a_leader_is_lost
+    calls_after_a_lost_leader
     a_store_whose_caller_is_not_polled
     two_removals_and_a_store
+    a_removal_that_is_not_polled_and_another
     an_outage
     an_outage_of_a_removal
     an_outage_of_an_insert
+    an_insert_that_is_lost
     another_process_invalidates
     another_process_overtakes_the_work
     a_sync_waiter_beside_an_async_leader
