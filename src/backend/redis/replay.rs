@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::super::invalidation::Invalidation;
 use super::super::journal::{Cleared, Clearings, Invalidate};
 use super::super::server::{ServerError, Unavailable};
 use super::super::slots::SlotSet;
@@ -120,7 +121,11 @@ impl Invalidate for OverCluster<'_> {
         if let Err(overdue) = check_deadline(self.until) {
             return vec![Err(overdue); keys.len()];
         }
-        self.inner.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect()
+        let results: Vec<_> = self.inner.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect();
+        // A primary that has just come back may lose its place to a replica, which doesn't know of them.
+        let removed = keys.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        removed.for_each(|(key, _)| self.inner.confirmed(Invalidation::Key(key.clone())));
+        results
     }
 
     async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {

@@ -340,6 +340,28 @@ fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHa
 }
 
 #[test]
+fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_heir() {
+    let cluster = Cluster::start();
+    cluster.without_failover();
+    let cache = connect(&cluster);
+    let its_own = warm_shard(&cluster, &cache);
+    let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
+    cut_off_replicas(victim);
+    victim.freeze();
+    until_served(&cache, 2, 3);
+    for &n in &its_own[..10] {
+        assert!(cache.remove(call(n)).expect("it's journalled").journalled, "it's away");
+    }
+    victim.thaw();
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    let key = |n: u64| cache.key(&call(n)).expect("it has a key");
+    assert!(its_own.iter().all(|&n| heir.has(&key(n))), "it knows of none");
+    assert_eq!(heir.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]), Reply::Simple("OK".into()));
+    wait_until("the heir has lost what was removed", DEADLINE, || !its_own[..10].iter().any(|&n| heir.has(&key(n))));
+    assert!(its_own[10..].iter().all(|&n| heir.has(&key(n))), "what wasn't touched stays");
+}
+
+#[test]
 fn a_frozen_seed_blocks_no_handle_that_knows_other_nodes() {
     // All nodes refuse all calls until the heir is there, so that nothing but standing connections can tell of it.
     let cluster = Cluster::of(3, 1, &["--cluster-require-full-coverage", "yes"]);
