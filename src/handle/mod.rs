@@ -13,6 +13,7 @@ mod begin;
 mod blocking;
 mod caller;
 mod coalescing;
+mod counting;
 mod direct;
 mod engine;
 mod entry;
