@@ -78,9 +78,14 @@ impl Clearings {
             || (!refusals.folded && self.folded.as_ref().is_some_and(|folded| folded.names(key)))
     }
 
+    /// Those that are known by their texts.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = &KeyPrefix> {
+        self.prefixes.iter().map(|(prefix, _)| prefix)
+    }
+
     /// The one prefix that there is.
     pub(crate) fn single(&self) -> Option<&KeyPrefix> {
-        let mut prefixes = self.prefixes.iter().map(|(prefix, _)| prefix);
+        let mut prefixes = self.prefixes();
         let first = prefixes.next().filter(|_| self.folded.is_none());
         first.filter(|_| prefixes.next().is_none())
     }

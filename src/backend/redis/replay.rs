@@ -131,6 +131,9 @@ impl Invalidate for OverCluster<'_> {
     async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
         check_deadline(self.until)?;
         let progress = clearing::clear_slots(self.inner, clearings, self.until).await;
+        if !progress.certain.is_empty() {
+            clearings.prefixes().for_each(|prefix| self.inner.confirmed(Invalidation::Matching(prefix.clone())));
+        }
         match progress.trouble {
             Some(error) if progress.certain.is_empty() => Err(error),
             _ => Ok(Cleared { certain: progress.certain, refusals: progress.refusals }),

@@ -343,22 +343,45 @@ fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHa
 fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_heir() {
     let cluster = Cluster::start();
     cluster.without_failover();
-    let cache = connect(&cluster);
+    // A user that may still connect once replicas can't.
+    for node in cluster.servers() {
+        node.command(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]);
+    }
+    let builder = clustered(cluster.endpoint()).command_timeout(TIMEOUT * 4).username("app").password("secret");
+    let cache = builder.build().expect("the builder is right");
+    until_served(&cache, 3, 3);
     let its_own = warm_shard(&cluster, &cache);
     let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
+    // A replica says so of no single key: it leads to its primary.
+    let heirs = || heir.keys();
+    let in_namespace = |n: u64| call(n).namespace("cleared");
+    let key_of = |options| cache.key(&options).expect("it has a key");
+    let its_cleared = (0..).find(|&n| cluster.owner(&key_of(in_namespace(n))).port() == victim.port());
+    let its_cleared = in_namespace(its_cleared.expect("the shard has slots"));
+    cache.insert(its_cleared.clone(), &1_u64).expect("the primary is there");
+    let cleared = key_of(its_cleared);
+    wait_until("the replica has it", DEADLINE, || heirs().contains(&cleared));
     cut_off_replicas(victim);
     victim.freeze();
     until_served(&cache, 2, 3);
     for &n in &its_own[..10] {
         assert!(cache.remove(call(n)).expect("it's journalled").journalled, "it's away");
     }
+    assert!(cache.clear_namespace("cleared").expect("it's journalled").journalled, "a part of it is away");
     victim.thaw();
     wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
-    let key = |n: u64| cache.key(&call(n)).expect("it has a key");
-    assert!(its_own.iter().all(|&n| heir.has(&key(n))), "it knows of none");
+    let key = |n: u64| key_of(call(n));
+    let before = heirs();
+    assert!(its_own.iter().all(|&n| before.contains(&key(n))) && before.contains(&cleared), "it knows of none");
     assert_eq!(heir.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]), Reply::Simple("OK".into()));
-    wait_until("the heir has lost what was removed", DEADLINE, || !its_own[..10].iter().any(|&n| heir.has(&key(n))));
-    assert!(its_own[10..].iter().all(|&n| heir.has(&key(n))), "what wasn't touched stays");
+    wait_until("the heir has lost what was removed", DEADLINE, || {
+        // The refusal of the old primary tells of the new one.
+        cache.get::<u64>(call(its_own[20]));
+        let now = heirs();
+        !its_own[..10].iter().any(|&n| now.contains(&key(n))) && !now.contains(&cleared)
+    });
+    let after = heirs();
+    assert!(its_own[10..].iter().all(|&n| after.contains(&key(n))), "what wasn't touched stays");
 }
 
 #[test]
