@@ -8,9 +8,8 @@ use crate::error::Error;
 /// The delays between attempts to reconnect: doubling from `min_delay` (50 ms) to `max_delay` (2 s), each
 /// shortened by up to half at random so that a fleet doesn't come back in step. Attempts go on indefinitely.
 ///
-/// While calls find no server, an attempt is made after `min_delay` already, or after a hundredth of the outage if that's longer. One
-/// is made at a time. This holds for a server that can't be reached or isn't ready, not for one that refuses the password, say, or
-/// hangs up as soon as it's connected to.
+/// Under traffic the attempts come sooner: after `min_delay`, or a hundredth of the outage if that's longer. Only one attempt runs at a
+/// time. This doesn't apply if the server refuses the login, or closes the connection within a second.
 ///
 /// ```
 /// use cache_house::{CacheHouse, Reconnect};
