@@ -1,4 +1,4 @@
-//! A function's body inside of another one. It returns early where it always did, so the type that it returns is told.
+//! A function's body inside of another one. It returns early where it always did, so it states the type that it returns.
 
 use proc_macro2::{Group, TokenStream};
 use quote::quote;
@@ -13,14 +13,14 @@ pub(crate) fn as_closure(signature: &Signature, body: &Group) -> TokenStream {
         let future = as_future(signature, body);
         return quote!(move || #future);
     }
-    let returns = told(signature).map(|ty| quote!(-> #ty));
+    let returns = stated_type(signature).map(|ty| quote!(-> #ty));
     quote!(move || #returns #body)
 }
 
 /// An async function's, as a future.
 pub(crate) fn as_future(signature: &Signature, body: &Group) -> TokenStream {
     let never = hidden("never");
-    let told = told(signature).map(|ty| {
+    let statement = stated_type(signature).map(|ty| {
         quote! {
             #[allow(unreachable_code, clippy::all, clippy::pedantic)]
             if false {
@@ -29,10 +29,10 @@ pub(crate) fn as_future(signature: &Signature, body: &Group) -> TokenStream {
             }
         }
     });
-    quote!(async move { #told #body })
+    quote!(async move { #statement #body })
 }
 
-fn told(signature: &Signature) -> Option<TokenStream> {
+fn stated_type(signature: &Signature) -> Option<TokenStream> {
     match &signature.output {
         ReturnType::Type(..) => output::named(signature),
         ReturnType::Default => None,

@@ -228,7 +228,7 @@ fn the_programs_recorder_is_rarely_asked_for_its_counter_and_one_of_a_thread_cou
             let cache = CacheHouse::builder().memory().build().expect("it's right");
             square(&cache, 7);
             let hits = |count: usize| (0..count).for_each(|_| assert_eq!(square(&cache, 7), 49));
-            let told = |recorder: &Recorder| requests(recorder, "main", "hit", "memory");
+            let counted = |recorder: &Recorder| requests(recorder, "main", "hit", "memory");
             // First a recorder of this thread, then the program's, which comes late.
             with_local_recorder(&thread, || hits(10));
             assert!(set_global_recorder(program.clone()).is_ok(), "it's the only one of this process");
@@ -241,12 +241,12 @@ fn the_programs_recorder_is_rarely_asked_for_its_counter_and_one_of_a_thread_cou
                 count += 100.0;
                 program.lookups() < before + 10
             });
-            assert_eq!(told(&program), count);
+            assert_eq!(counted(&program), count);
             for round in [20.0, 30.0] {
                 with_local_recorder(&thread, || hits(10));
                 hits(10);
                 count += 10.0;
-                assert_eq!((told(&thread), told(&program)), (round, count));
+                assert_eq!((counted(&thread), counted(&program)), (round, count));
             }
         },
     );

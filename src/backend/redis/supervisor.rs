@@ -72,7 +72,7 @@ impl Supervisor {
                 Some(connected) => Some(Ok(connected)),
                 None => self.unless_closing(self.connector.connect()).await,
             };
-            // Whether calls that want the server have it tried sooner: not one that hangs up on us, or won't have us.
+            // Whether calls may request an earlier attempt. Not if the server refuses the login, or closed the connection within a second.
             let mut hurries = false;
             match connected {
                 None => return,

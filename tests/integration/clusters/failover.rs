@@ -289,18 +289,18 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
 }
 
 #[test]
-fn nor_with_an_heir_that_no_map_has_named() {
+fn what_a_primary_confirmed_does_not_come_back_with_a_replica_that_no_map_has_named() {
     let cluster = Cluster::start();
     let its_own = warm_shard(&cluster, &connect(&cluster));
-    let heir = &cluster.nodes[3];
-    heir.freeze();
-    let fails = format!(":{}@", heir.port());
-    wait_until("maps name the heir no longer", DEADLINE, || {
+    let replica = &cluster.nodes[3];
+    replica.freeze();
+    let fails = format!(":{}@", replica.port());
+    wait_until("the replica is marked as failed", DEADLINE, || {
         let nodes = cluster.nodes[0].command(&["CLUSTER", "NODES"]).text();
         nodes.lines().any(|line| line.contains(&fails) && line.contains(",fail "))
     });
     let cache = connect(&cluster);
-    heir.thaw();
+    replica.thaw();
     dies_with_what_its_heir_lacks(&cluster, &cache, &its_own);
 }
 
@@ -340,7 +340,7 @@ fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHa
 }
 
 #[test]
-fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_heir() {
+fn what_the_journal_removed_just_before_a_failover_does_not_come_back() {
     let cluster = Cluster::start();
     cluster.without_failover();
     // A user that may still connect once replicas can't.
@@ -351,9 +351,9 @@ fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_h
     let cache = builder.build().expect("the builder is right");
     until_served(&cache, 3, 3);
     let its_own = warm_shard(&cluster, &cache);
-    let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
-    // A replica says so of no single key: it leads to its primary.
-    let heirs = || heir.keys();
+    let (victim, replica) = (&cluster.nodes[0], &cluster.nodes[3]);
+    // By `KEYS`: a replica redirects commands about one key.
+    let replicas_keys = || replica.keys();
     let in_namespace = |n: u64| call(n).namespace("cleared");
     let key_of = |options| cache.key(&options).expect("it has a key");
     let its_cleared = (0..).find(|&n| cluster.owner(&key_of(in_namespace(n))).port() == victim.port());
@@ -361,7 +361,7 @@ fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_h
     // Not by `insert`, which is repeated itself.
     assert_eq!(cache.cached(its_cleared.clone(), || 1_u64), 1);
     let cleared = key_of(its_cleared);
-    wait_until("the replica has it", DEADLINE, || heirs().contains(&cleared));
+    wait_until("the replica has it", DEADLINE, || replicas_keys().contains(&cleared));
     cut_off_replicas(victim);
     victim.freeze();
     until_served(&cache, 2, 3);
@@ -372,16 +372,16 @@ fn what_the_journal_removed_just_before_a_failover_does_not_come_back_with_the_h
     victim.thaw();
     wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
     let key = |n: u64| key_of(call(n));
-    let before = heirs();
-    assert!(its_own.iter().all(|&n| before.contains(&key(n))) && before.contains(&cleared), "it knows of none");
-    assert_eq!(heir.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]), Reply::Simple("OK".into()));
-    wait_until("the heir has lost what was removed", DEADLINE, || {
+    let before = replicas_keys();
+    assert!(its_own.iter().all(|&n| before.contains(&key(n))) && before.contains(&cleared), "nothing was replicated");
+    assert_eq!(replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]), Reply::Simple("OK".into()));
+    wait_until("the new primary has removed it too", DEADLINE, || {
         // The refusal of the old primary tells of the new one.
         cache.get::<u64>(call(its_own[20]));
-        let now = heirs();
+        let now = replicas_keys();
         !its_own[..10].iter().any(|&n| now.contains(&key(n))) && !now.contains(&cleared)
     });
-    let after = heirs();
+    let after = replicas_keys();
     assert!(its_own[10..].iter().all(|&n| after.contains(&key(n))), "what wasn't touched stays");
 }
 

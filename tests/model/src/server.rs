@@ -185,7 +185,7 @@ impl Link {
             (line.is_open, line.serves) = (false, false);
             std::mem::take(&mut line.commands)
         };
-        // It connects while callers hear of it.
+        // The supervisor reconnects while callers get their errors.
         self.0.supervisor.wake();
         for answer in std::iter::once(first).chain(rest.into_iter().map(|command| command.answer)) {
             answer(Some(ServerError::Unavailable(Unavailable::ConnectionLost)));
