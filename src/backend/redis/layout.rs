@@ -1,6 +1,6 @@
 //! Which nodes there are, and which of them has which keys.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
@@ -23,8 +23,6 @@ pub(super) struct SlotMap {
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
     by_address: HashMap<Address, u16>,
-    /// The primaries that the map assigned slots to.
-    primaries: HashSet<Address>,
     /// Reads take turns.
     turn: AtomicUsize,
 }
@@ -74,8 +72,7 @@ impl SlotMap {
                 owners[usize::from(slot)].store(owner, Ordering::Relaxed);
             }
         }
-        let primaries = ranges.iter().map(|range| range.primary.clone()).collect();
-        Self { owners, shards, by_address, primaries, turn: AtomicUsize::new(0) }
+        Self { owners, shards, by_address, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
@@ -94,11 +91,10 @@ impl SlotMap {
         }
     }
 
-    /// Whether `slot` at `address` means that a replica has taken it over from its primary, or a primary that was away has it again. Every node
-    /// that wasn't a primary is taken for one: maps don't name replicas that are away or follow nothing yet. One that has just joined, and that
-    /// slots are moved to, only costs that their latest invalidations are repeated.
+    /// Whether `slot` at `address` may mean a failover: the node wasn't a primary in this map. It needn't be a known replica, because maps
+    /// leave out replicas that are away. For a new node that slots move to, the only cost is that invalidations are repeated.
     pub(super) fn is_failover(&self, slot: u16, address: &Address) -> bool {
-        self.shard_of(slot).is_some() && !self.primaries.contains(address)
+        self.shard_of(slot).is_some() && !self.by_address.contains_key(address)
     }
 
     /// The slots that replicas have taken over from their primaries, where `ranges` is what follows.

@@ -1,5 +1,6 @@
 //! What no public call does yet, so that the integration tests can't: against real servers.
 
+mod failover;
 mod invalidations;
 #[expect(dead_code, reason = "the integration tests use more of it")]
 #[path = "../../../tests/integration/support/process.rs"]

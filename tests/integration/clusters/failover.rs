@@ -285,34 +285,6 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
     let cluster = Cluster::start();
     let cache = connect(&cluster);
     let its_own = warm_shard(&cluster, &cache);
-    dies_with_what_its_heir_lacks(&cluster, &cache, &its_own);
-}
-
-#[test]
-fn what_a_primary_confirmed_does_not_come_back_with_a_replica_that_no_map_has_named() {
-    let cluster = Cluster::start();
-    let its_own = warm_shard(&cluster, &connect(&cluster));
-    let replica = &cluster.nodes[3];
-    replica.freeze();
-    let fails = format!(":{}@", replica.port());
-    wait_until("the replica is marked as failed", DEADLINE, || {
-        let nodes = cluster.nodes[0].command(&["CLUSTER", "NODES"]).text();
-        nodes.lines().any(|line| line.contains(&fails) && line.contains(",fail "))
-    });
-    let cache = connect(&cluster);
-    replica.thaw();
-    dies_with_what_its_heir_lacks(&cluster, &cache, &its_own);
-}
-
-/// Questions whose values the first primary has, and its replica.
-fn warm_shard(cluster: &Cluster, cache: &cache_house::CacheHandle) -> Vec<u64> {
-    let its_own = questions_of(cluster, cache, &cluster.nodes[0], 30);
-    warm(cache, &its_own);
-    wait_until("the replica has all of it", DEADLINE, || cluster.nodes[3].keys().len() >= its_own.len());
-    its_own
-}
-
-fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHandle, its_own: &[u64]) {
     let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
     cut_off_replicas(victim);
     for &n in &its_own[..10] {
@@ -322,9 +294,9 @@ fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHa
         cache.insert(call(n), &1_u64).expect("the primary is there");
     }
     victim.kill();
-    until_served(cache, 2, 3);
+    until_served(&cache, 2, 3);
     // Of the values that were replaced, memory has the new ones; it's asked what the heir says.
-    until_served(cache, 3, 3);
+    until_served(&cache, 3, 3);
     wait_until("the journal is empty", DEADLINE, || {
         for &n in &its_own[..10] {
             assert_eq!(cache.get::<u64>(call(n)), None, "{n} was removed");
@@ -337,6 +309,14 @@ fn dies_with_what_its_heir_lacks(cluster: &Cluster, cache: &cache_house::CacheHa
     let has = |n: &u64| heir.has(&cache.key(&call(*n)).expect("it has a key"));
     assert!(!its_own[..20].iter().any(has));
     assert!(its_own[20..].iter().all(has), "what wasn't touched stays");
+}
+
+/// Questions whose values the first primary has, and its replica.
+fn warm_shard(cluster: &Cluster, cache: &cache_house::CacheHandle) -> Vec<u64> {
+    let its_own = questions_of(cluster, cache, &cluster.nodes[0], 30);
+    warm(cache, &its_own);
+    wait_until("the replica has all of it", DEADLINE, || cluster.nodes[3].keys().len() >= its_own.len());
+    its_own
 }
 
 #[test]
