@@ -525,6 +525,9 @@ impl<C: fmt::Debug> fmt::Debug for CacheOptions<C> {
 ///
 /// Arguments are taken by reference, so they can still be moved into the work.
 ///
+/// `namespace`, `key_prefix`, `expire`, `codec` and `key_builder` are refused as names of arguments, because they are options: write
+/// `opts!("user", id).namespace("users")`. If an argument has such a name, there is [`kwarg`](CacheOptions::kwarg).
+///
 /// ```
 /// use cache_house::{CacheOptions, opts};
 ///
@@ -549,6 +552,17 @@ macro_rules! opts {
 #[macro_export]
 macro_rules! __opts {
     ($options:ident $(,)?) => {};
+    ($options:ident, namespace = $($rest:tt)*) => { $crate::__opts!(~ "namespace") };
+    ($options:ident, key_prefix = $($rest:tt)*) => { $crate::__opts!(~ "key_prefix") };
+    ($options:ident, expire = $($rest:tt)*) => { $crate::__opts!(~ "expire") };
+    ($options:ident, codec = $($rest:tt)*) => { $crate::__opts!(~ "codec") };
+    ($options:ident, key_builder = $($rest:tt)*) => { $crate::__opts!(~ "key_builder") };
+    (~ $option:literal) => {
+        ::core::compile_error!(::core::concat!(
+            "`", $option, "` is an option, and `opts!` takes arguments of the key: write `opts!(…).", $option, "(…)`. If an argument has \
+             this name, write `opts!(…).kwarg(\"", $option, "\", …)`"
+        ))
+    };
     ($options:ident, $key:ident = $value:expr $(, $($rest:tt)*)?) => {
         $options.__kwarg(::core::stringify!($key), &$value);
         $crate::__opts!($options $(, $($rest)*)?);
