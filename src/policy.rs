@@ -136,8 +136,7 @@ impl<'a> Policy<'a> {
     /// It's on the path of every hit: nothing is cloned here.
     #[inline(always)]
     pub(crate) fn merged(handle: &'a Overrides, namespace: Option<&'a Overrides>, call: &'a Overrides) -> Self {
-        let (expire, codec, fence, lease) =
-            namespace.map_or((None, None, None, None), |own| (own.expire, own.codec.as_ref(), own.fence, own.lease));
+        let (expire, fence, lease) = namespace.map_or((None, None, None), |own| (own.expire, own.fence, own.lease));
         let expire = call.expire.or(expire).or(handle.expire).unwrap_or(DEFAULT_EXPIRE);
         let namespaces = namespace.and_then(Overrides::freshness);
         let freshness = match (call.freshness(), namespaces, handle.freshness()) {
@@ -146,11 +145,22 @@ impl<'a> Policy<'a> {
         };
         Self {
             expire,
-            codec: call.codec.as_ref().or(codec).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC),
+            codec: Self::codec(handle, namespace, call),
             fence: call.fence.or(fence).or(handle.fence).unwrap_or(true),
             lease: call.lease.or(lease).or(handle.lease).unwrap_or(Duration::ZERO),
             freshness,
         }
+    }
+
+    /// The codec of [`merged`](Self::merged), alone.
+    #[inline(always)]
+    pub(crate) fn codec(
+        handle: &'a Overrides,
+        namespace: Option<&'a Overrides>,
+        call: &'a Overrides,
+    ) -> &'a SharedCodec {
+        let namespaces = namespace.and_then(|own| own.codec.as_ref());
+        call.codec.as_ref().or(namespaces).or(handle.codec.as_ref()).unwrap_or(&DEFAULT_CODEC)
     }
 }
 

@@ -199,24 +199,25 @@ impl<S> Engine<S> {
         self.inner.defaults.has_freshness || options.overrides.freshness().is_some()
     }
 
-    /// The codec of a call that has none of its own making.
+    /// The codec in effect for a call, unless it has a pair of functions.
     #[inline]
     pub(super) fn codec<'a, C>(&'a self, options: &'a CacheOptions<C>) -> &'a SharedCodec {
-        let defaults = &self.inner.defaults;
-        match options.overrides.codec.as_ref().or(defaults.overrides.codec.as_ref()) {
-            Some(codec) if defaults.namespaces.is_empty() => codec,
-            _ => self.policy(options).codec,
-        }
+        Policy::codec(&self.inner.defaults.overrides, self.of_namespace(options), &options.overrides)
     }
 
     #[inline]
     pub(super) fn policy<'a, C>(&'a self, options: &'a CacheOptions<C>) -> Policy<'a> {
-        let defaults = &self.inner.defaults;
-        let namespace = match defaults.namespaces.is_empty() {
-            true => None,
-            false => defaults.namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())),
-        };
-        Policy::merged(&defaults.overrides, namespace.map(|options| &options.0), &options.overrides)
+        Policy::merged(&self.inner.defaults.overrides, self.of_namespace(options), &options.overrides)
+    }
+
+    /// What the namespace of a call sets.
+    #[inline]
+    fn of_namespace<'a, C>(&'a self, options: &CacheOptions<C>) -> Option<&'a Overrides> {
+        let namespaces = &self.inner.defaults.namespaces;
+        if namespaces.is_empty() {
+            return None;
+        }
+        namespaces.get(options.own_namespace().unwrap_or(self.scope.namespace())).map(|options| &options.0)
     }
 }
 

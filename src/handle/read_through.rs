@@ -155,17 +155,24 @@ impl<S: Server> Engine<S> {
         if want.forced || !may_be_near && tiers.route(&key) != Route::Memory {
             return Lookup::Open(key, None);
         }
-        // What is there will do where nothing says how fresh it has to be. So the common hit looks up nothing more about the call.
+        // Without options of freshness, a value is fresh until it expires. So the common hit resolves nothing more about the call.
         if !self.has_freshness(options) && !options.is_token() {
-            let hit = if may_be_near {
-                let codec = options.codec.serde_codec(self.codec(options));
-                tiers.find_near(&key, codec).map(|hit| (hit, Source::Near))
-            } else {
-                let Some((entry, now)) = tiers.find_in_memory(&key) else { return Lookup::Open(key, None) };
-                entry.value::<T>().map(|value| ((value.clone(), entry.remaining(now)), Source::Memory))
+            let (found, source) = match tiers.find_near(&key) {
+                // Beside a server, a value of another codec is decoded from the server's bytes, below.
+                Some((entry, _)) if !entry.was_coded_by(options.codec.serde_codec(self.codec(options))) => {
+                    (None, Source::Near)
+                }
+                near @ Some(_) => (near, Source::Near),
+                None if may_be_near && tiers.route(&key) != Route::Memory => return Lookup::Open(key, None),
+                None => match tiers.find_in_memory(&key) {
+                    None => return Lookup::Open(key, None),
+                    found => (found, Source::Memory),
+                },
             };
-            if let Some(((value, remaining), source)) = hit {
-                let found = Fetched { value, source, remaining: Some(remaining) };
+            if let Some((entry, now)) = found
+                && let Some(value) = entry.value::<T>().cloned()
+            {
+                let found = Fetched { value, source, remaining: Some(entry.remaining(now)) };
                 self.served(options, &key, &found, Verdict::Fresh);
                 return Lookup::Found(found);
             }

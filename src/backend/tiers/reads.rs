@@ -11,7 +11,7 @@ use crate::backend::memory::{Content, Entry, Memory};
 use crate::backend::near::Mark;
 use crate::backend::server::{NearReply, Server, ServerError, Ttl, Unavailable};
 use crate::clock::Moment;
-use crate::codec::{SharedCodec, ValueCodec};
+use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::{CallKey, ServerKey};
 use crate::telemetry::metrics;
@@ -60,26 +60,22 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let max_staleness = self.max_staleness(call)?;
-        let memory = self.memory.as_ref()?;
-        let now = memory.now();
-        let entry = memory.find_at(call.key, now).filter(|entry| entry.is_near(now, max_staleness))?;
+        let (entry, now) = self.find_near_within(call.key, self.max_staleness(call)?)?;
         Some((self.decode_same(&entry, entry.bytes()?, call)?, entry.remaining(now)))
     }
 
-    /// The same for a call that doesn't say how old it may be, where it's decoded by this codec already.
+    /// What the near cache holds of `key` and may serve, if the call sets no bound of its own.
     #[inline]
-    pub(crate) fn find_near<T>(&self, key: &CallKey, codec: Option<&SharedCodec>) -> Option<(T, Duration)>
-    where
-        T: Clone + Any + Send + Sync,
-    {
-        let (max_staleness, memory) = (self.near?, self.memory.as_ref()?);
+    pub(crate) fn find_near(&self, key: &CallKey) -> Option<(Arc<Entry>, Moment)> {
+        self.find_near_within(key, self.near.filter(|age| !age.is_zero())?)
+    }
+
+    #[inline]
+    fn find_near_within(&self, key: &CallKey, max_staleness: Duration) -> Option<(Arc<Entry>, Moment)> {
+        let memory = self.memory.as_ref()?;
         let now = memory.now();
-        let entry = memory.find_at(key, now)?;
-        if max_staleness.is_zero() || !entry.is_near(now, max_staleness) || !entry.was_coded_by(codec) {
-            return None;
-        }
-        Some((entry.value::<T>()?.clone(), entry.remaining(now)))
+        let entry = memory.find_at(key, now).filter(|entry| entry.is_near(now, max_staleness))?;
+        Some((entry, now))
     }
 
     /// How old an answer of the near cache may be for this call; `None`: it asks the server.
