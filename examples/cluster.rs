@@ -61,7 +61,7 @@ fn question(n: u64) -> CacheOptions {
     opts!("square", n).expire(Duration::from_secs(300))
 }
 
-/// Asks one question after another, for ever.
+/// Asks one question after another, without end.
 async fn call(cache: &CacheHandle, caller: u64, slowest: &AtomicU64) {
     for turn in 0.. {
         let n = (turn * CALLERS + caller) % QUESTIONS;

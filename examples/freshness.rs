@@ -94,7 +94,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let stats = cache.stats();
     println!("\nruns of the work: {}, stale hits: {}, refreshes: {}", stats.runs, stats.stale_hits, stats.refreshes);
-    println!("the origin answered {} times", *origin.answers.lock().expect("nobody panics with it"));
+    println!("the origin answered {} times", *origin.answers.lock().expect("no holder panics"));
     cache.close_async().await;
     Ok(())
 }
@@ -148,7 +148,7 @@ impl Origin {
             State::Slow => sleep(self.second * 3 / 5).await,
             State::Down => return Err("no route to the origin"),
         }
-        let mut answers = self.answers.lock().expect("nobody panics with it");
+        let mut answers = self.answers.lock().expect("no holder panics");
         *answers += 1;
         Ok(*answers)
     }

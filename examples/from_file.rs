@@ -17,7 +17,7 @@ const FILE: &str = "examples/cachehouse.toml";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // What is wrong with the file or a variable is told here, all at once.
+    // Problems in the file or a variable are reported here, all at once.
     let cache = CacheHouse::from_file(FILE).build()?;
     println!("{FILE} is loaded; the cache is {}", cache.ready(Duration::from_millis(500)).await);
 

@@ -87,7 +87,7 @@ install() {
     run as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
 }
 
-# The tests start servers of their own, and nobody asked for the service that apt starts with the package. $1 says whether
+# The tests start servers of their own, not the service that apt starts with the package. $1 says whether
 # port 6379 was free before.
 stop_redis_service() {
     if has systemctl && [ -d /run/systemd/system ]; then
@@ -231,7 +231,7 @@ kill -TERM "$service_pid"
 status=0
 wait "$service_pid" || status=$?
 service_pid=""
-[ "$status" = 0 ] || fail "the service ended with $status, not with 0, when it was told to stop"
+[ "$status" = 0 ] || fail "the service ended with $status, not with 0, after SIGTERM"
 grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good order"
 
 heading "freshness without a server"

@@ -8,12 +8,12 @@ use cache_house::Error;
 
 use crate::output;
 
-/// What is told on stderr, and the exit code.
+/// What is printed on stderr, and the exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// 1: what was looked at isn't as it should be, or what was asked wasn't done.
     Finding(String),
-    /// 1, where all has been told already.
+    /// 1, where all has been printed already.
     Told,
     /// 2: what the command was called with.
     Usage(String),

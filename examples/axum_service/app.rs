@@ -21,11 +21,11 @@ const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 
 /// Serves until the process gets a signal to stop; then lets the requests that are under way end, and closes the cache.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
-    // Before the cache is built, so that its gauges are told from the start.
+    // Before the cache is built, so that its gauges are recorded from the start.
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
         .install_recorder()?;
-    // `cachehouse.toml` where the service runs, and the environment. What is wrong with them is told here, all at once; that no
+    // `cachehouse.toml` where the service runs, and the environment. Problems in them are reported here, all at once; that no
     // server is there isn't wrong.
     let cache = CacheHouse::load().build()?;
     let upkeep = tokio::spawn(keep_up(metrics.clone()));
@@ -159,7 +159,7 @@ async fn metrics(State(shop): State<Arc<Shop>>) -> String {
     shop.metrics.render()
 }
 
-/// The exporter gathers what histograms were told; without a listener of its own, nobody else has it do so between renderings.
+/// The exporter gathers histograms' values when it's asked to; without a listener of its own, nothing else asks between renderings.
 async fn keep_up(metrics: PrometheusHandle) {
     let mut every = interval(Duration::from_secs(5));
     loop {

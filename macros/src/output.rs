@@ -37,7 +37,7 @@ pub(crate) fn check(signature: &Signature, arguments: &Arguments) -> Result<()> 
         // Of all tokens that `async_trait` writes, the name alone is the user's.
         return Err(Error::new(signature.ident.span(), advice));
     }
-    // A pair of functions may well decode to what lives for ever.
+    // A pair of functions may well decode to a `'static` borrow.
     if arguments.encoder.is_none()
         && let Some(borrowed) = borrowed(ty)
     {

@@ -80,7 +80,7 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
-    /// the server has answered, or nothing more of it is sent; before that it hears what came of it.
+    /// the server has answered, or nothing more of it is sent; before that it learns the outcome.
     fn set(
         &self,
         key: &ServerKey,

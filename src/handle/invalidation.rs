@@ -56,7 +56,7 @@ impl<'a, S: Server> Pending<'a, S> {
         self.journal()?;
         match error {
             ServerError::Unavailable(_) => Ok(()),
-            // A primary that was demoted: its heir does it.
+            // A primary that was demoted: the new primary is sent it.
             error if error.is_read_only() => Ok(()),
             ServerError::Refused { .. } | ServerError::WrongType => Err(error.into()),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::entry::Decisions;
 use crate::options::CacheOptions;
 
-/// What a call wants beside the value.
+/// What a call asks for beside the value.
 pub(super) struct Want<E> {
     /// What remains of the value's TTL.
     pub(super) ttl: bool,

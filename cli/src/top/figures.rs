@@ -108,7 +108,7 @@ impl Figures {
         self.namespaces.iter().chain(total).map(row).collect()
     }
 
-    /// What isn't of one namespace, each with its name; `true` where it wants an eye.
+    /// What isn't of one namespace, each with its name; `true` where an operator should look.
     pub(super) fn facts(&self) -> Vec<(&'static str, String, bool)> {
         let per = if self.seconds.is_some() { "/s" } else { "" };
         let mut facts = Vec::new();

@@ -31,7 +31,7 @@ struct Shown {
 
 /// Shows the figures until the operator ends it.
 pub(super) fn run(target: &Target, interval: Duration) -> Result<(), Failure> {
-    // Before the screen is taken over, so that a wrong URL is told in the ordinary way.
+    // Before the screen is taken over, so that a wrong URL is an ordinary error.
     let mut before = look(target)?;
     let title = format!("cachehouse top  {target}  every {}", output::time(interval));
     let mut shown = Shown { title, figures: None, problem: None };

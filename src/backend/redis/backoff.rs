@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Reconnect;
 
-/// How long a pool has to serve before its loss begins with the shortest delay again: a server that hangs up on us at once isn't
+/// How long a pool has to serve before its loss begins with the shortest delay again: a server that closes the connection at once isn't
 /// connected to without end.
 pub(super) const STABLE: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ impl Backoff {
         shortened(delay)
     }
 
-    /// Waits for the next attempt, less long if a call wants the server.
+    /// Waits for the next attempt, less long if a call needs the server.
     pub(super) async fn wait(&mut self, wanted: &Wanted) {
         let delay = self.next_delay();
         let wanted_delay = self.wanted_delay(self.since.elapsed()).min(delay);

@@ -175,7 +175,7 @@ impl Near {
             return Err(Trouble::Refused(problem));
         }
         if is_replica(&hello) {
-            let problem = "the server is a replica, which reports changes once it hears of them";
+            let problem = "the server is a replica, which reports changes once they are replicated to it";
             return Err(Trouble::Refused(problem.to_owned()));
         }
         send(Command::ClientTracking { on: true }).await?.map_err(|reply| Trouble::of("CLIENT TRACKING", &reply))?;

@@ -16,7 +16,7 @@ pub(super) enum Stage {
 
 /// A [`Stage`] that only goes on, and can be waited for.
 ///
-/// Tokio's `watch` would do, but for a thread that is ending: it needs a value of the thread that is gone by then.
+/// Tokio's `watch` would do, but for a thread that is ending: it needs a thread-local value, which no longer exists by then.
 pub(super) struct Stages {
     now: AtomicU8,
     changed: Notify,

@@ -1,5 +1,5 @@
 /// A test that is a whole message.
-macro_rules! told {
+macro_rules! message {
     ($(#[$gate:meta])? $name:ident, $told:expr, @$expected:literal) => {
         $(#[$gate])?
         #[test]

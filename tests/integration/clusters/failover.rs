@@ -40,7 +40,7 @@ fn a_primary_that_is_killed_is_replaced_and_the_other_shards_do_not_notice() {
     let before = cache.stats();
     until_served(&cache, 3, 3);
     let promoted = &cluster.nodes[4];
-    // The cache may have read the map from another node than the one that is asked here, which hears of it by gossip.
+    // The cache may have read the map from another node than the one that is asked here, which learns it by gossip.
     let has_the_slots = || cluster.owner_of_slot(cluster.share(1).0).port() == promoted.port();
     wait_until("all nodes know the promoted replica", DEADLINE, has_the_slots);
     hit.wait_for_calls(100);
@@ -215,8 +215,8 @@ fn invalidations_of_a_shard_that_fails_over_are_carried_out_on_its_heir() {
     let victim = &cluster.nodes[0];
     let its_own = questions_of(&cluster, &cache, victim, 20);
     warm(&cache, &its_own);
-    let heir = &cluster.nodes[3];
-    wait_until("the replica has all of it", DEADLINE, || heir.keys().len() >= 20);
+    let successor = &cluster.nodes[3];
+    wait_until("the replica has all of it", DEADLINE, || successor.keys().len() >= 20);
     victim.kill();
     until_served(&cache, 2, 3);
     for &n in &its_own[..10] {
@@ -229,7 +229,7 @@ fn invalidations_of_a_shard_that_fails_over_are_carried_out_on_its_heir() {
         cache.stats().journal_length == 0
     });
     for (index, &n) in its_own.iter().enumerate() {
-        assert_eq!(heir.has(&cache.key(&call(n)).expect("it has a key")), index >= 10);
+        assert_eq!(successor.has(&cache.key(&call(n)).expect("it has a key")), index >= 10);
         assert_eq!(cache.get::<u64>(call(n)), (index >= 10).then_some(n * n));
     }
 }
@@ -253,7 +253,7 @@ fn what_was_invalidated_is_not_read_from_a_replica_that_does_not_know_it() {
     let replica = &cluster.nodes[3];
     warm(&cache, &questions);
     wait_until("the replica has all of it", DEADLINE, || replica.keys().len() >= questions.len());
-    // A replica that has followed nothing yet isn't told of; it's found with the next map.
+    // A replica that has followed nothing yet isn't in the map; it's found with the next map.
     wait_until("the replica is read from", DEADLINE, || {
         questions.iter().for_each(|&n| assert_eq!(cache.get(call(n)), Some(n * n)));
         replica.calls("get") > 40
@@ -285,7 +285,7 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
     let cluster = Cluster::start();
     let cache = connect(&cluster);
     let its_own = warm_shard(&cluster, &cache);
-    let (victim, heir) = (&cluster.nodes[0], &cluster.nodes[3]);
+    let (victim, successor) = (&cluster.nodes[0], &cluster.nodes[3]);
     cut_off_replicas(victim);
     for &n in &its_own[..10] {
         assert_eq!(cache.remove(call(n)).expect("the primary is there").entries, 1);
@@ -295,7 +295,7 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
     }
     victim.kill();
     until_served(&cache, 2, 3);
-    // Of the values that were replaced, memory has the new ones; it's asked what the heir says.
+    // Of the values that were replaced, memory has the new ones; it's asked what the successor says.
     until_served(&cache, 3, 3);
     wait_until("the journal is empty", DEADLINE, || {
         for &n in &its_own[..10] {
@@ -306,7 +306,7 @@ fn what_a_primary_confirmed_just_before_it_died_does_not_come_back_with_its_heir
         }
         cache.stats().journal_length == 0
     });
-    let has = |n: &u64| heir.has(&cache.key(&call(*n)).expect("it has a key"));
+    let has = |n: &u64| successor.has(&cache.key(&call(*n)).expect("it has a key"));
     assert!(!its_own[..20].iter().any(has));
     assert!(its_own[20..].iter().all(has), "what wasn't touched stays");
 }
@@ -367,7 +367,7 @@ fn what_the_journal_removed_just_before_a_failover_does_not_come_back() {
 
 #[test]
 fn a_frozen_seed_blocks_no_handle_that_knows_other_nodes() {
-    // All nodes refuse all calls until the heir is there, so that nothing but standing connections can tell of it.
+    // All nodes refuse all calls until the successor is there, so that nothing but standing connections can tell of it.
     let cluster = Cluster::of(3, 1, &["--cluster-require-full-coverage", "yes"]);
     let builder = clustered(cluster.endpoint()).connect_timeout(Duration::from_secs(300)).command_timeout(TIMEOUT);
     let cache = builder.build().expect("the builder is right");

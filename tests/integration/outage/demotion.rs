@@ -32,7 +32,7 @@ fn a_demoted_server_is_left_for_the_one_that_its_name_leads_to() {
         assert_eq!(cache.stats().circuit_openings, 0);
     }
     proxy.lead_to(&new);
-    wait_until("the removal has reached the heir", DEADLINE, || !new.has(&key));
+    wait_until("the removal has reached the new primary", DEADLINE, || !new.has(&key));
     until_connected(&cache);
     wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
     assert_eq!(cache.cached(call("f"), || 1), 1);

@@ -2,27 +2,27 @@
 
 use super::*;
 
-told!(
+message!(
     a_misspelt_variable,
     variables(&[("CACHEHOUSE_NAMESPCE", "app")]),
     @"CACHEHOUSE_NAMESPCE: is no variable of cache-house; the nearest known one is CACHEHOUSE_NAMESPACE (environment)"
 );
-told!(
+message!(
     a_variable_with_one_underscore,
     variables(&[("CACHEHOUSE_CONNECTION_PASSWORD", "hunter2")]),
     @"CACHEHOUSE_CONNECTION_PASSWORD: is no variable of cache-house; the nearest known one is CACHEHOUSE_CONNECTION__PASSWORD (environment)"
 );
-told!(
+message!(
     a_variable_without_its_table,
     variables(&[("CACHEHOUSE_COMMAND_TIMEOUT", "1s")]),
     @"CACHEHOUSE_COMMAND_TIMEOUT: is no variable of cache-house; the nearest known one is CACHEHOUSE_CONNECTION__COMMAND_TIMEOUT (environment)"
 );
-told!(
+message!(
     a_variable_that_is_only_the_prefix,
     variables(&[("CACHEHOUSE_", "x")]),
     @"CACHEHOUSE_: is no variable of cache-house; docs/configuration.md has a table of all (environment)"
 );
-told!(
+message!(
     a_wrong_typed_variable,
     variables(&[("CACHEHOUSE_CONNECTION__POOL_SIZE", "many"), ("CACHEHOUSE_FALLBACK_TO_MEMORY", "on")]),
     @r#"
@@ -31,12 +31,12 @@ told!(
     fallback_to_memory: is "on"; accepts true or false (variable CACHEHOUSE_FALLBACK_TO_MEMORY)
     "#
 );
-told!(
+message!(
     a_variable_as_it_is_set,
     variables(&[("cachehouse_connection__Pool_Size", "0")]),
     @"connection.pool_size: is 0; accepts a whole number from 1 to 64 (variable cachehouse_connection__Pool_Size)"
 );
-told!(
+message!(
     #[cfg(feature = "messagepack")]
     a_variable_of_a_namespace,
     variables(&[("CACHEHOUSE_NAMESPACES__USERS__CODEC", "xml"), ("CACHEHOUSE_NAMESPACES__USERS__EXPIRES", "1m")]),
@@ -46,27 +46,27 @@ told!(
     CACHEHOUSE_NAMESPACES__USERS__EXPIRES: is no variable of cache-house; the nearest known one is CACHEHOUSE_NAMESPACES__USERS__EXPIRE (environment)
     "#
 );
-told!(
+message!(
     a_list_as_plain_text,
     variables(&[("CACHEHOUSE_CLUSTER__NODES", "a:7000,b:7000")]),
     @r#"cluster.nodes: is "a:7000,b:7000"; accepts a list of one endpoint at least, such as ["a:7000", "b:7000"] (variable CACHEHOUSE_CLUSTER__NODES)"#
 );
-told!(
+message!(
     a_list_as_plain_text_with_a_password,
     variables(&[("CACHEHOUSE_CLUSTER__NODES", "[\"redis://:hunter2@a\", \"redis://:hunter2")]),
     @r#"cluster.nodes: is a text (it isn't shown, it may hold a password); accepts a list of one endpoint at least, such as ["a:7000", "b:7000"] (variable CACHEHOUSE_CLUSTER__NODES)"#
 );
-told!(
+message!(
     a_list_with_a_bad_item,
     variables(&[("CACHEHOUSE_CLUSTER__NODES", "[\"a:7000\", 7000]")]),
     @r#"cluster.nodes: has 7000 as number 2; accepts a list of one endpoint at least, such as ["a:7000", "b:7000"] (variable CACHEHOUSE_CLUSTER__NODES)"#
 );
-told!(
+message!(
     a_variable_twice,
     variables(&[("CACHEHOUSE_EXPIRE", "1m"), ("cachehouse_expire", "2m")]),
     @"CACHEHOUSE_EXPIRE: is set twice, since the case of letters doesn't count; keep one (variable CACHEHOUSE_EXPIRE, variable cachehouse_expire)"
 );
-told!(
+message!(
     a_variable_that_names_a_table,
     variables(&[("CACHEHOUSE_CONNECTION", "redis://:hunter2@h"), ("CACHEHOUSE_MEMORY", "true")]),
     @r#"
@@ -75,17 +75,17 @@ told!(
     CACHEHOUSE_MEMORY: names the table `memory`, and isn't one (it isn't shown); accepts a table such as {} or { key = "value" }, or variables for its keys, of which it has none (environment)
     "#
 );
-told!(
+message!(
     a_variable_below_a_value,
     variables(&[("CACHEHOUSE_EXPIRE", "1m"), ("CACHEHOUSE_EXPIRE__MAX", "2m")]),
     @"CACHEHOUSE_EXPIRE__MAX: is no variable of cache-house; the nearest known one is CACHEHOUSE_EXPIRE (environment)"
 );
-told!(
+message!(
     a_variable_of_an_unknown_key_in_a_table,
     variables(&[("CACHEHOUSE_CONNECTION", "{ pasword = \"hunter2\" }")]),
     @"connection.pasword: is no key of the configuration; the nearest known one is connection.password (variable CACHEHOUSE_CONNECTION)"
 );
-told!(
+message!(
     an_empty_variable,
     variables(&[("CACHEHOUSE_EXPIRE", ""), ("CACHEHOUSE_CONNECTION__PASSWORD", "")]),
     @r#"
@@ -94,27 +94,27 @@ told!(
     expire: is empty; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (variable CACHEHOUSE_EXPIRE)
     "#
 );
-told!(
+message!(
     an_empty_profile,
     variables(&[("CACHEHOUSE_PROFILE", "")]),
     @"CACHEHOUSE_PROFILE: is empty; accepts the name of a profile, or not to be set (environment)"
 );
-told!(
+message!(
     an_empty_file_name,
     variables(&[("CACHEHOUSE_CONFIG", "")]),
     @"CACHEHOUSE_CONFIG: is empty; accepts the path of a file, or not to be set (environment)"
 );
-told!(
+message!(
     a_profile_without_a_file,
     variables(&[("CACHEHOUSE_PROFILE", "production")]),
     @r#"CACHEHOUSE_PROFILE: is "production", which is no profile of cachehouse.toml; accepts "default" (environment)"#
 );
-told!(
+message!(
     a_missing_file_that_a_variable_names,
     variables(&[("CACHEHOUSE_CONFIG", "/no/such/file.toml")]),
     @"/no/such/file.toml: isn't there; accepts a file that exists (variable CACHEHOUSE_CONFIG)"
 );
-told!(
+message!(
     a_password_in_the_environment_and_a_missing_file,
     variables(&[("CACHEHOUSE_CONNECTION__PASSWORD", "hunter2"), ("CACHEHOUSE_CONNECTION__PASSWORD_FILE", "/no/such/file")]),
     @"connection.password: is given, and so is `connection.password_file`; keep one (variable CACHEHOUSE_CONNECTION__PASSWORD, variable CACHEHOUSE_CONNECTION__PASSWORD_FILE)"
@@ -126,17 +126,17 @@ fn both(text: &str, variables: &[(&str, &str)]) -> String {
     place.problems(place.load(variables))
 }
 
-told!(
+message!(
     a_topology_in_the_file_and_one_in_the_environment,
     both("\n[standalone]\nendpoint = \"h\"", &[("CACHEHOUSE_CLUSTER__NODES", "[\"a:7000\"]")]),
     @"standalone, cluster: are given, of which only one can say where to cache; keep one (cachehouse.toml:2, variable CACHEHOUSE_CLUSTER__NODES)"
 );
-told!(
+message!(
     a_password_in_the_file_and_one_in_the_environment,
     both("[connection]\npassword = \"hunter2\"", &[("CACHEHOUSE_CONNECTION__PASSWORD", "hunter3")]),
     @"connection.password: is given twice, in the file and in the environment; keep one (cachehouse.toml:2, variable CACHEHOUSE_CONNECTION__PASSWORD)"
 );
-told!(
+message!(
     errors_in_the_file_and_in_the_environment,
     both("[connection]\npool_size = 0", &[("CACHEHOUSE_EXPIRE", "soon"), ("CACHEHOUSE_COLOUR", "red")]),
     @r#"
@@ -146,7 +146,7 @@ told!(
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (variable CACHEHOUSE_EXPIRE)
     "#
 );
-told!(
+message!(
     a_syntax_error_and_one_in_the_environment,
     both("[standalone", &[("CACHEHOUSE_EXPIRE", "soon"), ("CACHEHOUSE_STANDALONE__DATABASE", "3")]),
     @r#"
@@ -155,12 +155,12 @@ told!(
     expire: is "soon"; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (variable CACHEHOUSE_EXPIRE)
     "#
 );
-told!(
+message!(
     an_unknown_profile,
     both("[default]\nexpire = 1\n[production]\nexpire = 2\n[staging]\nexpire = 3", &[("CACHEHOUSE_PROFILE", "prod")]),
     @r#"CACHEHOUSE_PROFILE: is "prod", which is no profile of cachehouse.toml; accepts "default", "production", "staging" (environment)"#
 );
-told!(
+message!(
     an_error_in_a_profile,
     both("expire = 1\n[production]\nexpire = 0\nexpre = 2", &[("CACHEHOUSE_PROFILE", "production")]),
     @r#"

@@ -82,7 +82,7 @@ fn code_wins_over_what_is_loaded_and_is_checked_with_it() {
     insta::assert_snapshot!(error, @"soft_timeout: is 6s, which isn't below `.hard_timeout(…)` of 6s, so it never takes effect; accepts a shorter time, or zero for none");
 }
 
-told!(
+message!(
     a_time_that_is_too_long,
     file("jitter = \"2years\"\nmax_staleness = \"2years\"\n[namespaces.users]\nstale_if_error = \"2years\""),
     @r#"
@@ -92,8 +92,8 @@ told!(
     namespaces.users.stale_if_error: is "2years"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 0s to 1year (cachehouse.toml:4)
     "#
 );
-told!(zero_retry_after, file("retry_after = 0"), @r#"retry_after: is 0; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 1ms to 1year (cachehouse.toml:1)"#);
-told!(
+message!(zero_retry_after, file("retry_after = 0"), @r#"retry_after: is 0; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 1ms to 1year (cachehouse.toml:1)"#);
+message!(
     a_factor_that_is_none,
     file("refresh_early = -1\n[namespaces.a]\nrefresh_early = nan\n[namespaces.b]\nrefresh_early = inf\n[namespaces.c]\nrefresh_early = \"1.0\""),
     @r#"
@@ -104,14 +104,14 @@ told!(
     refresh_early: is -1; accepts a number such as 1.0, at least 0 (cachehouse.toml:1)
     "#
 );
-told!(a_factor_that_is_none_in_a_variable, variables(&[("CACHEHOUSE_REFRESH_EARLY", "-inf")]), @"refresh_early: is -inf; accepts a number such as 1.0, at least 0 (variable CACHEHOUSE_REFRESH_EARLY)");
-told!(
+message!(a_factor_that_is_none_in_a_variable, variables(&[("CACHEHOUSE_REFRESH_EARLY", "-inf")]), @"refresh_early: is -inf; accepts a number such as 1.0, at least 0 (variable CACHEHOUSE_REFRESH_EARLY)");
+message!(
     a_window_where_nothing_is_stored,
     file("expire = 0\nstale_while_revalidate = \"1m\"\nrefresh_early = 1.0"),
     @r#"expire: is 0; accepts a time such as "250ms" or "3m", or whole seconds as a number, longer than zero (cachehouse.toml:1)"#
 );
-told!(timeouts_that_are_crossed, file("\nsoft_timeout = \"2s\"\nhard_timeout = \"2s\""), @r#"soft_timeout: is "2s", which isn't below `hard_timeout` of "2s", so it never takes effect; accepts a shorter time, or zero for none (cachehouse.toml:2, cachehouse.toml:3)"#);
-told!(
+message!(timeouts_that_are_crossed, file("\nsoft_timeout = \"2s\"\nhard_timeout = \"2s\""), @r#"soft_timeout: is "2s", which isn't below `hard_timeout` of "2s", so it never takes effect; accepts a shorter time, or zero for none (cachehouse.toml:2, cachehouse.toml:3)"#);
+message!(
     timeouts_that_are_crossed_by_a_namespace,
     file("soft_timeout = \"2s\"\nhard_timeout = \"3s\"\n[namespaces.a]\nhard_timeout = 1\n[namespaces.\"b.c\"]\nsoft_timeout = 5\n[namespaces.d]\nexpire = 7"),
     @r#"
@@ -120,7 +120,7 @@ told!(
     namespaces."b.c".soft_timeout: is "5s", which isn't below `hard_timeout` of "3s", so it never takes effect; accepts a shorter time, or zero for none (cachehouse.toml:6, cachehouse.toml:2)
     "#
 );
-told!(
+message!(
     timeouts_that_are_crossed_by_a_variable,
     {
         let place = Place::new().with(DEFAULT_FILE, "soft_timeout = \"2s\"");
@@ -128,7 +128,7 @@ told!(
     },
     @r#"soft_timeout: is "2s", which isn't below `hard_timeout` of "1s", so it never takes effect; accepts a shorter time, or zero for none (cachehouse.toml:1, variable CACHEHOUSE_HARD_TIMEOUT)"#
 );
-told!(
+message!(
     a_misspelt_option_of_a_namespace,
     file("[namespaces.users]\nstale_if_eror = 1\nrefresh = 1.0"),
     @"
@@ -137,7 +137,7 @@ told!(
     namespaces.users.stale_if_eror: is no key of the configuration; the nearest known one is namespaces.users.stale_if_error (cachehouse.toml:2)
     "
 );
-told!(
+message!(
     a_misspelt_option_of_a_namespace_in_a_variable,
     variables(&[("CACHEHOUSE_NAMESPACES__USERS__SOFT_TIMOUT", "1s")]),
     @"CACHEHOUSE_NAMESPACES__USERS__SOFT_TIMOUT: is no variable of cache-house; the nearest known one is CACHEHOUSE_NAMESPACES__USERS__SOFT_TIMEOUT (environment)"

@@ -4,7 +4,7 @@ use figment::providers::{Format, Toml};
 
 use super::*;
 
-told!(
+message!(
     words_of_other_libraries,
     file("ttl = 5\nprefix = \"app\"\n[redis]\nurl = \"redis://h\"\n[namespaces.users]\nttl = 7\n[connection]\npwd = \"x\""),
     @r#"
@@ -16,7 +16,7 @@ told!(
     ttl: is no key of the configuration; the nearest known one is expire (cachehouse.toml:1)
     "#
 );
-told!(
+message!(
     variables_of_other_words,
     variables(&[("CACHEHOUSE_TTL", "5"), ("CACHEHOUSE_REDIS_URL", "redis://h"), ("CACHEHOUSE_NAMESPACES__USERS__TTL", "7")]),
     @r#"
@@ -26,7 +26,7 @@ told!(
     CACHEHOUSE_TTL: is no variable of cache-house; the nearest known one is CACHEHOUSE_EXPIRE (environment)
     "#
 );
-told!(
+message!(
     what_is_like_no_key,
     file("colour = \"red\"\n[database]\nurl = \"h\"\n[logging]\nlevel = 3"),
     @r#"
@@ -36,7 +36,7 @@ told!(
     logging: is no table of the configuration; docs/configuration.md has a table of all (cachehouse.toml:4)
     "#
 );
-told!(
+message!(
     what_kubernetes_sets_for_a_service_of_this_name,
     variables(&[
         ("CACHEHOUSE_SERVICE_HOST", "10.0.0.1"),
@@ -52,7 +52,7 @@ told!(
     CACHEHOUSE_SERVICE_PORT: is no variable of cache-house; Kubernetes sets it where there is a service that is named `cachehouse`: set `enableServiceLinks: false` for the pod, or give the service another name (environment)
     "#
 );
-told!(
+message!(
     a_namespace_with_dots_and_no_quotes,
     file("[namespaces.api.users]\nexpire = \"5m\"\n[namespaces.api.v1.users]\nexpire = 7"),
     @r#"

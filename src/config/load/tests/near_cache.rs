@@ -70,47 +70,47 @@ fn the_error_of_memory_switched_off_names_where_the_near_cache_was_turned_on() {
     insta::assert_snapshot!(place.anonymous(&error.to_string()), @"near_cache: is set, but the near cache keeps its copies in memory, which `fallback_to_memory` switches off; remove one of the two (cachehouse.toml:1)");
 }
 
-told!(
+message!(
     without_memory,
     file("fallback_to_memory = false\n[near_cache]\nmax_staleness = 1"),
     @"near_cache: is set, but the near cache keeps its copies in memory, which `fallback_to_memory` switches off; remove one of the two (cachehouse.toml:2, cachehouse.toml:1)"
 );
-told!(
+message!(
     without_memory_in_variables,
     variables(&[("CACHEHOUSE_NEAR_CACHE__MAX_STALENESS", "1s"), ("CACHEHOUSE_FALLBACK_TO_MEMORY", "false")]),
     @"near_cache: is set, but the near cache keeps its copies in memory, which `fallback_to_memory` switches off; remove one of the two (variable CACHEHOUSE_NEAR_CACHE__MAX_STALENESS, variable CACHEHOUSE_FALLBACK_TO_MEMORY)"
 );
-told!(
+message!(
     without_a_server,
     file("[near_cache]\nmax_staleness = 1\n[memory]"),
     @"near_cache: is set, but [memory] has no server to be near to; remove one of the two (cachehouse.toml:1, cachehouse.toml:3)"
 );
-told!(
+message!(
     without_its_bound,
     file("[near_cache]"),
     @r#"near_cache.max_staleness: is missing; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 10ms to 1h (cachehouse.toml:1)"#
 );
-told!(
+message!(
     out_of_bounds,
     file("[near_cache]\nmax_staleness = \"9ms\""),
     @r#"near_cache.max_staleness: is "9ms"; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 10ms to 1h (cachehouse.toml:2)"#
 );
-told!(
+message!(
     out_of_bounds_in_a_variable,
     variables(&[("CACHEHOUSE_NEAR_CACHE__MAX_STALENESS", "3601")]),
     @r#"near_cache.max_staleness: is 3601; accepts a time such as "250ms" or "3m", or whole seconds as a number, from 10ms to 1h (variable CACHEHOUSE_NEAR_CACHE__MAX_STALENESS)"#
 );
-told!(
+message!(
     a_bound_in_place_of_its_table,
     file("near_cache = \"1s\""),
     @"near_cache: is no table (it isn't shown); accepts a table, with the keys `max_staleness` (cachehouse.toml:1)"
 );
-told!(
+message!(
     a_bound_in_place_of_its_table_in_a_variable,
     variables(&[("CACHEHOUSE_NEAR_CACHE", "1s")]),
     @r#"CACHEHOUSE_NEAR_CACHE: names the table `near_cache`, and isn't one (it isn't shown); accepts a table such as {} or { key = "value" }, or variables for its keys, as CACHEHOUSE_NEAR_CACHE__MAX_STALENESS (environment)"#
 );
-told!(
+message!(
     a_misspelt_table,
     file("[near_cach]\nmax_staleness = \"1s\""),
     @"near_cach: is no table of the configuration; the nearest known one is near_cache (cachehouse.toml:1)"

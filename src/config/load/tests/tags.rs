@@ -48,7 +48,7 @@ fn they_are_shown_as_a_file_has_them() {
     assert_eq!(value(&Place::new().load(&[]).expect("it's right"), "tags"), None);
 }
 
-told!(
+message!(
     what_is_no_list_of_tags,
     file(&format!("tags = \"a\"\n[namespaces.a]\ntags = [\"a\", \"\"]\n[namespaces.b]\ntags = [1]\n[namespaces.c]\ntags = [\"{}\"]", "a".repeat(513))),
     @r#"
@@ -59,7 +59,7 @@ told!(
     tags: is "a"; accepts a list of tags of 1 to 512 bytes each, such as ["prices", "team-7"] (cachehouse.toml:1)
     "#
 );
-told!(
+message!(
     a_tag_in_place_of_a_list_in_a_variable,
     variables(&[("CACHEHOUSE_TAGS", "a, b"), ("CACHEHOUSE_NAMESPACES__USERS__TAG", "a")]),
     @r#"
