@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::lease::{Lease, Proof, Stored};
-use super::server::{NearReply, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
+use super::server::{Epoch, NearReply, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
 
@@ -87,8 +87,12 @@ impl<S: Server> Server for Measured<S> {
         self.0.patience()
     }
 
-    fn replaced(&self, key: &ServerKey) {
-        self.0.replaced(key);
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn replaced(&self, key: &ServerKey, sent: Epoch) {
+        self.0.replaced(key, sent);
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {

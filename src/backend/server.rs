@@ -93,8 +93,13 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// How long an operation may take at most, redirects included.
     fn patience(&self) -> Duration;
 
-    /// The value under `key` that was set last has replaced an older one, which must not come back.
-    fn replaced(&self, key: &ServerKey);
+    /// When it is, as far as failovers are concerned; asked before a change is sent.
+    fn epoch(&self) -> Epoch {
+        Epoch::default()
+    }
+
+    /// The value under `key` that was set last, and not before `sent`, has replaced an older one, which must not come back.
+    fn replaced(&self, key: &ServerKey, sent: Epoch);
 
     /// Removes `key`; whether it was there.
     fn remove(&self, key: &ServerKey) -> impl Future<Output = Result<bool, ServerError>> + Send;
@@ -102,6 +107,10 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Removes every key that `prefix` names; how many there were.
     fn clear(&self, prefix: &KeyPrefix) -> impl Future<Output = Result<u64, ServerError>> + Send;
 }
+
+/// How many failovers a server knew of that had ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Epoch(pub(crate) u64);
 
 /// A store that is on its way to the server.
 pub(crate) trait UnderWay: Send + 'static {

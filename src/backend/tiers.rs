@@ -349,6 +349,7 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
+        let sent = self.server.as_ref().map(Server::epoch);
         let on_server = match &self.server {
             None => Ok(false),
             Some(server) if self.route(call.key) == Route::Server => {
@@ -371,8 +372,8 @@ impl<S: Server> Tiers<S> {
             (Ok(_), Ok(Stored::Refused)) => return Err(NotReplaced::Overtaken),
             (Ok(_), Ok(Stored::Kept)) => {}
         }
-        if let Some(server) = &self.server {
-            server.replaced(&call.key.server_key());
+        if let (Some(server), Some(sent)) = (&self.server, sent) {
+            server.replaced(&call.key.server_key(), sent);
         }
         Ok(())
     }

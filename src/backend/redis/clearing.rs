@@ -97,10 +97,11 @@ pub(super) fn check_deadline(until: Option<Instant>) -> Result<(), ServerError> 
 ///
 /// Where it isn't certain of all slots; what could be reached is gone all the same.
 pub(super) async fn clear_cluster(inner: &Inner, prefix: &KeyPrefix) -> Result<u64, ServerError> {
+    let sent = inner.failovers.epoch();
     let progress = clear_slots(inner, &Clearings::of(prefix.clone()), None).await;
     match progress.trouble.or(progress.refusals.into_error()) {
         None => {
-            inner.recent_invalidations.note(Invalidation::Matching(prefix.clone()));
+            inner.confirmed(Invalidation::Matching(prefix.clone()), sent);
             Ok(progress.removed)
         }
         Some(error) => Err(error),

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::super::slots::{SLOTS, slot_of};
+use super::super::slots::{SLOTS, SlotSet, slot_of};
 use super::backoff::Backoff;
 use super::connector::Connector;
 use super::inner::Inner;
@@ -180,8 +180,10 @@ impl Nodes<'_> {
                 Layout::Single(node) if inner.node_health.has_another_kind(node.id) => return,
                 Layout::Single(node) if node.is_available() || inner.seeds.len() == 1 => None,
                 Layout::Single(_) => Some(inner.reconnect.max_delay),
-                Layout::Cluster(map) if map.is_whole() => Some(MAP_AGE),
-                Layout::Cluster(_) => Some(WHILE_AWAY),
+                Layout::Cluster(map) if !map.is_whole() => Some(WHILE_AWAY),
+                // The cluster is being made or changed.
+                Layout::Cluster(map) if map.has_unowned_slots() => Some(inner.reconnect.max_delay.min(MAP_AGE)),
+                Layout::Cluster(_) => Some(MAP_AGE),
             };
             let left = patience.map(|patience| patience.saturating_sub(asked.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -256,6 +258,7 @@ impl Nodes<'_> {
                 node
             })
         };
+        let mut failed_over = SlotSet::none();
         let (layout, parts) = match found {
             Found::Nothing(reason) => return self.inner.node_health.nothing_found(reason),
             Found::Standalone(address) => {
@@ -265,8 +268,7 @@ impl Nodes<'_> {
             }
             Found::Cluster(ranges) => {
                 if let Some(map) = before.map() {
-                    // Before any call reads from the new primaries.
-                    self.inner.invalidate_again(&map.failed_over(&ranges));
+                    failed_over = map.failed_over(&ranges);
                 }
                 let mut primaries: HashMap<&Address, HashSet<&Address>> = HashMap::new();
                 for range in &ranges {
@@ -299,7 +301,8 @@ impl Nodes<'_> {
         };
         let stays: HashSet<_> = layout.nodes().iter().map(|node| node.id).collect();
         let layout = Arc::new(layout);
-        if !self.inner.home.while_at(self.generation, || self.inner.layout.store(layout)) {
+        let store = || self.inner.home.while_at(self.generation, || self.inner.layout.store(layout));
+        if !self.inner.fail_over(&failed_over, store) {
             return;
         }
         for node in before.nodes() {

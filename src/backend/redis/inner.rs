@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::super::invalidations::Invalidations;
 use super::super::journal::Journal;
-use super::super::server::{ServerError, Unavailable};
+use super::super::server::{Epoch, ServerError, Unavailable};
 use super::super::slots::{SlotSet, slot_of};
 use super::backoff::Wanted;
 use super::connector::Recipe;
 use super::discovery_requests::DiscoveryRequests;
+use super::failovers::Failovers;
 use super::home::Home;
 use super::in_flight::InFlight;
 use super::layout::Layout;
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     /// Calls want a server while none is known.
     pub(super) wanted: Wanted,
     pub(super) recent_invalidations: RecentInvalidations,
+    pub(super) failovers: Failovers,
     /// Callers that wait for other tasks: for a connection to a node that they were redirected to, and for a store.
     pub(super) waiting: Arc<InFlight>,
     pub(super) home: Home,
@@ -87,6 +89,7 @@ impl Inner {
             requests: DiscoveryRequests::default(),
             wanted: Wanted::default(),
             recent_invalidations: RecentInvalidations::default(),
+            failovers: Failovers::default(),
             waiting: InFlight::new(max_in_flight, command_timeout),
             home: Home::default(),
             stages: Stages::new(),
@@ -134,22 +137,53 @@ impl Inner {
         }
     }
 
-    /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. A standalone server has no replicas here.
-    pub(super) fn confirmed(&self, invalidated: Invalidation<ServerKey>) {
-        if self.layout.load().map().is_some() {
-            self.recent_invalidations.note(invalidated);
+    /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. It's journalled again if a failover was
+    /// noticed since it was sent: the primary may have lost its place before. A standalone server has no replicas here.
+    pub(super) fn confirmed(&self, invalidated: Invalidation<ServerKey>, sent: Epoch) {
+        if self.layout.load().map().is_none() {
+            return;
+        }
+        // Noted first: a failover that begins behind the look at it finds it noted.
+        self.recent_invalidations.note(invalidated.clone());
+        if self.failovers.any_since(sent) {
+            self.journal_again(invalidated, &SlotSet::all());
         }
     }
 
-    /// Journals recent invalidations of these slots again: a replica has taken them over, and may not know of the last ones.
-    pub(super) fn invalidate_again(&self, slots: &SlotSet) {
+    /// Handles a failover of `slots`: their recent invalidations are journalled again, because the replica that has taken the slots over
+    /// may not know of the last ones; then `adopt` may let calls read from it.
+    pub(super) fn fail_over<R>(&self, slots: &SlotSet, adopt: impl FnOnce() -> R) -> R {
+        if slots.is_empty() {
+            return adopt();
+        }
+        self.failovers.note(|| {
+            let again = self.recent_invalidations.all();
+            again.into_iter().for_each(|invalidated| self.journal_again(invalidated, slots));
+            adopt()
+        })
+    }
+
+    fn journal_again(&self, invalidated: Invalidation<ServerKey>, slots: &SlotSet) {
         let journal = &self.context.journal;
-        for invalidated in self.recent_invalidations.all() {
-            match invalidated {
-                Invalidation::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
-                Invalidation::Key(_) => {}
-                Invalidation::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
-            }
+        match invalidated {
+            Invalidation::Key(key) if slots.contains(slot_of(&key)) => journal.add_server_key(key),
+            Invalidation::Key(_) => {}
+            Invalidation::Matching(prefix) => journal.add_prefix_in(prefix, slots.clone()),
+        }
+    }
+
+    /// What `read` found of `key`. It's unavailable if a failover was noticed meanwhile and `key` was invalidated lately: the value may be
+    /// the one from before, on the replica that has taken over.
+    pub(super) async fn read<T>(
+        &self,
+        key: &ServerKey,
+        read: impl Future<Output = Result<T, ServerError>>,
+    ) -> Result<T, ServerError> {
+        let sent = self.failovers.epoch();
+        let found = read.await;
+        match self.failovers.any_since(sent) && self.recent_invalidations.concerns(key) {
+            true => Err(ServerError::Unavailable(Unavailable::NotReady)),
+            false => found,
         }
     }
 }

@@ -112,6 +112,10 @@ impl SlotMap {
         self.shards.iter().all(|shard| shard.primary.is_available())
     }
 
+    pub(super) fn has_unowned_slots(&self) -> bool {
+        self.owners.iter().any(|owner| owner.load(Ordering::Relaxed) == UNOWNED)
+    }
+
     /// The slots of each primary that has some.
     pub(super) fn slots_by_primary(&self) -> Vec<(Arc<Node>, SlotSet)> {
         let mut slots: Vec<SlotSet> = self.shards.iter().map(|_| SlotSet::none()).collect();

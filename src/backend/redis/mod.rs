@@ -14,6 +14,7 @@ mod connection;
 mod connector;
 mod discovery;
 mod discovery_requests;
+mod failovers;
 mod fills;
 mod home;
 mod in_flight;
@@ -65,7 +66,7 @@ use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
 use super::lease::{Lease, Proof, Stored};
-use super::server::{NearReply, ReadReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
+use super::server::{Epoch, NearReply, ReadReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
 use crate::backend::invalidation::Invalidation;
 use crate::clock::Clock;
@@ -128,6 +129,47 @@ impl Redis {
         reply::bytes(self.send(key, Command::Get(key.clone())).await?)
     }
 
+    /// From the node that the key is read from: its primary, or one of the replicas.
+    async fn get_from_any(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
+        let node = self.inner.reader(key)?;
+        let found = async {
+            let pool = node.pool()?;
+            let frame = match node.get(&pool, key).await {
+                Err(Failed::Redirected(redirect)) => {
+                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
+                }
+                reply => reply?,
+            };
+            node.read(reply::bytes(frame))
+        };
+        match found.await {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
+                self.get_from_primary(key).await
+            }
+            found => found,
+        }
+    }
+
+    async fn get_with_ttl_from_any(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
+        let node = self.inner.reader(key)?;
+        let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
+        let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
+        // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
+        // one gets what remained to the old one, and no old one lives on.
+        let (ttl, value) = tokio::join!(ttl, value);
+        let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
+            Ok(Some(value)) => value,
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
+                // The next hit reads its TTL.
+                return Ok(self.get_from_primary(key).await?.map(|value| (value, Ttl::Unknown)));
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let ttl = Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok());
+        Ok(Some((value, ttl)))
+    }
+
     /// A report of each server that there is a connection to.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
         inspect::servers(&self.inner).await
@@ -187,54 +229,25 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let node = self.inner.reader(key)?;
-        let found = async {
-            let pool = node.pool()?;
-            let frame = match node.get(&pool, key).await {
-                Err(Failed::Redirected(redirect)) => {
-                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
-                }
-                reply => reply?,
-            };
-            node.read(reply::bytes(frame))
-        };
-        match found.await {
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
-                self.get_from_primary(key).await
-            }
-            found => found,
-        }
+        self.inner.read(key, self.get_from_any(key)).await
     }
 
     async fn get_near(&self, key: &ServerKey, asks_ttl: bool) -> Result<Option<NearReply>, ServerError> {
-        if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
-            return reply;
-        }
-        let found = match asks_ttl {
-            true => self.get_with_ttl(key).await?,
-            false => self.get(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
+        let read = async {
+            if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
+                return reply;
+            }
+            let found = match asks_ttl {
+                true => self.get_with_ttl_from_any(key).await?,
+                false => self.get_from_any(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
+            };
+            Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
         };
-        Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
+        self.inner.read(key, read).await
     }
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
-        let node = self.inner.reader(key)?;
-        let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
-        let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
-        // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
-        // one gets what remained to the old one, and no old one lives on.
-        let (ttl, value) = tokio::join!(ttl, value);
-        let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
-            Ok(Some(value)) => value,
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
-                // The next hit reads its TTL.
-                return Ok(self.get_from_primary(key).await?.map(|value| (value, Ttl::Unknown)));
-            }
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let ttl = Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok());
-        Ok(Some((value, ttl)))
+        self.inner.read(key, self.get_with_ttl_from_any(key)).await
     }
 
     async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
@@ -256,7 +269,8 @@ impl Server for Redis {
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0)
+        let exists = async { Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0) };
+        self.inner.read(key, exists).await
     }
 
     /// Sent by a task of its own: the caller's future may be dropped, or never polled again, between two redirects of a cluster.
@@ -308,14 +322,19 @@ impl Server for Redis {
         self.inner.send_after_lease(key, Command::Strlen(key.clone())).await.map(|_| ())
     }
 
-    fn replaced(&self, key: &ServerKey) {
-        self.inner.confirmed(Invalidation::Key(key.clone()));
+    fn epoch(&self) -> Epoch {
+        self.inner.failovers.epoch()
+    }
+
+    fn replaced(&self, key: &ServerKey, sent: Epoch) {
+        self.inner.confirmed(Invalidation::Key(key.clone()), sent);
     }
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         self.inner.leave_starved_runtime();
+        let sent = self.inner.failovers.epoch();
         let removed = reply::number(&self.inner.send_after_lease(key, Command::Unlink(vec![key.clone()])).await?)?;
-        self.inner.confirmed(Invalidation::Key(key.clone()));
+        self.inner.confirmed(Invalidation::Key(key.clone()), sent);
         Ok(removed > 0)
     }
 

@@ -1,7 +1,7 @@
 //! Invalidations that the server has confirmed a moment ago: its replicas may not know of them yet.
 //!
 //! Replication is asynchronous. So what was invalidated lately isn't read from a replica, and is invalidated once more where a replica
-//! has become the primary.
+//! has become the primary. For the latter it's kept longer, because a handle without traffic learns of a failover with its next map.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,8 +14,12 @@ use crate::key::{KeyPrefix, ServerKey};
 
 /// How far a replica may be behind its primary before what it has is read, or kept, for good.
 const LAG: Duration = Duration::from_secs(10);
-/// Invalidations that are kept in mind; older ones are forgotten first.
-const MOST: usize = 10_000;
+/// How long ago an invalidation may have been confirmed that is repeated: [`LAG`], and the age of a map, with room for looks that fail.
+const REPEATED: Duration = Duration::from_secs(30);
+/// Invalidations that are kept in mind. Of older ones only the key prefix is.
+const MOST: usize = 30_000;
+/// Key prefixes that are kept for those, the newest. A program has one or two; only keys of its own that have no `:` are each one.
+const MOST_FOLDED: usize = 100;
 /// Old ones that one call forgets at most. All calls read under the same lock, and thousands may grow old at once.
 const AT_ONCE: usize = 32;
 /// A key of more parts isn't taken apart: each part costs hashing all before it.
@@ -33,8 +37,10 @@ struct Items {
     /// By their text.
     prefixes: HashMap<Bytes, (KeyPrefix, Instant)>,
     queue: VecDeque<(Instant, Invalidation<ServerKey>)>,
-    /// When the last one was forgotten before its time.
+    /// When the last one was forgotten that a replica may not know yet.
     overflowed: Option<Instant>,
+    /// The key prefixes of those that were forgotten before their time, with the time of the newest: there all is invalidated once more.
+    folded: HashMap<Bytes, Instant>,
 }
 
 impl RecentInvalidations {
@@ -60,9 +66,9 @@ impl Items {
         }
         while self.queue.len() >= MOST {
             if let Some((_, oldest)) = self.queue.pop_front()
-                && self.forget(&oldest).is_some_and(|since| !is_old(since, now))
+                && let Some(since) = self.forget(&oldest)
             {
-                self.overflowed = Some(now);
+                self.fold(&oldest, since, now);
             }
         }
         match &invalidated {
@@ -83,7 +89,7 @@ impl Items {
 
     fn concern(&mut self, key: &ServerKey, now: Instant) -> bool {
         self.forget_old(now);
-        let is_recent = |since: &Instant| !is_old(*since, now);
+        let is_recent = |since: &Instant| is_within(LAG, *since, now);
         self.overflowed.as_ref().is_some_and(is_recent)
             || self.keys.get(key).is_some_and(is_recent)
             || self.matching(key).any(|since| is_recent(&since))
@@ -98,23 +104,54 @@ impl Items {
     }
 
     fn all(&mut self, now: Instant) -> Vec<Invalidation<ServerKey>> {
-        let keys = self.keys.iter().filter(|(_, since)| !is_old(**since, now));
-        let prefixes = self.prefixes.values().filter(|(_, since)| !is_old(*since, now));
+        let keys = self.keys.iter().filter(|(_, since)| is_within(REPEATED, **since, now));
+        let prefixes = self.prefixes.values().filter(|(_, since)| is_within(REPEATED, *since, now));
+        let folded = self.folded.iter().filter(|(_, since)| is_within(REPEATED, **since, now));
+        // A key prefix came from a `str`.
+        let folded = folded.filter_map(|(prefix, _)| std::str::from_utf8(prefix).ok());
         keys.map(|(key, _)| Invalidation::Key(key.clone()))
             .chain(prefixes.map(|(prefix, _)| Invalidation::Matching(prefix.clone())))
+            .chain(folded.map(|prefix| Invalidation::Matching(KeyPrefix::of_scope(prefix))))
             .collect()
+    }
+
+    /// Keeps no more of `invalidated` than its key prefix.
+    fn fold(&mut self, invalidated: &Invalidation<ServerKey>, since: Instant, now: Instant) {
+        if is_within(LAG, since, now) {
+            self.overflowed = Some(now);
+        }
+        if !is_within(REPEATED, since, now) {
+            return;
+        }
+        let text = match invalidated {
+            Invalidation::Key(key) => key,
+            Invalidation::Matching(prefix) => prefix.as_str().as_bytes(),
+        };
+        let key_prefix = text.split(|byte| *byte == b':').next().unwrap_or_default();
+        match self.folded.get_mut(key_prefix) {
+            Some(newest) => *newest = since,
+            None => {
+                if self.folded.len() >= MOST_FOLDED
+                    && let Some(oldest) = self.folded.iter().min_by_key(|(_, since)| **since)
+                {
+                    let oldest = oldest.0.clone();
+                    self.folded.remove(&oldest);
+                }
+                self.folded.insert(Bytes::copy_from_slice(key_prefix), since);
+            }
+        }
     }
 
     /// Forgets some of what is old. The rest is judged by its time.
     fn forget_old(&mut self, now: Instant) {
         for _ in 0..AT_ONCE {
-            if self.queue.front().is_none_or(|(since, _)| !is_old(*since, now)) {
+            if self.queue.front().is_none_or(|(since, _)| is_within(REPEATED, *since, now)) {
                 return;
             }
             let Some((_, oldest)) = self.queue.pop_front() else { return };
             match self.since(&oldest) {
                 // Confirmed once more meanwhile.
-                Some(since) if !is_old(since, now) => self.queue.push_back((since, oldest)),
+                Some(since) if is_within(REPEATED, since, now) => self.queue.push_back((since, oldest)),
                 _ => _ = self.forget(&oldest),
             }
         }
@@ -135,8 +172,8 @@ impl Items {
     }
 }
 
-fn is_old(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since) > LAG
+fn is_within(time: Duration, since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) <= time
 }
 
 /// The texts that a prefix may have which names `key`: all of it, and what goes on with `:`.
@@ -152,6 +189,8 @@ fn text_of(prefix: &KeyPrefix) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHORT: Duration = Duration::from_millis(1);
 
     fn key(text: impl Into<String>) -> ServerKey {
         ServerKey::from(text.into())
@@ -198,20 +237,48 @@ mod tests {
         assert!(!recent.concerns(&key(format!("p:n:{MOST}"))), "the same again is none more");
         recent.note(removed(MOST));
         assert!(recent.concerns(&key("p:n:0")) && recent.concerns(&key(format!("p:n:{}", 2 * MOST))));
-        assert_eq!(recent.all().len(), MOST);
+    }
+
+    #[test]
+    fn of_too_many_none_is_left_out_where_they_are_repeated() {
+        let recent = RecentInvalidations::default();
+        (0..2 * MOST).for_each(|number| recent.note(removed(number)));
+        (0..2 * MOST_FOLDED).for_each(|number| recent.note(Invalidation::Key(key(format!("q{number}")))));
+        let all = recent.all();
+        assert!(all.len() <= MOST + MOST_FOLDED);
+        let names = |text: &str| {
+            all.iter().any(|invalidated| match invalidated {
+                Invalidation::Key(named) => *named == key(text),
+                Invalidation::Matching(prefix) => prefix.matches(&key(text)),
+            })
+        };
+        assert!(names("p:n:0") && names(&format!("p:n:{MOST}")) && names("q0"));
+        assert!(!names("q") && !names("pp:n:0"));
+    }
+
+    #[test]
+    fn an_invalidation_is_repeated_for_longer_than_it_keeps_reads_from_replicas() {
+        let (mut items, begin) = (Items::default(), Instant::now());
+        items.note(removed(1), begin);
+        let name = key("p:n:1");
+        assert!(items.concern(&name, begin + LAG) && items.all(begin + LAG).len() == 1);
+        assert!(!items.concern(&name, begin + LAG + SHORT) && items.all(begin + REPEATED).len() == 1);
+        assert_eq!(items.all(begin + REPEATED + SHORT), []);
     }
 
     #[test]
     fn what_is_old_is_no_suspect_and_is_forgotten_by_and_by() {
         let (mut items, begin) = (Items::default(), Instant::now());
-        let later = |tenths: u32| begin + LAG * tenths / 10;
+        let later = |tenths: u32| begin + REPEATED * tenths / 10;
         (0..MOST).for_each(|number| items.note(removed(number), begin));
         items.note(cleared("p:m"), later(5));
         items.note(removed(7), later(6));
         items.note(cleared("p:m"), later(6));
-        assert!(items.concern(&key("p:x"), later(15)), "it was one too many");
+        let all = items.all(later(15));
+        assert!(all.len() == 2 && all.contains(&removed(7)) && all.contains(&cleared("p:m")));
+        let named = |text: &str, items: &mut Items| items.concern(&key(text), later(6) + LAG);
         for (text, is_recent) in [("p:n:7", true), ("p:m:1", true), ("p:n:8", false), ("p:x", false)] {
-            assert_eq!(items.concern(&key(text), later(15) + LAG / 100), is_recent, "{text}");
+            assert_eq!(named(text, &mut items), is_recent, "{text}");
         }
         assert!(items.queue.len() > MOST / 2, "no call forgets all of them");
         (0..MOST).for_each(|_| items.forget_old(later(30)));

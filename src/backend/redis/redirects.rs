@@ -61,7 +61,7 @@ impl Inner {
                     if map.is_failover(redirect.slot, &redirect.address) {
                         let mut slots = SlotSet::none();
                         slots.insert(redirect.slot);
-                        self.invalidate_again(&slots);
+                        self.fail_over(&slots, || ());
                     }
                     map.moved(redirect.slot, &redirect.address);
                 }

@@ -121,18 +121,20 @@ impl Invalidate for OverCluster<'_> {
         if let Err(overdue) = check_deadline(self.until) {
             return vec![Err(overdue); keys.len()];
         }
+        let sent = self.inner.failovers.epoch();
         let results: Vec<_> = self.inner.remove_all(keys).await.into_iter().map(|result| result.map(|_| ())).collect();
         // A primary that has just come back may lose its place to a replica, which doesn't know of them.
         let removed = keys.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        removed.for_each(|(key, _)| self.inner.confirmed(Invalidation::Key(key.clone())));
+        removed.for_each(|(key, _)| self.inner.confirmed(Invalidation::Key(key.clone()), sent));
         results
     }
 
     async fn clear(&self, clearings: &Clearings) -> Result<Cleared, ServerError> {
         check_deadline(self.until)?;
+        let sent = self.inner.failovers.epoch();
         let progress = clearing::clear_slots(self.inner, clearings, self.until).await;
         if !progress.certain.is_empty() {
-            clearings.prefixes().for_each(|prefix| self.inner.confirmed(Invalidation::Matching(prefix.clone())));
+            clearings.prefixes().for_each(|prefix| self.inner.confirmed(Invalidation::Matching(prefix.clone()), sent));
         }
         match progress.trouble {
             Some(error) if progress.certain.is_empty() => Err(error),

@@ -423,7 +423,10 @@ fn a_flight_that_has_ended_is_not_left_behind() {
     assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
 }
 
-/// A value whose drop looks for a lock that's held: of a shard, and of the flight that it's of.
+/// How long a lock may take that another thread has, the watchdog's say. One that the own thread has is never free.
+const ANOTHERS: Duration = Duration::from_secs(5);
+
+/// A value whose drop looks for a lock that its own thread holds: of a shard, and of the flight that it's of.
 #[derive(Clone)]
 struct Looks {
     flights: Weak<Flights>,
@@ -441,8 +444,8 @@ impl Looks {
 impl Drop for Looks {
     fn drop(&mut self) {
         let flights = self.flights.upgrade().expect("the test has them");
-        let of_a_shard = flights.shards.iter().any(|shard| shard.try_lock().is_none());
-        let of_the_flight = self.flight.upgrade().is_some_and(|flight| flight.state.try_lock().is_none());
+        let of_a_shard = flights.shards.iter().any(|shard| shard.try_lock_for(ANOTHERS).is_none());
+        let of_the_flight = self.flight.upgrade().is_some_and(|flight| flight.state.try_lock_for(ANOTHERS).is_none());
         self.was_held.fetch_or(of_a_shard || of_the_flight, Ordering::SeqCst);
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
-use crate::backend::server::{ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
+use crate::backend::server::{Epoch, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 
 /// A server in this process.
@@ -159,7 +159,7 @@ impl Server for Fake {
         Duration::from_secs(60)
     }
 
-    fn replaced(&self, _: &ServerKey) {}
+    fn replaced(&self, _: &ServerKey, _: Epoch) {}
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         let lease = lease_key(key, "p").expect("it has one");

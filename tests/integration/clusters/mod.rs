@@ -3,6 +3,7 @@
 mod autodetection;
 mod clearing;
 mod failover;
+mod late_confirmations;
 mod maps;
 mod migration;
 mod permissions;

@@ -79,7 +79,8 @@ fn a_burst_against_a_frozen_server_adds_no_more_memory_than_the_cap_allows() {
         let (growth, later) = (full.saturating_sub(before), resident().saturating_sub(full));
         let stats = cache.stats();
         assert!(stats.shed > CAP, "{stats:?}");
-        assert!(stats.memory_bytes <= MEMORY, "{stats:?}");
+        // A store is counted a moment before what has to go for it, and calls still return.
+        wait_until("memory keeps to its limit", DEADLINE, || cache.stats().memory_bytes <= MEMORY);
         let bound = MEMORY + CAP * EACH;
         assert!(growth < bound, "{growth} bytes more, and {bound} is the most; {stats:?}");
         assert!(later < FLAT, "another {later} bytes more once the cap was reached; {stats:?}");

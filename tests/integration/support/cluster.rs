@@ -46,6 +46,8 @@ impl Cluster {
             cluster.nodes[number % primaries].replicated_by(replica);
         }
         cluster.until_settled();
+        // Without full coverage a node calls the cluster well before it has heard of all slots.
+        wait_until("the nodes know all slots", DEADLINE, || cluster.nodes.iter().all(knows_all_slots));
         cluster
     }
 
@@ -218,6 +220,10 @@ fn knows(node: &Server, count: usize) -> bool {
 
 fn is_ok(node: &Server) -> bool {
     node.command(&["CLUSTER", "INFO"]).text().contains("cluster_state:ok")
+}
+
+fn knows_all_slots(node: &Server) -> bool {
+    node.command(&["CLUSTER", "INFO"]).text().contains(&format!("cluster_slots_assigned:{SLOTS}\r\n"))
 }
 
 #[track_caller]

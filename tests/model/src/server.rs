@@ -14,7 +14,7 @@ use shuttle::rand::{Rng, thread_rng};
 
 use crate::backend::journal::{Cleared, Clearings, Invalidate, Journal, Refusals};
 use crate::backend::lease::{Lease, Proof, Stored, lease_key};
-use crate::backend::server::{Server, ServerError, Ttl, Unavailable, UnderWay};
+use crate::backend::server::{Epoch, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::backend::slots::SlotSet;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::surroundings::{self, Parker, now, park_until, step};
@@ -385,7 +385,7 @@ impl Server for Link {
         COMMAND_TIMEOUT
     }
 
-    fn replaced(&self, _: &ServerKey) {}
+    fn replaced(&self, _: &ServerKey, _: Epoch) {}
 
     async fn remove(&self, key: &ServerKey) -> Result<bool, ServerError> {
         let key = key.clone();

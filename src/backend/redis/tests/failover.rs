@@ -1,15 +1,20 @@
-//! Which slots of a new map a failover has moved.
+//! Failovers: which slots of a new map they have moved, and what is confirmed or read around them.
 
 use std::sync::Arc;
 
 use super::connect_to;
 use super::server::Server as RealServer;
+use crate::backend::invalidation::Invalidation;
 use crate::backend::invalidations::Unheard;
-use crate::backend::redis::layout::{Shard, SlotMap};
+use crate::backend::redis::Redis;
+use crate::backend::redis::layout::{Layout, Shard, SlotMap};
 use crate::backend::redis::node::Node;
 use crate::backend::redis::reply::SlotRange;
 use crate::backend::redis::role::Role;
+use crate::backend::server::{ServerError, Unavailable};
+use crate::backend::slots::{SLOTS, SlotSet};
 use crate::config::Address;
+use crate::key::ServerKey;
 
 fn node(port: u16) -> Address {
     Address::Tcp { host: "127.0.0.1".into(), port }
@@ -33,5 +38,54 @@ async fn slots_of_a_node_that_was_no_primary_are_failed_over_even_if_the_last_ma
     let slots = map.failed_over(&[range(0, 49, 1), range(50, 99, 2), range(100, 199, 3)]);
     assert!((100..200).all(|slot| slots.contains(slot)));
     assert!((0..100).all(|slot| !slots.contains(slot)));
+    redis.close().await;
+}
+
+/// As a cluster whose one primary has all slots.
+async fn clustered(server: &RealServer) -> Redis {
+    let redis = connect_to(server, Arc::new(Unheard)).await;
+    let primary = Node::new(node(1), Role::Primary, "probe".into(), &redis.inner.context);
+    let shards = vec![Shard { primary: Arc::new(primary), replicas: Vec::new() }];
+    redis.inner.layout.store(Arc::new(Layout::Cluster(SlotMap::new(shards, &[range(0, SLOTS - 1, 1)]))));
+    redis
+}
+
+fn removed(key: &str) -> Invalidation<ServerKey> {
+    Invalidation::Key(ServerKey::from(key.to_owned()))
+}
+
+#[tokio::test]
+async fn what_is_confirmed_around_a_failover_is_journalled_again_and_nothing_else() {
+    let server = RealServer::start();
+    let redis = clustered(&server).await;
+    let (inner, journal) = (&redis.inner, &redis.inner.context.journal);
+    let quiet = inner.failovers.epoch();
+    inner.confirmed(removed("p:quiet"), quiet);
+    assert_eq!(journal.len(), 0);
+    // Before it, as if confirmed a moment ago; while it's handled; and behind it, by a primary that was asked before.
+    let during = inner.fail_over(&SlotSet::all(), || {
+        let during = inner.failovers.epoch();
+        inner.confirmed(removed("p:during"), during);
+        during
+    });
+    inner.confirmed(removed("p:overlapping"), during);
+    inner.confirmed(removed("p:behind"), quiet);
+    assert_eq!(journal.len(), 4);
+    inner.confirmed(removed("p:after"), inner.failovers.epoch());
+    assert_eq!(journal.len(), 4);
+    redis.close().await;
+}
+
+#[tokio::test]
+async fn a_read_around_a_failover_returns_nothing_that_was_invalidated_lately() {
+    let server = RealServer::start();
+    let redis = clustered(&server).await;
+    let inner = &redis.inner;
+    let [gone, kept] = ["p:gone", "p:kept"].map(|key| ServerKey::from(key.to_owned()));
+    inner.confirmed(Invalidation::Key(gone.clone()), inner.failovers.epoch());
+    assert_eq!(inner.read(&gone, async { Ok(1) }).await, Ok(1));
+    let fail_over = async || inner.fail_over(&SlotSet::all(), || Ok(1));
+    assert_eq!(inner.read(&gone, fail_over()).await, Err(ServerError::Unavailable(Unavailable::NotReady)));
+    assert_eq!(inner.read(&kept, fail_over()).await, Ok(1));
     redis.close().await;
 }
