@@ -35,8 +35,21 @@ pub(crate) enum Fill {
     /// Nothing: the server was unavailable, another program owns the key, or the value isn't to be stored.
     Withheld,
     /// Stored without a fence: it's off, or the server doesn't permit it.
-    Unfenced,
+    Unfenced {
+        /// Whether the key is known to be free, or to hold what may be replaced.
+        is_checked: bool,
+    },
     Fenced(Lease),
+}
+
+/// On which terms a server stores a value.
+pub(crate) enum Terms {
+    /// Only while the lease holds its token, and no other program's value of another type is there.
+    Fenced(Proof),
+    /// Only if no other program's value of another type is there: a read of several keys finds nothing where such a value is.
+    Unfenced,
+    /// Whatever is there.
+    Unconditional,
 }
 
 /// What came of a store.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::lease::{Lease, Proof, Stored};
+use super::lease::{Lease, Proof, Stored, Terms};
 use super::server::{Epoch, NearReply, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
@@ -77,10 +77,10 @@ impl<S: Server> Server for Measured<S> {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
-        proof: Option<Proof>,
+        terms: Terms,
         under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
-        measure(Operation::Set, self.0.set(key, value, ttl, proof, under_way)).await
+        measure(Operation::Set, self.0.set(key, value, ttl, terms, under_way)).await
     }
 
     fn patience(&self) -> Duration {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::lease::{Lease, Proof, Stored};
+use super::lease::{Lease, Proof, Stored, Terms};
 use super::near::Mark;
 use crate::error::Error;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
@@ -77,7 +77,7 @@ pub(crate) trait Server: Send + Sync + 'static {
     /// Takes a lease away whose work has failed, if it still stands.
     fn release_lease(&self, proof: &Proof) -> impl Future<Output = Result<(), ServerError>> + Send;
 
-    /// Stores `value` for `ttl`, at least a millisecond, whatever was there; with a proof, only while that holds.
+    /// Stores `value` for `ttl`, at least a millisecond, on these terms; `WrongType` where another program's value stands in the way.
     ///
     /// Goes on by itself, whether or not the future that is returned is polled or dropped. `under_way` is dropped once
     /// the server has answered, or nothing more of it is sent; before that it learns the outcome.
@@ -86,7 +86,7 @@ pub(crate) trait Server: Send + Sync + 'static {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
-        proof: Option<Proof>,
+        terms: Terms,
         under_way: impl UnderWay,
     ) -> impl Future<Output = Result<Stored, ServerError>> + Send;
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::invalidation::Invalidation;
 use super::journal::{Full, Journal};
-use super::lease::{Fill, Lease, Stored};
+use super::lease::{Fill, Lease, Stored, Terms};
 use super::measured::Measured;
 use super::memory::{Content, Evicted, Memory};
 use super::server::{Server, ServerError, Unavailable, UnderWay};
@@ -148,7 +148,7 @@ impl<S: Server> Tiers<S> {
             return Fill::Withheld;
         }
         if !call.fence {
-            return Fill::Unfenced;
+            return Fill::Unfenced { is_checked: false };
         }
         // Work that ends just in time has its value stored yet: the lease stands until the store is decided.
         let limit = call.freshness.hard_timeout.map(|hard| hard.saturating_add(server.patience()));
@@ -156,7 +156,7 @@ impl<S: Server> Tiers<S> {
             Ok(Some(lease)) => Fill::Fenced(lease),
             Ok(None) => {
                 self.counters.unfenced.add_one();
-                Fill::Unfenced
+                Fill::Unfenced { is_checked: false }
             }
             // Out of memory, say, which would refuse the value too.
             Err(ServerError::Refused { .. }) => {
@@ -217,7 +217,8 @@ impl<S: Server> Tiers<S> {
                 });
             }
         };
-        let lease = match fill {
+        let mut renewed = None;
+        let terms = match fill {
             Fill::Withheld => {
                 keep();
                 if fits {
@@ -226,11 +227,16 @@ impl<S: Server> Tiers<S> {
                 self.counters.uncached.add_one();
                 return Err(Error::new(Kind::TooLargeForMemory { bytes: encoded.len() }).into());
             }
-            Fill::Unfenced => None,
-            Fill::Fenced(lease) => Some(lease),
+            Fill::Unfenced { is_checked: true } => Terms::Unconditional,
+            Fill::Unfenced { is_checked: false } => Terms::Unfenced,
+            // Once it's stored, nothing renews the lease any more.
+            Fill::Fenced(Lease { proof, renewal, .. }) => {
+                renewed = Some(renewal);
+                Terms::Fenced(proof)
+            }
         };
         let mut keep = Some(keep);
-        if lease.is_none()
+        if renewed.is_none()
             && let Some(keep) = keep.take()
         {
             keep();
@@ -240,11 +246,8 @@ impl<S: Server> Tiers<S> {
         let _watch = fence.watch();
         let Some(storing) = fence.begin_store() else { return Ok(Stored::Refused) };
         // From here on its store is bounded by the commands' own deadlines.
-        let proof = lease.map(|Lease { proof, renewal, .. }| {
-            drop(renewal);
-            proof
-        });
-        let stored = server.set(server_key, encoded.clone(), ttl, proof, storing).await;
+        drop(renewed);
+        let stored = server.set(server_key, encoded.clone(), ttl, terms, storing).await;
         match &stored {
             Ok(Stored::Refused) => {
                 self.counters.fenced.add_one();
@@ -252,7 +255,13 @@ impl<S: Server> Tiers<S> {
                 tracing::debug!(target: "cache_house", key = ?call.key, "not stored: its key was invalidated meanwhile");
                 return Ok(Stored::Refused);
             }
-            Err(ServerError::Refused { .. } | ServerError::WrongType) => self.counters.failed_writes.add_one(),
+            Err(ServerError::WrongType) => {
+                self.counters.failed_writes.add_one();
+                // Another program's: nothing is kept of it.
+                keep = None;
+                self.forget_within(fence, call.key);
+            }
+            Err(ServerError::Refused { .. }) => self.counters.failed_writes.add_one(),
             Ok(Stored::Kept) | Err(ServerError::Unavailable(_)) => {}
         }
         if let Some(keep) = keep.take() {
@@ -364,7 +373,13 @@ impl<S: Server> Tiers<S> {
             Some(_) => Err(Unavailable::NotConnected),
         };
         let stored = self
-            .store(call, fence, value, ttl, if matches!(on_server, Ok(true)) { Fill::Unfenced } else { Fill::Withheld })
+            .store(
+                call,
+                fence,
+                value,
+                ttl,
+                if matches!(on_server, Ok(true)) { Fill::Unfenced { is_checked: true } } else { Fill::Withheld },
+            )
             .await;
         match (on_server, stored) {
             (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),

@@ -217,7 +217,7 @@ impl<S: Server> Engine<S> {
             }
             _ if ttl.is_zero() => {}
             Fill::Withheld => leader.publish(&value, ttl, false),
-            Fill::Unfenced => leader.publish(&value, ttl, true),
+            Fill::Unfenced { .. } => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),
         }
         if let Err(error) = tiers.store(call, leader, &value, ttl, fill).await {

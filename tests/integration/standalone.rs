@@ -1,6 +1,7 @@
 //! One server: what is on the wire and in its keys, and every way to reach it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_house::{CacheHouse, CacheOptions, Health, KeyContext, ReasonKind, opts};
@@ -313,6 +314,42 @@ fn clearing_many_pages_needs_room_for_one_operation_only() {
     }
     assert_eq!(cache.clear_namespace("many").expect("the server is there").entries, 3_000);
     assert_eq!(cache.stats().shed, 0);
+}
+
+#[test]
+fn a_miss_among_many_is_one_question_and_a_key_of_another_type_stays() {
+    const CALLS: u64 = 64;
+    for fence in [true, false] {
+        let server = Server::start();
+        let runtime = crate::support::multi_thread(2);
+        let _inside = runtime.enter();
+        let cache = connect(standalone(server.endpoint()).fence(fence).fallback_to_memory(false));
+        let foreign = cache.key(&call("f").arg(7_u64)).expect("it has a key");
+        server.command(&["RPUSH", &foreign, "theirs"]);
+        let (before, together) = (server.calls("get"), server.calls("mget"));
+        let all_are_there = Arc::new(tokio::sync::Barrier::new(CALLS as usize));
+        let calls: Vec<_> = (0..CALLS)
+            .map(|n| {
+                let (cache, all_are_there) = (cache.clone(), Arc::clone(&all_are_there));
+                runtime.spawn(async move {
+                    all_are_there.wait().await;
+                    cache.cached_async(call("f").arg(n), async || n).await
+                })
+            })
+            .collect();
+        for (n, call) in (0..CALLS).zip(calls) {
+            assert_eq!(runtime.block_on(call).expect("it doesn't panic"), n);
+        }
+        assert!(server.calls("mget") > together, "they were to be read together");
+        // The script of a fenced store reads the lease. Beside these there are reads that went alone, and heartbeats.
+        let asked = (server.calls("get") - before).saturating_sub(if fence { CALLS } else { 0 });
+        assert!(asked < CALLS / 2, "{asked} more questions");
+        assert_eq!(server.command(&["LLEN", &foreign]), Reply::Integer(1));
+        assert_eq!(cache.stats().failed_writes, 1);
+        for n in (0..CALLS).filter(|n| *n != 7) {
+            assert_eq!(cache.get(call("f").arg(n)), Some(n), "fence {fence}");
+        }
+    }
 }
 
 #[test]

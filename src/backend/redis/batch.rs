@@ -110,8 +110,8 @@ struct MultiGet {
     absent: Bytes,
 }
 
-/// Sends one `MGET` for all reads, if it may: it costs fred and the server a fraction of as many `GET`s. A key that `MGET` doesn't find
-/// is read again by `GET`, because `MGET` also answers null for a key of another type.
+/// Sends one `MGET` for all reads, if it may: it costs fred and the server a fraction of as many `GET`s. `MGET` also answers null for a
+/// key of another type, which `GET` refuses: then the work runs as for a miss, and its store is refused.
 async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>) {
     if reads.len() < 2 || !multi_get.allowed.load(Ordering::Relaxed) {
         return send_in_line(wire, reads).await;
@@ -119,15 +119,10 @@ async fn send(queue: &Queue, wire: &Wire, multi_get: &MultiGet, reads: Vec<Read>
     let keys = [&multi_get.absent].into_iter().chain(reads.iter().map(|read| &read.key)).cloned().collect();
     match wire.send(Command::MultiGet(keys)).await {
         Ok(Frame::Array { data, .. }) if data.len() == 1 + reads.len() && matches!(data[0], Frame::Null) => {
-            let mut not_found = Vec::new();
             for (read, value) in reads.into_iter().zip(data.into_iter().skip(1)) {
-                match value {
-                    Frame::Null => not_found.push(read),
-                    // The caller may have given up.
-                    value => _ = read.answer.send(Ok(value)),
-                }
+                // The caller may have given up.
+                let _ = read.answer.send(Ok(value));
             }
-            send_in_line(wire, not_found).await;
         }
         Ok(_) => {
             queue.out_of_step.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::error::Error as FredError;
 use fred::interfaces::KeysInterface;
-use fred::types::{ClusterHash, CustomCommand, Key, Value};
+use fred::types::{ClusterHash, CustomCommand, Expiration, Key, SetOptions, Value};
 
 use super::super::script::Script;
 
@@ -47,6 +47,8 @@ pub(super) enum Command {
     ReadOnly,
     Scan(Box<Scan>),
     Set(Box<Set>),
+    /// The same where the key is free or holds a string, else refused with `WRONGTYPE`. Answers with the string.
+    SetString(Box<Set>),
     Strlen(Bytes),
     /// `SET` of a key that doesn't exist, with `XX`: needs the permission, and sets nothing.
     TrySet(Bytes),
@@ -98,7 +100,7 @@ impl Command {
             Self::Pttl(_) => "pttl",
             Self::ReadOnly => "readonly",
             Self::Scan(_) => "scan",
-            Self::Set(_) | Self::SetOrGet(_) | Self::TrySet(_) => "set",
+            Self::Set(_) | Self::SetOrGet(_) | Self::SetString(_) | Self::TrySet(_) => "set",
             Self::Strlen(_) => "strlen",
             Self::Unlink(_) => "unlink",
         }
@@ -106,13 +108,17 @@ impl Command {
 
     /// Whether a cache can't do without it.
     pub(super) fn is_essential(&self) -> bool {
-        matches!(self, Self::Get(_) | Self::Set(_) | Self::TrySet(_) | Self::Unlink(_))
+        matches!(self, Self::Get(_) | Self::Set(_) | Self::SetString(_) | Self::TrySet(_) | Self::Unlink(_))
     }
 
     /// Whether fred may write it to the socket together with other commands. fred writes a custom command at once, by itself, so
     /// frequent commands use fred's own methods.
     pub(super) fn is_batched(&self) -> bool {
-        matches!(self, Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_) | Self::Unlink(_))
+        match self {
+            Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_) | Self::Unlink(_) => true,
+            Self::Set(_) | Self::SetOrGet(_) | Self::SetString(_) => true,
+            _ => false,
+        }
     }
 
     /// Sends it, or queues it where `client` is a pipeline.
@@ -123,6 +129,9 @@ impl Command {
             Self::MultiGet(all) => client.mget(keys(all)).await,
             Self::Pttl(key) => client.pttl(key).await,
             Self::Unlink(all) => client.unlink(keys(all)).await,
+            Self::Set(set) => set.call(client, None, false).await,
+            Self::SetOrGet(set) => set.call(client, Some(SetOptions::NX), true).await,
+            Self::SetString(set) => set.call(client, None, true).await,
             other => {
                 let (command, args) = other.into_custom();
                 client.custom(command, args).await
@@ -162,20 +171,33 @@ impl Command {
                 let Scan { cursor, pattern, count } = *scan;
                 ("SCAN", vec![cursor.into(), "MATCH".into(), pattern.into(), "COUNT".into(), count.into()])
             }
-            Self::Set(set) => {
-                let Set { key, value, ttl } = *set;
-                ("SET", vec![Value::Bytes(key), Value::Bytes(value), "PX".into(), millis(ttl).into()])
-            }
-            Self::SetOrGet(set) => {
-                let Set { key, value, ttl } = *set;
-                let (key, value) = (Value::Bytes(key), Value::Bytes(value));
-                ("SET", vec![key, value, "NX".into(), "GET".into(), "PX".into(), millis(ttl).into()])
-            }
+            Self::Set(set) => ("SET", set.args(&[])),
+            Self::SetOrGet(set) => ("SET", set.args(&["NX", "GET"])),
+            Self::SetString(set) => ("SET", set.args(&["GET"])),
             Self::Strlen(key) => ("STRLEN", vec![Value::Bytes(key)]),
             Self::TrySet(key) => ("SET", vec![Value::Bytes(key), "".into(), "XX".into(), "PX".into(), 1.into()]),
             Self::Unlink(keys) => ("UNLINK", bytes(keys)),
         };
         (CustomCommand::new_static(name, ClusterHash::FirstKey, false), args)
+    }
+}
+
+impl Set {
+    async fn call<C: KeysInterface + Sync>(
+        self,
+        client: &C,
+        options: Option<SetOptions>,
+        get: bool,
+    ) -> Result<Value, FredError> {
+        client.set(self.key, Value::Bytes(self.value), Some(Expiration::PX(millis(self.ttl))), options, get).await
+    }
+
+    /// As a custom command's arguments, with these words.
+    fn args(self, words: &[&'static str]) -> Vec<Value> {
+        let mut args = vec![Value::Bytes(self.key), Value::Bytes(self.value)];
+        args.extend(words.iter().map(|word| Value::from_static_str(word)));
+        args.extend(["PX".into(), millis(self.ttl).into()]);
+        args
     }
 }
 

@@ -30,9 +30,15 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false",
 );
 
-/// Stores a value while the lease holds the token.
+/// Stores a value while the lease holds the token, unless another program has a value of another type there: a read of several keys
+/// finds nothing in its place. For a user who may not run `STRLEN`, it's overwritten.
 static FILL: Script = Script::new(
     "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local there = redis.pcall('STRLEN', KEYS[1])
+if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
+  redis.call('UNLINK', KEYS[2])
+  return there
+end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('UNLINK', KEYS[2])
 return 1",
@@ -42,6 +48,11 @@ return 1",
 /// which it has one. Both are in one slot.
 static FILL_IN_CLUSTER: Script = Script::new(
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local there = redis.pcall('STRLEN', ARGV[4])
+if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
+  redis.call('UNLINK', KEYS[1])
+  return there
+end
 redis.call('SET', ARGV[4], ARGV[2], 'PX', ARGV[3])
 redis.call('UNLINK', KEYS[1])
 return 1",
@@ -156,11 +167,15 @@ impl Inner {
             }
             Err(error) if is_not_permitted(&error) => {
                 self.leases.note_refusal(&error);
-                let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
-                self.send(key, set).await.map(|_| Stored::Kept)
+                self.send_set(key, Command::SetString(Box::new(Set { key: key.clone(), value, ttl }))).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends a `SET` without a fence.
+    pub(super) async fn send_set(&self, key: &ServerKey, set: Command) -> Result<Stored, ServerError> {
+        self.send(key, set).await.map(|_| Stored::Kept)
     }
 
     /// Takes a lease away, if it's still this one.

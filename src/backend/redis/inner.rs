@@ -172,15 +172,14 @@ impl Inner {
         }
     }
 
-    /// What `read` found of `key`. It's unavailable if a failover was noticed meanwhile and `key` was invalidated lately: the value may be
-    /// the one from before, on the replica that has taken over.
-    pub(super) async fn read<T>(
+    /// What was found of `key` by a read that was sent at `sent`. It's unavailable if a failover was noticed meanwhile and `key` was
+    /// invalidated lately: the value may be the one from before, on the replica that has taken over.
+    pub(super) fn judged<T>(
         &self,
         key: &ServerKey,
-        read: impl Future<Output = Result<T, ServerError>>,
+        sent: Epoch,
+        found: Result<T, ServerError>,
     ) -> Result<T, ServerError> {
-        let sent = self.failovers.epoch();
-        let found = read.await;
         match self.failovers.any_since(sent) && self.recent_invalidations.concerns(key) {
             true => Err(ServerError::Unavailable(Unavailable::NotReady)),
             false => found,

@@ -45,8 +45,7 @@ pub(super) async fn get_many(node: &Arc<Node>, keys: Keys<'_>) -> Option<Vec<Rea
     Some(found)
 }
 
-/// Reads keys of one connection; `None` where the user may not run `MGET`. A key that it doesn't find is read again by `GET`, because
-/// `MGET` also answers null for a key of another type.
+/// Reads keys of one connection; `None` where the user may not run `MGET`. A key of another type is null too, as in the batched reads.
 async fn read(
     node: &Node,
     pool: &Arc<Pool>,
@@ -78,28 +77,12 @@ async fn read(
         }
         Err(error) => return Err(error),
     };
-    let (mut ttls, mut replies, mut lacking) = (ttls?.into_iter(), Vec::with_capacity(places.len()), Vec::new());
-    for (value, (key, asks_ttl)) in values.into_iter().skip(1).zip(keys()) {
+    let mut ttls = ttls?.into_iter();
+    let replies = values.into_iter().skip(1).zip(keys()).map(|(value, (_, asks_ttl))| {
         let ttl = if asks_ttl { ttls.next() } else { None };
-        if matches!(value, Value::Null) {
-            lacking.push((replies.len(), key, ttl));
-            replies.push(Ok(None));
-        } else {
-            replies.push(understood(node, pool, reply::bytes(reply::frame_of(value)), ttl));
-        }
-    }
-    if !lacking.is_empty() {
-        let again = lacking.iter().map(|(_, key, _)| Command::Get((*key).clone())).collect();
-        let values = Box::pin(send_in_line(wire, again)).await?;
-        for ((at, _, ttl), value) in lacking.into_iter().zip(values) {
-            let value = node.noting_permission(true, node.judged(pool, value));
-            replies[at] = match value {
-                Ok(frame) => understood(node, pool, reply::bytes(frame), ttl),
-                Err(failed) => Err(failed.into()),
-            };
-        }
-    }
-    Ok(Some(replies))
+        understood(node, pool, reply::bytes(reply::frame_of(value)), ttl)
+    });
+    Ok(Some(replies.collect()))
 }
 
 /// What came back for one key: its value, and its TTL where that was asked.
@@ -113,19 +96,4 @@ fn understood(
     let ttl = ttl.and_then(|ttl| node.judged(pool, ttl).ok());
     let millis = ttl.and_then(|frame| node.read(reply::number(&frame)).ok());
     Ok(Some((bytes, Ttl::of_pttl(millis))))
-}
-
-/// Back to back. fred writes each command of a pipeline by itself unless something is queued behind it, so the last goes behind the
-/// others.
-async fn send_in_line(wire: &Wire, mut commands: Vec<Command>) -> Result<Vec<Result<Frame, ErrorReply>>, SendError> {
-    let Some(last) = commands.pop() else { return Ok(Vec::new()) };
-    let others = async { if commands.is_empty() { Ok(Vec::new()) } else { wire.send_all(commands).await } };
-    let (others, last) = join(others, wire.send(last)).await;
-    let mut replies = others?;
-    replies.push(match last {
-        Ok(frame) => Ok(frame),
-        Err(SendError::Refused(reply)) => Err(reply),
-        Err(lost) => return Err(lost),
-    });
-    Ok(replies)
 }

@@ -65,7 +65,7 @@ use self::role::Role;
 use self::stage::Stage;
 use super::invalidations::Invalidations;
 use super::journal::Journal;
-use super::lease::{Lease, Proof, Stored};
+use super::lease::{Lease, Proof, Stored, Terms};
 use super::server::{Epoch, NearReply, ReadReply, Server, ServerError, ServerReport, Ttl, Unavailable, UnderWay};
 use super::slots::slot_of;
 use crate::backend::invalidation::Invalidation;
@@ -129,47 +129,6 @@ impl Redis {
         reply::bytes(self.send(key, Command::Get(key.clone())).await?)
     }
 
-    /// From the node that the key is read from: its primary, or one of the replicas.
-    async fn get_from_any(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let node = self.inner.reader(key)?;
-        let found = async {
-            let pool = node.pool()?;
-            let frame = match node.get(&pool, key).await {
-                Err(Failed::Redirected(redirect)) => {
-                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
-                }
-                reply => reply?,
-            };
-            node.read(reply::bytes(frame))
-        };
-        match found.await {
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
-                self.get_from_primary(key).await
-            }
-            found => found,
-        }
-    }
-
-    async fn get_with_ttl_from_any(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
-        let node = self.inner.reader(key)?;
-        let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
-        let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
-        // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
-        // one gets what remained to the old one, and no old one lives on.
-        let (ttl, value) = tokio::join!(ttl, value);
-        let value = match value.and_then(|frame| node.read(reply::bytes(frame))) {
-            Ok(Some(value)) => value,
-            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
-                // The next hit reads its TTL.
-                return Ok(self.get_from_primary(key).await?.map(|value| (value, Ttl::Unknown)));
-            }
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let ttl = Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok());
-        Ok(Some((value, ttl)))
-    }
-
     /// A report of each server that there is a connection to.
     pub(crate) async fn inspect(&self) -> Vec<ServerReport> {
         inspect::servers(&self.inner).await
@@ -229,25 +188,59 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        self.inner.read(key, self.get_from_any(key)).await
+        let sent = self.inner.failovers.epoch();
+        let node = self.inner.reader(key)?;
+        let found = async {
+            let pool = node.pool()?;
+            let frame = match node.get(&pool, key).await {
+                Err(Failed::Redirected(redirect)) => {
+                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
+                }
+                reply => reply?,
+            };
+            node.read(reply::bytes(frame))
+        };
+        let found = match found.await {
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
+                self.get_from_primary(key).await
+            }
+            found => found,
+        };
+        self.inner.judged(key, sent, found)
     }
 
     async fn get_near(&self, key: &ServerKey, asks_ttl: bool) -> Result<Option<NearReply>, ServerError> {
-        let read = async {
-            if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
-                return reply;
-            }
-            let found = match asks_ttl {
-                true => self.get_with_ttl_from_any(key).await?,
-                false => self.get_from_any(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
-            };
-            Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
+        let sent = self.inner.failovers.epoch();
+        if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
+            return self.inner.judged(key, sent, reply);
+        }
+        let found = match asks_ttl {
+            true => self.get_with_ttl(key).await?,
+            false => self.get(key).await?.map(|bytes| (bytes, Ttl::Unknown)),
         };
-        self.inner.read(key, read).await
+        Ok(found.map(|(bytes, ttl)| (bytes, ttl, None)))
     }
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
-        self.inner.read(key, self.get_with_ttl_from_any(key)).await
+        let sent = self.inner.failovers.epoch();
+        let node = self.inner.reader(key)?;
+        let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
+        let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
+        // Sent back to back on one connection: one round trip. The TTL first: if another client replaces the value in between, the new
+        // one gets what remained to the old one, and no old one lives on.
+        let (ttl, value) = tokio::join!(ttl, value);
+        let found = match value.and_then(|frame| node.read(reply::bytes(frame))) {
+            Ok(Some(value)) => {
+                Ok(Some((value, Ttl::of_pttl(ttl.and_then(|frame| node.read(reply::number(&frame))).ok()))))
+            }
+            Ok(None) | Err(ServerError::Unavailable(_)) if node.role == Role::Replica => {
+                // The next hit reads its TTL.
+                self.get_from_primary(key).await.map(|found| found.map(|value| (value, Ttl::Unknown)))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.inner.judged(key, sent, found)
     }
 
     async fn get_many(&self, keys: &[(&ServerKey, bool)]) -> Option<Vec<ReadReply>> {
@@ -269,8 +262,9 @@ impl Server for Redis {
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let exists = async { Ok(reply::number(&self.send(key, Command::Exists(key.clone())).await?)? > 0) };
-        self.inner.read(key, exists).await
+        let sent = self.inner.failovers.epoch();
+        let exists = self.send(key, Command::Exists(key.clone())).await.and_then(|frame| reply::number(&frame));
+        self.inner.judged(key, sent, exists.map(|count| count > 0))
     }
 
     /// Sent by a task of its own: the caller's future may be dropped, or never polled again, between two redirects of a cluster.
@@ -279,7 +273,7 @@ impl Server for Redis {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
-        proof: Option<Proof>,
+        terms: Terms,
         mut under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
         let Some(permit) = self.inner.waiting.enter() else {
@@ -288,12 +282,11 @@ impl Server for Redis {
         let (answer, answered) = oneshot::channel();
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.inner.home.spawn(async move {
-            let stored = match proof {
-                Some(proof) => inner.fill(&key, value, ttl, &proof).await,
-                None => {
-                    let set = Command::Set(Box::new(Set { key: key.clone(), value, ttl }));
-                    inner.send(&key, set).await.map(|_| Stored::Kept)
-                }
+            let set = |value| Box::new(Set { key: key.clone(), value, ttl });
+            let stored = match terms {
+                Terms::Fenced(proof) => inner.fill(&key, value, ttl, &proof).await,
+                Terms::Unfenced => inner.send_set(&key, Command::SetString(set(value))).await,
+                Terms::Unconditional => inner.send_set(&key, Command::Set(set(value))).await,
             };
             under_way.end(&stored);
             drop((under_way, inner));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::backend::lease::{Lease, Proof, Stored, lease_key};
+use crate::backend::lease::{Lease, Proof, Stored, Terms, lease_key};
 use crate::backend::server::{Epoch, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 
@@ -131,14 +131,14 @@ impl Server for Fake {
         key: &ServerKey,
         value: Bytes,
         ttl: Duration,
-        proof: Option<Proof>,
+        terms: Terms,
         mut under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
         let (state, key) = (Arc::clone(&self.0), key.clone());
         let stored = tokio::spawn(async move {
             let ttls = &state.ttls;
             let set = |values: &mut HashMap<ServerKey, Bytes>| {
-                if let Some(Proof { lease, token }) = proof {
+                if let Terms::Fenced(Proof { lease, token }) = terms {
                     if values.get(&lease) != Some(&token) {
                         return Stored::Refused;
                     }

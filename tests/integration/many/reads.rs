@@ -106,6 +106,11 @@ fn a_key_of_another_type_is_neither_read_nor_overwritten() {
         assert_eq!(values, Ok(squares(0..10)));
     }
     assert_eq!(server.command(&["LLEN", &foreign]), Reply::Integer(1));
+    // What another program has there isn't a value of ours in an outage either.
+    server.kill();
+    until_degraded(&cache);
+    assert_eq!(cache.get::<u64>(call(3)), None);
+    assert_eq!(cache.get(call(4)), squares(4..5).remove(&4));
 }
 
 #[test]

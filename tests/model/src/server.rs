@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::backend::journal::{Cleared, Clearings, Invalidate, Journal, Refusals};
-use crate::backend::lease::{Lease, Proof, Stored, lease_key};
+use crate::backend::lease::{Lease, Proof, Stored, Terms, lease_key};
 use crate::backend::server::{Epoch, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::backend::slots::SlotSet;
 use crate::key::{CallKey, KeyPrefix, ServerKey};
@@ -360,12 +360,12 @@ impl Server for Link {
         key: &ServerKey,
         value: Bytes,
         _: Duration,
-        proof: Option<Proof>,
+        terms: Terms,
         mut under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
         let key = key.clone();
         let set = move |data: &mut BTreeMap<ServerKey, Bytes>| {
-            if let Some(Proof { lease, token }) = proof {
+            if let Terms::Fenced(Proof { lease, token }) = terms {
                 if data.get(&lease) != Some(&token) {
                     return Stored::Refused;
                 }

@@ -83,9 +83,11 @@ async fn a_read_around_a_failover_returns_nothing_that_was_invalidated_lately() 
     let inner = &redis.inner;
     let [gone, kept] = ["p:gone", "p:kept"].map(|key| ServerKey::from(key.to_owned()));
     inner.confirmed(Invalidation::Key(gone.clone()), inner.failovers.epoch());
-    assert_eq!(inner.read(&gone, async { Ok(1) }).await, Ok(1));
-    let fail_over = async || inner.fail_over(&SlotSet::all(), || Ok(1));
-    assert_eq!(inner.read(&gone, fail_over()).await, Err(ServerError::Unavailable(Unavailable::NotReady)));
-    assert_eq!(inner.read(&kept, fail_over()).await, Ok(1));
+    let before = inner.failovers.epoch();
+    assert_eq!(inner.judged(&gone, before, Ok(1)), Ok(1));
+    inner.fail_over(&SlotSet::all(), || ());
+    assert_eq!(inner.judged(&gone, before, Ok(1)), Err(ServerError::Unavailable(Unavailable::NotReady)));
+    assert_eq!(inner.judged(&kept, before, Ok(1)), Ok(1));
+    assert_eq!(inner.judged(&gone, inner.failovers.epoch(), Ok(1)), Ok(1));
     redis.close().await;
 }
