@@ -113,7 +113,7 @@ pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wishes: &Directives,
     let within = |window: Option<Duration>| window.is_some_and(|window| staleness < window);
     if within(directives.stale_while_revalidate) {
         Verdict::ServeAndRenew
-    } else if within(wishes.max_stale) && directives.s_maxage.is_none() {
+    } else if within(wishes.max_stale) && directives.s_maxage.is_none() && stored.is_shared_while_revalidating() {
         Verdict::Serve
     } else {
         Verdict::Stale
@@ -124,7 +124,8 @@ pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wishes: &Directives,
 pub(crate) fn may_replace_failure(stored: &Stored, wishes: &Directives, now: SystemTime) -> bool {
     let directives = Directives::of(&stored.headers);
     // What the request allows doesn't count against what the response forbids.
-    let by_request = wishes.stale_if_error.filter(|_| directives.s_maxage.is_none());
+    let is_for_requests = directives.s_maxage.is_none() && stored.is_shared_while_revalidating();
+    let by_request = wishes.stale_if_error.filter(|_| is_for_requests);
     let window = directives.stale_if_error.max(by_request).unwrap_or_default();
     let is_within = stored.staleness(now).is_none_or(|staleness| staleness < window);
     !directives.forbids_stale() && !wishes.no_cache && !window.is_zero() && is_within

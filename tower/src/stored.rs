@@ -85,6 +85,13 @@ impl Stored {
         self.age(now).checked_sub(self.lifetime())
     }
 
+    /// Whether requests that find it stale may share one answer of the origin. They may not where each of them has to ask.
+    pub(crate) fn is_shared_while_revalidating(&self) -> bool {
+        let directives = Directives::of(&self.headers);
+        let is_served_stale = directives.stale_while_revalidate.or(directives.stale_if_error).is_some();
+        self.lifetime > 0 || is_served_stale && !directives.forbids_stale()
+    }
+
     /// The seconds that it's fresh for; negative if it's stale.
     pub(crate) fn ttl_seconds(&self, now: SystemTime) -> i64 {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);

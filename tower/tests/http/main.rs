@@ -1,0 +1,8 @@
+//! The layer over services in memory, over real servers, and in axum.
+
+mod bodies;
+mod freshness;
+mod keys;
+mod support;
+mod table;
+mod together;

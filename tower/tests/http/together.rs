@@ -1,0 +1,139 @@
+//! Concurrent requests, and a cache that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Method, Response};
+use http_body_util::Full;
+use tokio::sync::Semaphore;
+
+use crate::support::{Answer, Origin, Site, Time, until};
+
+/// An origin whose requests wait for permits; each response has a body of its own.
+fn gated(control: &'static str) -> (Origin, Arc<Semaphore>) {
+    let (gate, calls) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let origin = Origin::new({
+        let gate = Arc::clone(&gate);
+        move |request| {
+            let (gate, call) = (Arc::clone(&gate), calls.fetch_add(1, Ordering::SeqCst));
+            async move {
+                gate.acquire().await.unwrap().forget();
+                let body = format!("{call} {}", request.headers()["x-client"].to_str().unwrap());
+                Ok(Response::builder().header("cache-control", control).body(Full::from(body)).unwrap())
+            }
+        }
+    });
+    (origin, gate)
+}
+
+fn ask(site: &Site, client: usize) -> tokio::task::JoinHandle<Answer> {
+    let site = site.clone();
+    tokio::spawn(async move { site.get("/", &[("x-client", &client.to_string())]).await })
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_one_response_that_is_storable() {
+    let (origin, gate) = gated("max-age=60");
+    let time = Time::default();
+    let site = Site::new(&time.layer(), &origin);
+    let asked: Vec<_> = (0..10).map(|client| ask(&site, client)).collect();
+    until("the origin is asked", || origin.calls() == 1).await;
+    gate.add_permits(10);
+    let mut statuses = Vec::new();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert!(answer.body.starts_with("0 "), "{answer:?}");
+        statuses.push(answer.cache_status().to_owned());
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    assert_eq!((origin.calls(), statuses), (1, vec!["fwd=uri-miss; collapsed".to_owned(), "fwd=uri-miss; stored".to_owned()]));
+}
+
+#[tokio::test]
+async fn each_request_has_its_own_response_where_it_is_not_storable() {
+    let (origin, gate) = gated("private");
+    let site = Site::new(&Time::default().layer(), &origin);
+    let asked: Vec<_> = (0..10).map(|client| ask(&site, client)).collect();
+    until("the origin is asked", || origin.calls() == 1).await;
+    gate.add_permits(11);
+    for (client, answer) in asked.into_iter().enumerate() {
+        let answer = answer.await.unwrap();
+        assert!(answer.body.ends_with(&format!(" {client}")), "{answer:?}");
+    }
+    assert_eq!(origin.calls(), 10);
+}
+
+#[tokio::test]
+async fn requests_for_what_is_not_storable_do_not_wait_for_each_other() {
+    let (origin, gate) = gated("private");
+    let site = Site::new(&Time::default().layer(), &origin);
+    gate.add_permits(1);
+    ask(&site, 0).await.unwrap();
+    let asked: Vec<_> = (1..5).map(|client| ask(&site, client)).collect();
+    until("all ask the origin", || origin.calls() == 5).await;
+    gate.add_permits(4);
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().cache_status(), "fwd=miss");
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_storable_is_stored() {
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::new(move |_| {
+        let control = if calls.fetch_add(1, Ordering::SeqCst) == 0 { "private" } else { "max-age=60" };
+        std::future::ready(Ok(Response::builder().header("cache-control", control).body(Full::default()).unwrap()))
+    });
+    let site = Site::new(&Time::default().layer(), &origin);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(site.get("/", &[]).await.cache_status().to_owned());
+    }
+    assert_eq!(statuses, ["fwd=uri-miss", "fwd=miss", "fwd=uri-miss; stored", "hit; ttl=60"]);
+}
+
+#[tokio::test]
+async fn another_takes_over_from_a_client_that_has_gone() {
+    let (origin, gate) = gated("max-age=60");
+    let site = Site::new(&Time::default().layer(), &origin);
+    let first = ask(&site, 0);
+    until("the origin is asked", || origin.calls() == 1).await;
+    let second = ask(&site, 1);
+    tokio::task::yield_now().await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    gate.add_permits(1);
+    assert_eq!(second.await.unwrap().body, "1 1");
+}
+
+#[tokio::test]
+async fn a_response_is_not_stored_whose_uri_was_changed_meanwhile() {
+    let (origin, gate) = gated("max-age=60");
+    let site = Site::new(&Time::default().layer(), &origin);
+    let first = ask(&site, 0);
+    until("the origin is asked", || origin.calls() == 1).await;
+    gate.add_permits(1);
+    let change = site.clone();
+    // The change waits for its permit first, or the request does: the response is older than the change's end in both cases.
+    let change = tokio::spawn(async move { change.try_ask(Method::PUT, "/", &[("x-client", "put")]).await });
+    until("the change is sent", || origin.calls() == 2).await;
+    gate.add_permits(2);
+    first.await.unwrap();
+    change.await.unwrap().unwrap();
+    assert_eq!(ask(&site, 2).await.unwrap().body, "2 2");
+}
+
+#[tokio::test]
+async fn a_closed_cache_runs_the_inner_service() {
+    let (time, origin) = (Time::default(), Origin::of(200, &[("cache-control", "max-age=60")]));
+    let cache = time.memory();
+    let site = Site::new(&time.layer_over(cache.clone()), &origin);
+    site.get("/", &[]).await;
+    cache.close_async().await;
+    for body in ["1", "2"] {
+        let answer = site.get("/", &[]).await;
+        assert_eq!((answer.body.as_str(), answer.cache_status()), (body, "fwd=uri-miss"));
+    }
+    assert!(site.try_ask(Method::POST, "/", &[]).await.is_ok());
+}
