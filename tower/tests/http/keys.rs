@@ -146,6 +146,6 @@ async fn a_request_whose_tag_is_wrong_is_not_cached() {
     let site = Site::new(&time.layer().tags(|_| vec![String::new()]), &origin);
     for at in 0..2 {
         let answer = site.get("/", &[]).await;
-        assert_eq!((answer.cache_status(), answer.body), ("fwd=uri-miss", at.to_string()));
+        assert_eq!((answer.cache_status(), &answer.body), ("fwd=uri-miss", &at.to_string()));
     }
 }

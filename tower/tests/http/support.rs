@@ -1,6 +1,5 @@
 //! An origin that answers as a test says, and a client that reads what comes of it through the layer.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
