@@ -169,7 +169,7 @@ where
                 self.state.note_storable(&key::key(&self.settings, &self.head));
             }
         }
-        Handled::Forwarded(why.forwarded()).note(&self.settings.name, &mut parts.headers);
+        Handled::Forwarded(why.forwarded()).note(&self.settings.name, parts.status, &mut parts.headers);
         Ok(Response::from_parts(parts, CacheBody::passed(body)))
     }
 
@@ -201,7 +201,7 @@ where
         // RFC 9111, section 5.2.1.7.
         let mut response = Response::new(CacheBody::empty());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-        Handled::Refused.note(&self.settings.name, response.headers_mut());
+        Handled::Refused.note(&self.settings.name, StatusCode::GATEWAY_TIMEOUT, response.headers_mut());
         Ok(response)
     }
 
@@ -406,25 +406,22 @@ where
 
     /// Answers by the response that the inner service has given to this request.
     fn finish(&mut self, own: Own<B, S::Error>, why: Why, is_stored: bool) -> Answer<B, S::Error> {
-        let mut forwarded = Forwarded { is_stored, ..why.forwarded() };
+        let handled = Handled::Forwarded(Forwarded { is_stored, status: self.status, ..why.forwarded() });
         match own {
             Own::Failed(error) => Err(error),
             Own::Mine => {
                 let mine = self.mine.take().expect("a response that may be stored has come");
-                forwarded.status = self.status.filter(|status| *status != mine.status);
-                Ok(self.respond(&mine, Handled::Forwarded(forwarded)))
+                Ok(self.respond(&mine, handled))
             }
             Own::Response(response) => {
-                let (mut parts, body) = response.into_parts();
+                let (mut parts, mut body) = response.into_parts();
                 // The inner service was asked for the whole response.
-                let client_has = conditional::client_has(&self.head.headers, parts.status, &parts.headers);
-                forwarded.status = self.status.filter(|status| client_has || *status != parts.status);
-                Handled::Forwarded(forwarded).note(&self.settings.name, &mut parts.headers);
-                if client_has {
+                if conditional::client_has(&self.head.headers, parts.status, &parts.headers) {
                     parts.status = StatusCode::NOT_MODIFIED;
                     conditional::not_modified(&mut parts.headers);
-                    return Ok(Response::from_parts(parts, CacheBody::empty()));
+                    body = CacheBody::empty();
                 }
+                handled.note(&self.settings.name, parts.status, &mut parts.headers);
                 Ok(Response::from_parts(parts, body))
             }
         }
@@ -438,19 +435,17 @@ where
         if !is_own || age > 0 {
             headers.insert(AGE, HeaderValue::from(age));
         }
-        handled.note(&self.settings.name, &mut headers);
         let mut response = Response::new(CacheBody::empty());
         *response.status_mut() = stored.status;
         if conditional::client_has(&self.head.headers, stored.status, &headers) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             conditional::not_modified(&mut headers);
-        } else if self.head.method == Method::HEAD {
-            if stored.status != StatusCode::NO_CONTENT {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
-            }
-        } else {
+        } else if self.head.method != Method::HEAD {
             *response.body_mut() = CacheBody::whole(stored.body.clone(), &stored.trailers);
+        } else if stored.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
         }
+        handled.note(&self.settings.name, response.status(), &mut headers);
         *response.headers_mut() = headers;
         response
     }

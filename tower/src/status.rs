@@ -25,7 +25,7 @@ pub(crate) enum Handled {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Forwarded {
     pub(crate) why: Why,
-    /// What the inner service said, where the response has another status.
+    /// What the inner service said; it's told where the response has another status.
     pub(crate) status: Option<StatusCode>,
     pub(crate) is_stored: bool,
     /// Another request went there, and this one got its response.
@@ -91,13 +91,13 @@ impl Why {
 }
 
 impl Handled {
-    /// Adds this cache to those that the response has passed.
-    pub(crate) fn note(self, name: &CacheName, headers: &mut HeaderMap) {
+    /// Adds this cache to those that the response, of this status, has passed.
+    pub(crate) fn note(self, name: &CacheName, status: StatusCode, headers: &mut HeaderMap) {
         let mut line = name.0.to_string();
         // Writing to a `String` doesn't fail.
         let _ = match self {
             Self::Hit { ttl } => write!(line, "; hit; ttl={ttl}"),
-            Self::Forwarded(forwarded) => forwarded.write(&mut line),
+            Self::Forwarded(forwarded) => forwarded.write(&mut line, status),
             Self::Refused => write!(line, "; detail=only-if-cached"),
         };
         if let Ok(value) = HeaderValue::try_from(line) {
@@ -107,9 +107,9 @@ impl Handled {
 }
 
 impl Forwarded {
-    fn write(self, line: &mut String) -> fmt::Result {
+    fn write(self, line: &mut String, status_of_response: StatusCode) -> fmt::Result {
         write!(line, "; fwd={}", self.why.text())?;
-        if let Some(status) = self.status {
+        if let Some(status) = self.status.filter(|status| *status != status_of_response) {
             write!(line, "; fwd-status={}", status.as_u16())?;
         }
         let flags = [
@@ -138,7 +138,7 @@ mod tests {
     fn it_comes_after_the_caches_before() {
         let mut headers = HeaderMap::from_iter([(CACHE_STATUS, HeaderValue::from_static("origin; hit"))]);
         let stored = Forwarded { is_stored: true, status: Some(StatusCode::NOT_MODIFIED), ..Why::Stale.forwarded() };
-        Handled::Forwarded(stored).note(&CacheName::new("edge"), &mut headers);
+        Handled::Forwarded(stored).note(&CacheName::new("edge"), StatusCode::OK, &mut headers);
         let lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().collect();
         assert_eq!(lines, ["origin; hit", "edge; fwd=stale; fwd-status=304; stored"]);
     }

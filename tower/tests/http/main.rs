@@ -2,7 +2,9 @@
 
 mod bodies;
 mod freshness;
+mod in_axum;
 mod keys;
+mod servers;
 mod support;
 mod table;
 mod together;
