@@ -83,7 +83,8 @@ impl<B: Body> CacheBody<B> {
                 Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
             }
         }
-        let data = if parts.len() == 1 { parts.remove(0) } else { BytesMut::from_iter(parts.into_iter().flatten()).freeze() };
+        let data =
+            if parts.len() == 1 { parts.remove(0) } else { BytesMut::from_iter(parts.into_iter().flatten()).freeze() };
         Collected::Whole(data, trailers)
     }
 }
@@ -93,7 +94,9 @@ impl<B: Body> Body for CacheBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let inner = |frame: Option<Result<Frame<B::Data>, B::Error>>| frame.map(|frame| frame.map(|frame| frame.map_data(bytes_of)));
+        let inner = |frame: Option<Result<Frame<B::Data>, B::Error>>| {
+            frame.map(|frame| frame.map(|frame| frame.map_data(bytes_of)))
+        };
         match self.project().inner.project() {
             Projected::Passed { body } => Poll::Ready(inner(ready!(body.poll_frame(cx)))),
             Projected::Begun { frames, rest } => match (frames.pop_front(), rest) {
@@ -101,8 +104,12 @@ impl<B: Body> Body for CacheBody<B> {
                 (None, Rest::Body(body)) => Poll::Ready(inner(ready!(body.as_mut().poll_frame(cx)))),
                 (None, Rest::Error(error)) => Poll::Ready(error.take().map(Err)),
             },
-            Projected::Whole { data, .. } if !data.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
-            Projected::Whole { trailers, .. } => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+            Projected::Whole { data, .. } if !data.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            }
+            Projected::Whole { trailers, .. } => {
+                Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
         }
     }
 

@@ -7,8 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// What a 304 doesn't change of a stored response: they describe the body, which stays (RFC 9111, section 3.2).
-const OF_THE_BODY: [HeaderName; 5] =
-    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING];
+const OF_THE_BODY: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING];
 
 /// Whether the origin can be asked whether this response is still right.
 pub(crate) fn has_validator(response: &HeaderMap) -> bool {
@@ -45,7 +44,8 @@ pub(crate) fn client_has(request: &HeaderMap, status: StatusCode, response: &Hea
     }
     if request.contains_key(IF_NONE_MATCH) {
         let etag = response.get(ETAG).and_then(|etag| etag.to_str().ok()).map(opaque);
-        let mut tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok()).flat_map(entity_tags);
+        let mut tags =
+            request.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok()).flat_map(entity_tags);
         return tags.any(|tag| tag == "*" || Some(opaque(tag)) == etag);
     }
     let date = |value: Option<&HeaderValue>| httpdate::parse_http_date(value?.to_str().ok()?).ok();

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cache_house::{CacheHandle, CacheOptions, Source};
-use http::header::{
-    AGE, CONTENT_LENGTH, DATE, HeaderValue, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
-};
-use http::{Method, Request, Response, StatusCode, request};
+use http::header::{AGE, CONTENT_LENGTH, DATE, HeaderValue, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -42,10 +40,16 @@ pub(crate) struct Exchange<S, Q> {
 
 /// A response of this request's own, which nothing is kept of.
 enum Own<B: Body, E> {
-    Response(Response<CacheBody<B>>),
+    Response(Box<Response<CacheBody<B>>>),
     /// `mine`, which may be stored but isn't.
     Mine,
     Failed(E),
+}
+
+impl<B: Body, E> Own<B, E> {
+    fn response(parts: response::Parts, body: CacheBody<B>) -> Self {
+        Self::Response(Box::new(Response::from_parts(parts, body)))
+    }
 }
 
 type Answer<B, E> = Result<Response<CacheBody<B>>, E>;
@@ -73,7 +77,10 @@ impl<S, Q> Exchange<S, Q> {
         self.settings.handle.clone()
     }
 
-    fn options(&self, slot: &Slot) -> CacheOptions<impl cache_house::codec::ValueCodec<Kept> + Send + Sync + use<S, Q>> {
+    fn options(
+        &self,
+        slot: &Slot,
+    ) -> CacheOptions<impl cache_house::codec::ValueCodec<Kept> + Send + Sync + use<S, Q>> {
         slot.options(&self.settings, &self.head)
     }
 
@@ -147,7 +154,8 @@ where
             return Some(Why::Method);
         }
         let headers = &self.head.headers;
-        let is_special = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE].iter().any(|name| headers.contains_key(name));
+        let is_special =
+            [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE].iter().any(|name| headers.contains_key(name));
         let has_body =
             self.origin.as_ref().is_some_and(|(_, body)| !body.is_end_stream() && body.size_hint().exact() != Some(0));
         if is_special || has_body {
@@ -355,20 +363,20 @@ where
                     Some(stored) => CacheBody::whole(stored.body.clone(), &stored.trailers),
                     None => CacheBody::passed(body),
                 };
-                return Err(Own::Response(Response::from_parts(parts, body)));
+                return Err(Own::response(parts, body));
             }
         };
         let (body, trailers) = match confirmed {
             Some(stored) => (stored.body.clone(), stored.trailers.clone()),
             None => match CacheBody::collect(body, self.settings.max_body).await {
                 Collected::Whole(body, trailers) => (body, trailers),
-                Collected::Begun(body) => return Err(Own::Response(Response::from_parts(parts, body))),
+                Collected::Begun(body) => return Err(Own::response(parts, body)),
             },
         };
         if parts.headers.get(CONTENT_LENGTH).is_some_and(|len| len.as_bytes() != body.len().to_string().as_bytes()) {
             // Incomplete (RFC 9111, section 3.3).
             let body = CacheBody::whole(body, &trailers);
-            return Err(Own::Response(Response::from_parts(parts, body)));
+            return Err(Own::response(parts, body));
         }
         date(&mut parts.headers, now);
         rules::strip(&mut parts.headers);
@@ -481,4 +489,3 @@ fn date(headers: &mut http::HeaderMap, now: SystemTime) {
 fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
-

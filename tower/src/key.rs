@@ -36,7 +36,8 @@ impl Slot {
     /// The variant that a request with these headers is for.
     pub(crate) fn variant(&self, names: &[String], generation: u64, request: &HeaderMap) -> Self {
         let value = |name: &String| {
-            let lines: Vec<_> = request.get_all(name.as_str()).iter().map(|line| line.as_bytes().trim_ascii()).collect();
+            let lines: Vec<_> =
+                request.get_all(name.as_str()).iter().map(|line| line.as_bytes().trim_ascii()).collect();
             (!lines.is_empty()).then(|| lines.join(&b", "[..]).escape_ascii().to_string())
         };
         let variant = Variant { generation, names: names.to_vec(), values: names.iter().map(value).collect() };

@@ -62,7 +62,8 @@ pub(crate) fn storing(
 ) -> Result<Storing, Unstorable> {
     let directives = Directives::of(&response.headers);
     let names = vary_names(&response.headers).ok_or(Unstorable::ByResponse)?;
-    let is_stream = response.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let is_stream =
+        response.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if response.headers.contains_key(SET_COOKIE) || is_stream {
         return Err(Unstorable::ByResponse);
     }
@@ -138,10 +139,10 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
 
 /// Removes what concerns one connection alone (RFC 9111, section 3.1), and what is written anew for each answer.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    let named: Vec<_> = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(words).collect();
+    let named: Vec<_> =
+        headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(words).collect();
     let named: Vec<_> = named.iter().filter_map(|name| HeaderName::try_from(*name).ok()).collect();
-    let fixed =
-        [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, AGE];
+    let fixed = [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, AGE];
     let others = ["keep-alive", "proxy-connection", "proxy-authentication-info"].map(HeaderName::from_static);
     for name in fixed.into_iter().chain(others).chain(named) {
         headers.remove(name);
@@ -221,5 +222,9 @@ fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> Duratio
     let apparent = date.and_then(|date| now.duration_since(date).ok()).unwrap_or_default();
     let told = text(AGE).and_then(|age| age.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
     // `Date` has whole seconds: a part of one says nothing.
-    Duration::from_secs(apparent.as_secs()).max(told.saturating_add(if told.is_zero() { Duration::ZERO } else { delay }))
+    Duration::from_secs(apparent.as_secs()).max(told.saturating_add(if told.is_zero() {
+        Duration::ZERO
+    } else {
+        delay
+    }))
 }

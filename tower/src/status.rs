@@ -15,7 +15,9 @@ pub(crate) struct CacheName(Arc<str>);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Handled {
     /// From the cache; fresh for so many seconds more, negative if it's stale.
-    Hit { ttl: i64 },
+    Hit {
+        ttl: i64,
+    },
     Forwarded(Forwarded),
     /// Neither: nothing stored could answer it, and it forbids to ask.
     Refused,

@@ -79,7 +79,8 @@ async fn a_body_of_unknown_length_is_stored_with_its_trailers() {
 
 #[tokio::test]
 async fn a_larger_body_is_passed_on_whole_and_not_stored() {
-    let (read, calls) = twice(&[Ok(Part::Data("1234")), Ok(Part::Data("56789")), Ok(Part::Data("x")), Ok(Part::Trailer("4"))]).await;
+    let (read, calls) =
+        twice(&[Ok(Part::Data("1234")), Ok(Part::Data("56789")), Ok(Part::Data("x")), Ok(Part::Trailer("4"))]).await;
     assert_eq!((read, calls), (vec![("123456789x".to_owned(), Some("4".to_owned()), false); 2], 2));
 }
 
@@ -102,7 +103,8 @@ async fn a_body_that_says_it_is_larger_is_not_read() {
 
 #[tokio::test]
 async fn a_body_that_is_shorter_than_its_length_is_not_stored() {
-    let (time, origin) = (Time::default(), Origin::of(200, &[("cache-control", "max-age=60"), ("content-length", "2")]));
+    let (time, origin) =
+        (Time::default(), Origin::of(200, &[("cache-control", "max-age=60"), ("content-length", "2")]));
     let site = Site::new(&time.layer(), &origin);
     for body in ["0", "1"] {
         let answer = site.get("/", &[]).await;
@@ -143,7 +145,10 @@ async fn head_is_answered_from_a_stored_get_and_never_stored() {
     assert_eq!(head(&[]).await.unwrap().cache_status(), "fwd=uri-miss");
     site.get("/", &[]).await;
     let answer = head(&[]).await.unwrap();
-    assert_eq!((answer.cache_status(), answer.header("content-length"), answer.body.as_str()), ("hit; ttl=60", Some("1"), ""));
+    assert_eq!(
+        (answer.cache_status(), answer.header("content-length"), answer.body.as_str()),
+        ("hit; ttl=60", Some("1"), "")
+    );
     assert_eq!(head(&[("if-none-match", "\"1\"")]).await.unwrap().status, 304);
     time.pass(60);
     assert_eq!(head(&[]).await.unwrap().cache_status(), "fwd=stale");
@@ -167,7 +172,8 @@ async fn a_get_with_a_body_is_passed_on() {
 
 #[tokio::test]
 async fn bodies_are_not_shown() {
-    let (time, origin) = (Time::default(), Origin::of(200, &[("cache-control", "max-age=60"), ("x-secret", "hunter2")]));
+    let (time, origin) =
+        (Time::default(), Origin::of(200, &[("cache-control", "max-age=60"), ("x-secret", "hunter2")]));
     let layer = time.layer().name("edge 7");
     let site = Site::new(&layer, &origin);
     let response = site.send(request(Method::GET, "/", &[("authorization", "hunter2")])).await.unwrap();

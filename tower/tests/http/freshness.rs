@@ -24,7 +24,13 @@ async fn a_304_refreshes_what_is_stored() {
         ready(match request.headers().get("if-none-match") {
             Some(_) => response(304, &[("etag", "\"1\""), ("x-at", "later")], ""),
             None => {
-                let headers = [("etag", "\"1\""), ("cache-control", "max-age=60"), ("link", "a"), ("link", "b"), ("x-at", "first")];
+                let headers = [
+                    ("etag", "\"1\""),
+                    ("cache-control", "max-age=60"),
+                    ("link", "a"),
+                    ("link", "b"),
+                    ("x-at", "first"),
+                ];
                 response(200, &headers, "body")
             }
         })
@@ -58,7 +64,10 @@ async fn a_client_that_has_the_response_is_told_so_at_a_hit_and_at_a_miss() {
         let (time, origin) = (Time::default(), Origin::of(200, headers));
         let site = Site::new(&time.layer(), &origin);
         let first = site.get("/", &[("if-none-match", "W/\"1\"")]).await;
-        assert_eq!((first.status.as_u16(), first.header("etag"), first.header("content-type")), (304, Some("\"1\""), None));
+        assert_eq!(
+            (first.status.as_u16(), first.header("etag"), first.header("content-type")),
+            (304, Some("\"1\""), None)
+        );
         assert!(first.cache_status().starts_with("fwd=uri-miss; fwd-status=200"), "{first:?}");
         assert_eq!(origin.was_sent("if-none-match"), None);
         let second = site.get("/", &[]).await;
@@ -118,7 +127,10 @@ async fn a_stale_response_is_served_while_one_request_renews_it() {
     time.pass(90);
     for _ in 0..20 {
         let answer = site.get("/", &[]).await;
-        assert_eq!((answer.cache_status(), answer.body.as_str(), answer.header("age")), ("hit; ttl=-30", "old", Some("90")));
+        assert_eq!(
+            (answer.cache_status(), answer.body.as_str(), answer.header("age")),
+            ("hit; ttl=-30", "old", Some("90"))
+        );
     }
     until("the renewal asks the origin", || origin.calls() == 2).await;
     gate.add_permits(1);
@@ -154,7 +166,9 @@ async fn a_stale_response_replaces_a_failure_for_a_while() {
         let site = Site::new(&time.layer(), &origin);
         site.get("/", &[]).await;
         time.pass(119);
-        for (failure, expected) in [(503, "fwd=stale; fwd-status=503; detail=stale-if-error"), (0, "fwd=stale; detail=stale-if-error")] {
+        for (failure, expected) in
+            [(503, "fwd=stale; fwd-status=503; detail=stale-if-error"), (0, "fwd=stale; detail=stale-if-error")]
+        {
             status.store(failure, Ordering::SeqCst);
             let answer = site.try_ask(Method::GET, "/", &[]).await;
             match (is_served, failure) {

@@ -33,15 +33,16 @@ async fn ask(router: &Router, uri: &str) -> String {
 #[tokio::test]
 async fn nested_routers_are_told_apart_by_the_original_uri() {
     let cache = CacheHouse::builder().memory().build().unwrap();
-    let original = |parts: &Parts| {
-        parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |uri| uri.0.clone())
-    };
+    let original =
+        |parts: &Parts| parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |uri| uri.0.clone());
     let layer = CacheLayer::new(cache).uri(original);
-    let router = Router::new()
-        .nest("/users", page("user").layer(layer.clone()))
-        .nest("/orders", page("order").layer(layer));
+    let router =
+        Router::new().nest("/users", page("user").layer(layer.clone())).nest("/orders", page("order").layer(layer));
     for _ in 0..2 {
-        assert_eq!((ask(&router, "/users/7").await, ask(&router, "/orders/7").await), ("user 7 0".into(), "order 7 0".into()));
+        assert_eq!(
+            (ask(&router, "/users/7").await, ask(&router, "/orders/7").await),
+            ("user 7 0".into(), "order 7 0".into())
+        );
     }
 }
 
@@ -63,7 +64,10 @@ async fn a_router_behind_the_layer_is_served_over_connections() {
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let first = over_tcp(address, "GET", "").await;
-    assert!(first.contains("cache-status: cache-house; fwd=uri-miss; stored\r\n") && first.ends_with("user 7 0"), "{first}");
+    assert!(
+        first.contains("cache-status: cache-house; fwd=uri-miss; stored\r\n") && first.ends_with("user 7 0"),
+        "{first}"
+    );
     let second = over_tcp(address, "GET", "").await;
     assert!(second.contains("cache-status: cache-house; hit; ttl=") && second.ends_with("user 7 0"), "{second}");
     assert_eq!(second.matches("content-length: 8\r\n").count(), 1, "{second}");

@@ -86,7 +86,8 @@ async fn methods_that_change_something_remove_the_uri() {
         let origin = Origin::new(move |request| {
             let is_get = request.method() == Method::GET;
             let response = Response::builder().status(if is_get { 200 } else { status }).header(MINUTE.0, MINUTE.1);
-            let response = response.header("location", "/named").header("content-location", "http://elsewhere.com/other");
+            let response =
+                response.header("location", "/named").header("content-location", "http://elsewhere.com/other");
             ready(Ok(response.body(Full::default()).unwrap()))
         });
         let site = Site::new(&Time::default().layer(), &origin);

@@ -1,4 +1,5 @@
 //! The layer over services in memory, over real servers, and in axum.
+#![expect(clippy::unwrap_used, reason = "what a helper of tests can't do fails the test")]
 
 mod bodies;
 mod freshness;

@@ -50,7 +50,10 @@ async fn what_one_process_stores_another_serves() {
         assert_eq!(site(&one).get("/", &[("accept", "a")]).await.cache_status(), "fwd=uri-miss; stored");
         let hit = site(&two).get("/", &[("accept", "a")]).await;
         assert_eq!((hit.cache_status(), hit.body.as_str()), ("hit; ttl=60", "0"));
-        assert_eq!(hit.headers.get_all("link").iter().count(), headers.iter().filter(|(name, _)| *name == "link").count());
+        assert_eq!(
+            hit.headers.get_all("link").iter().count(),
+            headers.iter().filter(|(name, _)| *name == "link").count()
+        );
         // What one changes the other doesn't serve any more.
         site(&one).try_ask(Method::PUT, "/", &[]).await.unwrap();
         assert_eq!(site(&two).get("/", &[("accept", "a")]).await.body, "2");
@@ -97,7 +100,8 @@ async fn nothing_of_a_request_is_on_the_server_in_clear_text() {
     let cache = process(&server);
     let origin = Origin::of(200, &[("cache-control", "public, max-age=60"), ("vary", "cookie, authorization")]);
     let site = Site::new(&time.layer_over(cache).tags(|_| vec!["shop".into()]), &origin);
-    site.get("/?token=hunter2", &[("cookie", "id=hunter2"), ("authorization", "hunter2"), ("x-other", "hunter2")]).await;
+    site.get("/?token=hunter2", &[("cookie", "id=hunter2"), ("authorization", "hunter2"), ("x-other", "hunter2")])
+        .await;
     let keys = server.keys();
     assert!(keys.iter().filter(|key| key.contains(":http:")).count() >= 2, "{keys:?}");
     for key in keys {

@@ -52,7 +52,9 @@ impl Time {
     }
 }
 
-type Work = dyn Fn(Request<Full<Bytes>>) -> Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Failed>> + Send>> + Send + Sync;
+type Work = dyn Fn(Request<Full<Bytes>>) -> Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Failed>> + Send>>
+    + Send
+    + Sync;
 
 /// The error of an origin that can't be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,9 +121,13 @@ async fn each_row_comes_to_what_the_rfc_says() {
         let then = site.get("/", &headers(row.second)).await;
         let came_to = (then.cache_status(), before.cache_status().ends_with("; stored"));
         // What was served from the cache is the first response, and what wasn't is not.
-        let is_old = if came_to.0.starts_with("hit") { before.body == "0" && then.body == "0" } else { then.body != "0" };
+        let is_old =
+            if came_to.0.starts_with("hit") { before.body == "0" && then.body == "0" } else { then.body != "0" };
         if came_to != row.comes_to || !is_old && row.status != 304 && !came_to.0.starts_with("detail") {
-            wrong.push(format!("{response} | {first} | {second} | after {after} s: {came_to:?}, not {:?}", row.comes_to));
+            wrong.push(format!(
+                "{response} | {first} | {second} | after {after} s: {came_to:?}, not {:?}",
+                row.comes_to
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), ROWS.len(), wrong.join("\n"));

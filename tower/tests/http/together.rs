@@ -47,7 +47,10 @@ async fn concurrent_requests_share_one_response_that_is_storable() {
     }
     statuses.sort_unstable();
     statuses.dedup();
-    assert_eq!((origin.calls(), statuses), (1, vec!["fwd=uri-miss; collapsed".to_owned(), "fwd=uri-miss; stored".to_owned()]));
+    assert_eq!(
+        (origin.calls(), statuses),
+        (1, vec!["fwd=uri-miss; collapsed".to_owned(), "fwd=uri-miss; stored".to_owned()])
+    );
 }
 
 #[tokio::test]
