@@ -142,6 +142,7 @@ run cargo test --workspace --all-features --lib --tests
 
 heading "Tests: documentation and README"
 run cargo test --all-features --doc
+run cargo test -p cache-house-tower --doc
 
 heading "Tests: the library without features"
 run cargo test --no-default-features --lib
@@ -159,7 +160,7 @@ RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --all-features --no-deps
 heading "Packages"
 # Both at once: the library is built from its own package and that of the macros, which needs no registry to have them.
 run cargo package --workspace --allow-dirty
-for package in cache-house cache-house-cli cache-house-macros; do
+for package in cache-house cache-house-cli cache-house-macros cache-house-tower; do
     cargo package -p "$package" --allow-dirty --list >"$scratch/$package.list"
     needed=(Cargo.toml README.md LICENSE-MIT LICENSE-APACHE)
     # What only the documentation's tests include isn't missed by the build.
@@ -171,6 +172,7 @@ done
 
 heading "Examples and benches build"
 run cargo build --all-features --examples --benches
+run cargo build -p cache-house-tower --examples
 
 # Runs an example; its output has to hold the given text.
 example() {
@@ -236,6 +238,9 @@ grep -x stopped "$scratch/service.log" || fail "the service didn't stop in good 
 
 heading "freshness without a server"
 example "runs of the work" freshness --scale 0.25
+
+heading "A reverse proxy that caches, without a server"
+example "fwd=stale; detail=stale-if-error" axum_proxy
 
 heading "The picture of an outage, over a server that the example starts"
 example "wrote $scratch/outage.svg" outage_picture "$scratch/outage.svg" 0.5

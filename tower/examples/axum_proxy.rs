@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request};
 use axum::http::header::{CACHE_CONTROL, ETAG, HOST};
 use axum::http::{HeaderValue, Uri};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cache_house::CacheHouse;
 use cache_house_tower::CacheLayer;
@@ -26,8 +26,10 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
+type Fault = Box<dyn Error + Send + Sync>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Fault> {
     let builder = CacheHouse::builder().namespace("proxy");
     let cache = match std::env::args().nth(1) {
         Some(endpoint) => builder.standalone(endpoint).wait_for_server(Duration::from_secs(2)).build()?,
@@ -39,7 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let origin = tokio::spawn(async move { axum::serve(listener, shop()).await });
 
     // Axum serves this as `Router::new().fallback_service(proxy)`; here the program asks it itself.
-    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    // A connection for each request, so that none outlives the origin's end.
+    let client: Client<_, Body> =
+        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(HttpConnector::new());
     let to_origin = service_fn(move |request| forward(client.clone(), address.to_string(), request));
     let proxy = CacheLayer::new(cache.clone())
         .ignore_host()
@@ -70,11 +74,7 @@ fn shop() -> Router {
 }
 
 /// Sends a request to the origin.
-async fn forward(
-    client: Client<HttpConnector, Body>,
-    origin: String,
-    mut request: Request,
-) -> Result<axum::response::Response, Box<dyn Error + Send + Sync>> {
+async fn forward(client: Client<HttpConnector, Body>, origin: String, mut request: Request) -> Result<Response, Fault> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = Uri::builder().scheme("http").authority(origin.as_str()).path_and_query(path).build()?;
     request.headers_mut().insert(HOST, HeaderValue::try_from(origin)?);
@@ -82,9 +82,9 @@ async fn forward(
 }
 
 /// Asks the proxy, as one of its clients would, and prints how it was answered.
-async fn ask<S, B>(proxy: &S, path: &str) -> Result<(), Box<dyn Error>>
+async fn ask<S, B>(proxy: &S, path: &str) -> Result<(), Fault>
 where
-    S: Service<Request, Response = axum::http::Response<B>, Error = Box<dyn Error + Send + Sync>> + Clone,
+    S: Service<Request, Response = Response<B>, Error = Fault> + Clone,
 {
     let begin = Instant::now();
     let response = proxy.clone().oneshot(Request::get(path).header(HOST, "shop").body(Body::empty())?).await?;

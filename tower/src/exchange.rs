@@ -403,8 +403,8 @@ where
             None if !vary.is_empty() => {
                 let generation = random();
                 let variant = slot.variant(&vary, generation, &self.head.headers);
-                // Before the entry that leads to it. Nobody else knows the generation: if the entry is invalidated meanwhile, so that
-                // it isn't stored, no request finds the variant.
+                // Before the entry that leads to it. Nobody else knows the generation: if the entry is invalidated meanwhile,
+                // so that it isn't stored, no request finds the variant.
                 handle.cached_async(self.options(&variant), || ready(Kept::Response(stored))).await;
                 Ok(Kept::Varies { names: vary, generation })
             }

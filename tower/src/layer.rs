@@ -94,16 +94,16 @@ impl CacheLayer {
         Self { settings: Arc::new(settings), state: Arc::default() }
     }
 
-    /// Sets the namespace of all that the layer keeps; `http` by default. `CacheHandle::clear_namespace` empties it. If the namespace's or
-    /// the handle's `expire` is zero, nothing is stored.
+    /// Sets the namespace of all that the layer keeps; `http` by default. `CacheHandle::clear_namespace` empties it. If the
+    /// namespace's or the handle's `expire` is zero, nothing is stored.
     ///
     /// Services that answer the same URI differently need different ones.
     pub fn namespace(self, namespace: impl AsRef<str>) -> Self {
         self.with(|settings| settings.namespace = namespace.as_ref().into())
     }
 
-    /// Sets how many bytes the body of a stored response may have; 1 MiB by default. A larger one is passed on as it comes and isn't
-    /// stored. Up to so many bytes are held in memory for each response that is being read.
+    /// Sets how many bytes the body of a stored response may have; 1 MiB by default. A larger one is passed on as it comes and
+    /// isn't stored. Up to so many bytes are held in memory for each response that is being read.
     ///
     /// The handle's `max_value_bytes` bounds what is stored too, headers included.
     pub fn max_body(self, bytes: usize) -> Self {
@@ -112,15 +112,15 @@ impl CacheLayer {
 
     /// Sets the tags of a request's responses: `CacheHandle::remove_tag` invalidates all responses with a tag.
     ///
-    /// The tags may depend on what the key depends on: the URI and, unless it's [ignored](Self::ignore_host), the host. If they depend on
-    /// other headers, a `POST` invalidates only responses to requests that have its own tags. Requests with a tag that is empty or
-    /// longer than 512 bytes aren't cached.
+    /// The tags may depend on what the key depends on: the URI and, unless it's [ignored](Self::ignore_host), the host. If they
+    /// depend on other headers, a `POST` invalidates only responses to requests that have its own tags. Requests with a tag
+    /// that is empty or longer than 512 bytes aren't cached.
     pub fn tags(self, tags: impl Fn(&request::Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|settings| settings.tags = Some(Arc::new(tags)))
     }
 
-    /// Sets which URI a request is for; the request's own by default. The key is its scheme, authority, path and query; without an authority,
-    /// the header `Host` has it.
+    /// Sets which URI a request is for; the request's own by default. The key is its scheme, authority, path and query; without
+    /// an authority, the header `Host` has it.
     ///
     /// Inside axum's `Router::nest` the request's own URI lacks the prefix, so that `/users/1` and `/orders/1` would be one. There:
     /// `.uri(|parts| parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |uri| uri.0.clone()))`.
@@ -133,22 +133,23 @@ impl CacheLayer {
         self.with(|settings| settings.ignores_host = true)
     }
 
-    /// Sets the name of this cache in `Cache-Status` (RFC 9211); `cache-house` by default. Characters that aren't printable ASCII are
-    /// left out.
+    /// Sets the name of this cache in `Cache-Status` (RFC 9211); `cache-house` by default. Characters that aren't printable
+    /// ASCII are left out.
     pub fn name(self, name: impl AsRef<str>) -> Self {
         self.with(|settings| settings.name = CacheName::new(name.as_ref()))
     }
 
-    /// Sets for which fraction of the time since its `Last-Modified` a response is fresh that says nothing else (RFC 9111, section 4.2.2,
-    /// which names 0.1 as typical). Zero, the default, turns this off. Anything but a finite number above zero counts as zero.
+    /// Sets for which fraction of the time since its `Last-Modified` a response is fresh that says nothing else (RFC 9111,
+    /// section 4.2.2, which names 0.1 as typical). Zero, the default, turns this off. Anything but a finite number above zero
+    /// counts as zero.
     pub fn heuristic(self, fraction: f32) -> Self {
         let fraction = if fraction.is_finite() { fraction.max(0.0) } else { 0.0 };
         self.with(|settings| settings.heuristic = fraction)
     }
 
-    /// Sets how long a stale response with `ETag` or `Last-Modified` is kept, so that it can be revalidated by a conditional request; an
-    /// hour by default. It's kept longer where `stale-while-revalidate` or `stale-if-error` ask for it; nothing is kept longer than a
-    /// year.
+    /// Sets how long a stale response with `ETag` or `Last-Modified` is kept, so that it can be revalidated by a conditional
+    /// request; an hour by default. It's kept longer where `stale-while-revalidate` or `stale-if-error` ask for it; nothing is
+    /// kept longer than a year.
     pub fn keep_stale(self, time: Duration) -> Self {
         self.with(|settings| settings.keep_stale = time)
     }

@@ -149,7 +149,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The names that a response varies by, in lower case, sorted; `None` where it varies by more than its request's headers, or by too many.
+/// The names that a response varies by, in lower case, sorted; `None` where it varies by more than its request's headers, or by
+/// too many.
 fn vary_names(headers: &HeaderMap) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for line in headers.get_all(VARY) {
@@ -167,8 +168,8 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// What the crate that knows the rules makes of a response. It's told what it needs, in a form that it reads without doubt: it takes names of
-/// directives in lower case only, splits inside quotes, and takes `proxy-revalidate` for "never fresh".
+/// What the crate that knows the rules makes of a response. It's told what it needs, in a form that it reads without doubt: it
+/// takes names of directives in lower case only, splits inside quotes, and takes `proxy-revalidate` for "never fresh".
 fn policy(directives: &Directives, response: &response::Parts, now: SystemTime, heuristic: f32) -> CachePolicy {
     let mut told = Response::new(());
     *told.status_mut() = response.status;

@@ -17,8 +17,8 @@ use crate::state::State;
 
 /// A service whose responses are cached; made by [`CacheLayer`](crate::CacheLayer).
 ///
-/// Its errors are the inner service's, never the cache's. Its clones share what is cached. Bodies of requests go to the inner service
-/// as they are.
+/// Its errors are the inner service's, never the cache's. Its clones share what is cached. Bodies of requests go to the inner
+/// service as they are.
 #[derive(Clone)]
 pub struct Cache<S> {
     inner: S,

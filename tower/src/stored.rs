@@ -24,8 +24,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Kept {
     Response(Shared),
-    /// The URI has several variants. They are under keys made of `generation` and of what the request has of the headers `names`, in
-    /// lower case and sorted. So variants are found through this entry alone, and go with it.
+    /// The URI has several variants. They are under keys made of `generation` and of what the request has of the headers
+    /// `names`, in lower case and sorted. So variants are found through this entry alone, and go with it.
     Varies {
         names: Vec<String>,
         generation: u64,

@@ -41,8 +41,8 @@ impl Body for Frames {
     }
 }
 
-/// Sends the frames to a client through a layer for bodies of 8 bytes, twice. What the client reads of each: data, trailer, failure;
-/// and how often the origin was called.
+/// Sends the frames to a client through a layer for bodies of 8 bytes, twice. What the client reads of each: data, trailer,
+/// failure; and how often the origin was called.
 async fn twice(frames: &[Result<Part, Failed>]) -> (Vec<(String, Option<String>, bool)>, usize) {
     let (frames, calls) = (Frames(frames.iter().cloned().collect()), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&calls);
