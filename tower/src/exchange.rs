@@ -173,7 +173,8 @@ where
         if why == Why::Miss {
             let (now, heuristic) = (self.now(), self.settings.heuristic);
             let delay = now.duration_since(asked).unwrap_or_default();
-            if rules::storing(&self.head, &parts, now, delay, heuristic).is_ok() {
+            let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|len| len <= self.settings.max_body);
+            if fits && rules::storing(&self.head, &parts, now, delay, heuristic).is_ok() {
                 self.state.note_storable(&key::key(&self.settings, &self.head));
             }
         }
@@ -370,7 +371,10 @@ where
             Some(stored) => (stored.body.clone(), stored.trailers.clone()),
             None => match CacheBody::collect(body, self.settings.max_body).await {
                 Collected::Whole(body, trailers) => (body, trailers),
-                Collected::Begun(body) => return Err(Own::response(parts, body)),
+                Collected::Begun(body) => {
+                    self.state.note_unstorable(&slot.key);
+                    return Err(Own::response(parts, body));
+                }
             },
         };
         if parts.headers.get(CONTENT_LENGTH).is_some_and(|len| len.as_bytes() != body.len().to_string().as_bytes()) {

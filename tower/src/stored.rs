@@ -146,10 +146,12 @@ fn write_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S:
 
 fn read_headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
     let pairs = Vec::<(String, Bytes)>::deserialize(deserializer)?;
-    let mut headers = HeaderMap::with_capacity(pairs.len());
+    // More than a map takes would be a panic.
+    let mut headers = HeaderMap::try_with_capacity(pairs.len()).map_err(D::Error::custom)?;
     for (name, value) in pairs {
         let name = HeaderName::try_from(name).map_err(D::Error::custom)?;
-        headers.append(name, HeaderValue::from_maybe_shared(value).map_err(D::Error::custom)?);
+        let value = HeaderValue::from_maybe_shared(value).map_err(D::Error::custom)?;
+        headers.try_append(name, value).map_err(D::Error::custom)?;
     }
     Ok(headers)
 }

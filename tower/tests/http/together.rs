@@ -112,19 +112,40 @@ async fn another_takes_over_from_a_client_that_has_gone() {
 
 #[tokio::test]
 async fn a_response_is_not_stored_whose_uri_was_changed_meanwhile() {
-    let (origin, gate) = gated("max-age=60");
-    let site = Site::new(&Time::default().layer(), &origin);
-    let first = ask(&site, 0);
-    until("the origin is asked", || origin.calls() == 1).await;
-    gate.add_permits(1);
-    let change = site.clone();
-    // The change waits for its permit first, or the request does: the response is older than the change's end in both cases.
-    let change = tokio::spawn(async move { change.try_ask(Method::PUT, "/", &[("x-client", "put")]).await });
-    until("the change is sent", || origin.calls() == 2).await;
-    gate.add_permits(2);
-    first.await.unwrap();
-    change.await.unwrap().unwrap();
-    assert_eq!(ask(&site, 2).await.unwrap().body, "2 2");
+    for vary in ["x-none", ""] {
+        let (gate, calls) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let waiting = Arc::clone(&gate);
+        let origin = Origin::new(move |request| {
+            let (gate, call) = (Arc::clone(&waiting), calls.fetch_add(1, Ordering::SeqCst));
+            async move {
+                if request.method() == Method::GET {
+                    gate.acquire().await.unwrap().forget();
+                }
+                let response = Response::builder().header("cache-control", "max-age=60").header("vary", vary);
+                Ok(response.body(Full::from(call.to_string())).unwrap())
+            }
+        });
+        let site = Site::new(&Time::default().layer(), &origin);
+        let first = ask(&site, 0);
+        until("the origin is asked", || origin.calls() == 1).await;
+        site.try_ask(Method::PUT, "/", &[]).await.unwrap();
+        gate.add_permits(2);
+        assert_eq!(first.await.unwrap().body, "0");
+        assert_eq!(ask(&site, 1).await.unwrap().body, "2", "Vary: {vary}");
+        assert_eq!(ask(&site, 2).await.unwrap().body, "2", "Vary: {vary}");
+        // The same for one variant, while another is there.
+        let second = site.clone();
+        let second = tokio::spawn(async move { second.get("/", &[("x-none", "other")]).await });
+        if vary.is_empty() {
+            assert_eq!(second.await.unwrap().body, "2");
+            continue;
+        }
+        until("the origin is asked", || origin.calls() == 4).await;
+        site.try_ask(Method::PUT, "/", &[]).await.unwrap();
+        gate.add_permits(2);
+        assert_eq!(second.await.unwrap().body, "3");
+        assert_eq!(site.get("/", &[("x-none", "other")]).await.body, "5");
+    }
 }
 
 #[tokio::test]
