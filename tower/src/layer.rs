@@ -26,8 +26,8 @@ use crate::status::CacheName;
 /// | [`keep_stale`](Self::keep_stale) | an hour |
 /// | [`clock`](Self::clock) | the system's |
 ///
-/// The services that a layer and its clones make share what is cached. Put it inside of what changes responses for each client
-/// (sessions, compression by a client's whim without `Vary`), and outside of what is to be saved.
+/// The services that a layer and its clones make share what is cached. Layers that change responses for each client, such as
+/// sessions, go outside of it.
 ///
 /// ```
 /// use cache_house::CacheHouse;
@@ -94,8 +94,7 @@ impl CacheLayer {
         Self { settings: Arc::new(settings), state: Arc::default() }
     }
 
-    /// Sets the namespace of all that the layer keeps; `http` by default. `CacheHandle::clear_namespace` empties it. If the
-    /// namespace's or the handle's `expire` is zero, nothing is stored.
+    /// Sets the namespace of all that the layer keeps; `http` by default. `CacheHandle::clear_namespace` empties it.
     ///
     /// Services that answer the same URI differently need different ones.
     pub fn namespace(self, namespace: impl AsRef<str>) -> Self {

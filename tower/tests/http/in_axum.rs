@@ -46,6 +46,17 @@ async fn nested_routers_are_told_apart_by_the_original_uri() {
     }
 }
 
+#[tokio::test]
+async fn a_layer_around_nested_routers_sees_whole_uris() {
+    let cache = CacheHouse::builder().memory().build().unwrap();
+    let nested = Router::new().nest("/users", page("user")).nest("/orders", page("order"));
+    let router = nested.layer(CacheLayer::new(cache));
+    for _ in 0..2 {
+        assert_eq!(ask(&router, "/users/7").await, "user 7 0");
+        assert_eq!(ask(&router, "/orders/7").await, "order 7 0");
+    }
+}
+
 /// Sends a request over a connection of its own; the whole answer.
 async fn over_tcp(address: std::net::SocketAddr, method: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
