@@ -54,6 +54,30 @@ async fn concurrent_requests_share_one_response_that_is_storable() {
 }
 
 #[tokio::test]
+async fn concurrent_requests_share_one_response_of_each_variant() {
+    let (gate, calls) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let waiting = Arc::clone(&gate);
+    let origin = Origin::new(move |request| {
+        let (gate, calls) = (Arc::clone(&waiting), Arc::clone(&calls));
+        async move {
+            gate.acquire().await.unwrap().forget();
+            calls.fetch_add(1, Ordering::SeqCst);
+            let body = request.headers()["x-client"].to_str().unwrap().to_owned();
+            let response = Response::builder().header("cache-control", "max-age=60").header("vary", "x-client");
+            Ok(response.body(Full::from(body)).unwrap())
+        }
+    });
+    let site = Site::new(&Time::default().layer(), &origin);
+    let asked: Vec<_> = (0..10).map(|n| (n % 2, ask(&site, n % 2))).collect();
+    until("the origin is asked", || origin.calls() == 1).await;
+    gate.add_permits(10);
+    for (client, answer) in asked {
+        assert_eq!(answer.await.unwrap().body, client.to_string());
+    }
+    assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test]
 async fn each_request_has_its_own_response_where_it_is_not_storable() {
     let (origin, gate) = gated("private");
     let site = Site::new(&Time::default().layer(), &origin);
