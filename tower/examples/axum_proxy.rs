@@ -5,7 +5,7 @@
 //! cargo run -p cache-house-tower --example axum_proxy -- localhost:6379
 //! ```
 //!
-//! With a server, the next run finds what this one has stored. The origin's port differs from run to run, so its host isn't in the key.
+//! With a server, all proxies share what is stored.
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
 use std::error::Error;
