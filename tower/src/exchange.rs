@@ -28,7 +28,7 @@ pub(crate) struct Exchange<S, Q> {
     state: Arc<State>,
     /// As the client sent it.
     head: request::Parts,
-    wishes: Directives,
+    wanted: Directives,
     /// The inner service, which is ready for one call, and the body for it.
     origin: Option<(S, Q)>,
     began: SystemTime,
@@ -60,7 +60,7 @@ impl<S, Q> Exchange<S, Q> {
         Self {
             settings: Arc::clone(settings),
             state: Arc::clone(state),
-            wishes: Directives::of(&head.headers),
+            wanted: Directives::of(&head.headers),
             head,
             origin: Some((inner, body)),
             began: (settings.clock)(),
@@ -84,8 +84,8 @@ impl<S, Q> Exchange<S, Q> {
         slot.options(&self.settings, &self.head)
     }
 
-    fn verdict(&self, stored: &Stored, wishes: &Directives) -> Verdict {
-        rules::verdict(stored, &self.head.headers, wishes, self.now())
+    fn verdict(&self, stored: &Stored, wanted: &Directives) -> Verdict {
+        rules::verdict(stored, &self.head.headers, wanted, self.now())
     }
 
     fn hit(&self, stored: &Stored) -> Handled {
@@ -112,7 +112,7 @@ where
             return Ok(response);
         }
         let mut slot = Slot::primary(key::key(&self.settings, &self.head));
-        if self.wishes.only_if_cached || self.head.method == Method::HEAD {
+        if self.wanted.only_if_cached || self.head.method == Method::HEAD {
             return self.answer_from_cache(slot).await;
         }
         if self.state.is_unstorable(&slot.key) {
@@ -161,7 +161,7 @@ where
         if is_special || has_body {
             return Some(Why::Bypass);
         }
-        self.wishes.no_store.then_some(Why::Request)
+        self.wanted.no_store.then_some(Why::Request)
     }
 
     /// Hands the request to the inner service as it is, and its response to the client.
@@ -190,7 +190,7 @@ where
             found = self.handle().get_async(self.options(&slot)).await;
         }
         let why = match found {
-            Some(Kept::Response(stored)) => match self.verdict(&stored, &self.wishes) {
+            Some(Kept::Response(stored)) => match self.verdict(&stored, &self.wanted) {
                 Verdict::Serve => return Ok(self.respond(&stored, self.hit(&stored))),
                 Verdict::ServeAndRenew => {
                     let response = self.respond(&stored, self.hit(&stored));
@@ -204,7 +204,7 @@ where
             },
             _ => miss(&slot),
         };
-        if !self.wishes.only_if_cached {
+        if !self.wanted.only_if_cached {
             return self.pass(why).await;
         }
         // RFC 9111, section 5.2.1.7.
@@ -216,7 +216,7 @@ where
 
     /// Answers by a stored response, or by what replaces it.
     async fn found(mut self, slot: Slot, stored: Shared, is_collapsed: bool) -> Answer<B, S::Error> {
-        match self.verdict(&stored, &self.wishes) {
+        match self.verdict(&stored, &self.wanted) {
             Verdict::Serve if is_collapsed => {
                 let forwarded = Forwarded { is_collapsed, ..miss(&slot).forwarded() };
                 Ok(self.respond(&stored, Handled::Forwarded(forwarded)))
@@ -259,7 +259,7 @@ where
             Own::Failed(_) => true,
             Own::Mine => false,
         };
-        if has_failed && rules::may_replace_failure(&stored, &self.wishes, self.now()) {
+        if has_failed && rules::may_replace_failure(&stored, &self.wanted, self.now()) {
             let forwarded = Forwarded { status: self.status, is_stale: true, ..why.forwarded() };
             return Ok(self.respond(&stored, Handled::Forwarded(forwarded)));
         }
@@ -276,9 +276,9 @@ where
             }
         }
         // It has just been asked for, which is what the request wanted.
-        let wishes = Directives { no_cache: false, max_age: None, ..self.wishes.clone() };
+        let wanted = Directives { no_cache: false, max_age: None, ..self.wanted.clone() };
         match kept {
-            Kept::Response(stored) if matches!(self.verdict(&stored, &wishes), Verdict::Serve) => {
+            Kept::Response(stored) if matches!(self.verdict(&stored, &wanted), Verdict::Serve) => {
                 let forwarded = Forwarded { is_collapsed: true, ..why.forwarded() };
                 Ok(self.respond(&stored, Handled::Forwarded(forwarded)))
             }

@@ -93,12 +93,12 @@ pub(crate) fn storing(
 }
 
 /// Whether `stored` answers a request with these headers and directives.
-pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wishes: &Directives, now: SystemTime) -> Verdict {
+pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wanted: &Directives, now: SystemTime) -> Verdict {
     let directives = Directives::of(&stored.headers);
     if request.contains_key(AUTHORIZATION) && !directives.allows_authorized() {
         return Verdict::NotForAuthorized;
     }
-    if wishes.no_cache || wishes.max_age.is_some_and(|max_age| stored.age(now) > max_age) {
+    if wanted.no_cache || wanted.max_age.is_some_and(|max_age| stored.age(now) > max_age) {
         return Verdict::Request;
     }
     if directives.no_cache {
@@ -106,15 +106,15 @@ pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wishes: &Directives,
     }
     let Some(staleness) = stored.staleness(now) else {
         let is_too_short = |min| stored.lifetime() - stored.age(now) < min;
-        return if wishes.min_fresh.is_some_and(is_too_short) { Verdict::Request } else { Verdict::Serve };
+        return if wanted.min_fresh.is_some_and(is_too_short) { Verdict::Request } else { Verdict::Serve };
     };
-    if directives.forbids_stale() || wishes.min_fresh.is_some() {
+    if directives.forbids_stale() || wanted.min_fresh.is_some() {
         return Verdict::Stale;
     }
     let within = |window: Option<Duration>| window.is_some_and(|window| staleness < window);
     if within(directives.stale_while_revalidate) {
         Verdict::ServeAndRenew
-    } else if within(wishes.max_stale) && directives.s_maxage.is_none() && stored.is_shared_while_revalidating() {
+    } else if within(wanted.max_stale) && directives.s_maxage.is_none() && stored.is_shared_while_revalidating() {
         Verdict::Serve
     } else {
         Verdict::Stale
@@ -122,14 +122,14 @@ pub(crate) fn verdict(stored: &Stored, request: &HeaderMap, wishes: &Directives,
 }
 
 /// Whether a stale response answers in place of a failure of the origin (RFC 5861, section 4).
-pub(crate) fn may_replace_failure(stored: &Stored, wishes: &Directives, now: SystemTime) -> bool {
+pub(crate) fn may_replace_failure(stored: &Stored, wanted: &Directives, now: SystemTime) -> bool {
     let directives = Directives::of(&stored.headers);
     // What the request allows doesn't count against what the response forbids.
     let is_for_requests = directives.s_maxage.is_none() && stored.is_shared_while_revalidating();
-    let by_request = wishes.stale_if_error.filter(|_| is_for_requests);
+    let by_request = wanted.stale_if_error.filter(|_| is_for_requests);
     let window = directives.stale_if_error.max(by_request).unwrap_or_default();
     let is_within = stored.staleness(now).is_none_or(|staleness| staleness < window);
-    !directives.forbids_stale() && !wishes.no_cache && !window.is_zero() && is_within
+    !directives.forbids_stale() && !wanted.no_cache && !window.is_zero() && is_within
 }
 
 /// Whether a status is a failure in the sense of `stale-if-error`.
