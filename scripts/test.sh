@@ -103,6 +103,19 @@ stop_redis_service() {
     fail "apt started a redis-server on port 6379 that doesn't stop; please stop it"
 }
 
+# A test has Prometheus ask the example service. Its package would start a service of its own and bring much else, so the program alone
+# is taken out of it.
+fetch_prometheus() {
+    local folder="$CARGO_TARGET_DIR/prometheus"
+    if [ ! -x "$folder/usr/bin/prometheus" ]; then
+        has apt-get && has dpkg || return 1
+        mkdir -p "$folder"
+        (cd "$folder" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; }) || return 1
+        dpkg -x "$folder"/prometheus_*.deb "$folder" || return 1
+    fi
+    export PROMETHEUS="$folder/usr/bin/prometheus"
+}
+
 heading "Set-up"
 missing=()
 has cc || missing+=(gcc libc6-dev)
@@ -117,6 +130,9 @@ fi
 has cargo || fail "there is no cargo; please install Rust, see https://rustup.rs"
 cargo fmt --version >/dev/null 2>&1 || fail "there is no rustfmt; please install it: rustup component add rustfmt"
 cargo clippy --version >/dev/null 2>&1 || fail "there is no clippy; please install it: rustup component add clippy"
+if [ -z "${PROMETHEUS:-}" ] && ! has prometheus && ! fetch_prometheus; then
+    not_done+=("no Prometheus asked the example service, because there is none and it can't be fetched")
+fi
 rustc --version
 redis-server --version
 

@@ -2,6 +2,7 @@
 
 #[path = "../../examples/axum_service/app.rs"]
 mod app;
+mod prometheus;
 
 use std::fs;
 use std::io::{Read, Write};
