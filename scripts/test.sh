@@ -153,6 +153,14 @@ for features in "--no-default-features" "--no-default-features --features macros
     run cargo clippy --lib $features -- -D warnings
 done
 
+oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+heading "Build: by the oldest compiler, $oldest"
+if has rustup && rustup toolchain install "$oldest" --profile minimal --no-self-update >"$scratch/rustup.log" 2>&1; then
+    run cargo "+$oldest" check --lib --all-features
+else
+    not_done+=("nothing was built by the oldest compiler, Rust $oldest, because rustup isn't there or can't install it")
+fi
+
 heading "Tests: unit, architecture, integration, compile-fail"
 run cargo test --workspace --all-features --lib --tests
 

@@ -211,12 +211,7 @@ impl Items {
     }
 
     fn forget_key(&mut self, key: &ServerKey) {
-        if let Some(noted) = self.keys.remove(key) {
-            self.count_out(key, &noted);
-        }
-    }
-
-    fn count_out(&mut self, key: &ServerKey, noted: &Noted) {
+        let Some(noted) = self.keys.remove(key) else { return };
         let scope = &key[..noted.scope_len];
         if let Some(count) = self.scopes.get_mut(scope) {
             *count -= 1;
@@ -248,9 +243,9 @@ impl Items {
         self.forget_key(&ServerKey::copy_from_slice(text.as_bytes()));
         // From `:` to what comes next.
         let (from, to) = (ServerKey::from(format!("{text}:")), ServerKey::from(format!("{text};")));
-        let gone: Vec<_> = self.keys.extract_if(from..to, |key, _| !prefix.spares(key)).collect();
-        for (key, noted) in gone {
-            self.count_out(&key, &noted);
+        let gone = self.keys.range(from..to).map(|(key, _)| key).filter(|key| !prefix.spares(key));
+        for key in gone.cloned().collect::<Vec<_>>() {
+            self.forget_key(&key);
         }
     }
 

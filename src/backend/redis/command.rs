@@ -114,11 +114,8 @@ impl Command {
     /// Whether fred may write it to the socket together with other commands. fred writes a custom command at once, by itself, so
     /// frequent commands use fred's own methods.
     pub(super) fn is_batched(&self) -> bool {
-        match self {
-            Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_) | Self::Unlink(_) => true,
-            Self::Set(_) | Self::SetOrGet(_) | Self::SetString(_) => true,
-            _ => false,
-        }
+        let is_set = matches!(self, Self::Set(_) | Self::SetOrGet(_) | Self::SetString(_));
+        is_set || matches!(self, Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_) | Self::Unlink(_))
     }
 
     /// Sends it, or queues it where `client` is a pipeline.

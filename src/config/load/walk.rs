@@ -111,7 +111,7 @@ impl Settings {
             if let [first, name, _] = path
                 && first == schema::NAMESPACES
             {
-                let known = schema::of_namespaces().map(|key| schema::variable(&[first, name, key]));
+                let known = schema::of_namespaces().map(|key| schema::variable(&[first.as_str(), name.as_str(), key]));
                 let known: Vec<_> = known.collect();
                 let paths: Vec<_> = schema::of_namespaces().collect();
                 let near = hint(&path[2], &paths);
