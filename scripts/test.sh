@@ -144,7 +144,8 @@ run cargo fmt --manifest-path tests/model/Cargo.toml --check
 heading "Lint: everything, with all features"
 run cargo clippy --workspace --all-features --all-targets -- -D warnings
 
-for features in "--no-default-features" "--no-default-features --features macros" \
+for features in "--no-default-features" "--no-default-features --features encryption" "--no-default-features --features lz4" \
+    "--no-default-features --features macros" \
     "--no-default-features --features messagepack" "--no-default-features --features metrics" \
     "--no-default-features --features operate" "--no-default-features --features tls" ""; do
     heading "Lint: the library ${features:-with default features}"

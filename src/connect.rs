@@ -207,8 +207,8 @@ fn connect(config: Checked) -> Result<CacheHandle, Error> {
             (health, journal, config.fallback_to_memory.then(memory), Some(server))
         }
     };
-    let server = server.map(Measured::new);
-    let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, near, weighers };
+    let (server, sealing) = (server.map(Measured::new), config.sealing);
+    let tiers = Tiers { memory, server, journal, counters, max_value_bytes, fallback_max_age, near, weighers, sealing };
     let key_builder = config.key_builder.map(|builder| builder.0);
     let defaults = Defaults::new(config.overrides, config.namespaces);
     let mut inner = Inner::new(tiers, health, defaults, key_builder, patience, config.clock);

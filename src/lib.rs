@@ -197,6 +197,8 @@
 //!
 //! | feature | by default | what it adds |
 //! | --- | --- | --- |
+//! | `encryption` | off | `codec::Encrypted`, and `encryption` on the builder and in a file: AES-256-GCM by ring |
+//! | `lz4` | off | `codec::Compressed`, and `compression` on the builder and in a file |
 //! | `macros` | on | the attributes `cached` and `evict` |
 //! | `metrics` | off | counters, histograms and gauges through the facade `metrics` |
 //! | `messagepack` | on | `codec::MessagePack`, and `codec = "messagepack"` in a file |
@@ -274,7 +276,7 @@ struct Readme;
 #[doc = include_str!("../docs/cookbook.md")]
 struct Cookbook;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "encryption", feature = "lz4"))]
 #[doc = include_str!("../docs/cookbook-values.md")]
 struct CookbookOfValues;
 

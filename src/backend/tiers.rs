@@ -14,7 +14,7 @@ use super::lease::{Fill, Lease, Stored, Terms};
 use super::measured::Measured;
 use super::memory::{Content, Evicted, Memory};
 use super::server::{Server, ServerError, Unavailable, UnderWay};
-use crate::codec::{SharedCodec, ValueCodec, Weighers};
+use crate::codec::{Sealing, SharedCodec, ValueCodec, Weighers};
 use crate::error::{Error, Kind};
 use crate::key::{CallKey, ServerKey};
 use crate::policy::InEffect;
@@ -34,6 +34,8 @@ pub(crate) struct Tiers<S> {
     pub(crate) near: Option<Duration>,
     /// What the user knows better of what values take up.
     pub(crate) weighers: Weighers,
+    /// What is done with all bytes that go to the server. Memory alone keeps them as the codecs wrote them.
+    pub(crate) sealing: Sealing,
 }
 
 /// Where a call reads a key from, now.
@@ -197,14 +199,14 @@ impl<S: Server> Tiers<S> {
             self.give_up_fill(fill).await;
             return Ok(Stored::Kept);
         }
-        let encoded = match self.encode(call, value) {
+        let server_key = self.server.as_ref().map(|_| call.key.server_key());
+        let encoded = match self.encode(call, server_key.as_ref(), value) {
             Ok(encoded) => Bytes::from(encoded),
             Err(error) => {
                 self.give_up_fill(fill).await;
                 return Err(error.into());
             }
         };
-        let server_key = self.server.as_ref().map(|_| call.key.server_key());
         // Before the store, after which the flight is over: weighing and cloning are the user's code, which may call for this very key.
         let content = self.content(call, value, &encoded, server_key.as_ref());
         let fits = content.is_some() || self.memory.is_none() || self.server.is_some();
@@ -393,6 +395,11 @@ impl<S: Server> Tiers<S> {
         Ok(())
     }
 
+    /// Whether the bytes of a call are sealed: not those of tags' tokens, which are random anyway.
+    fn is_sealed<C>(&self, call: &ResolvedCall<'_, C>) -> bool {
+        self.server.is_some() && !call.is_token
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let memory = self.memory.as_ref();
         Stats {
@@ -404,8 +411,19 @@ impl<S: Server> Tiers<S> {
         }
     }
 
-    fn encode<T, C: ValueCodec<T>>(&self, call: &ResolvedCall<'_, C>, value: &T) -> Result<Vec<u8>, Error> {
-        let encoded = call.codec.encode_value(call.inherited, value).and_then(|mut encoded| {
+    /// `server_key` is `None` without a server.
+    fn encode<T, C>(
+        &self,
+        call: &ResolvedCall<'_, C>,
+        server_key: Option<&ServerKey>,
+        value: &T,
+    ) -> Result<Vec<u8>, Error>
+    where
+        C: ValueCodec<T>,
+    {
+        let key = || server_key.cloned().unwrap_or_else(|| call.key.server_key());
+        let encoded = call.codec.encode_value(call.inherited, &key, value).and_then(|encoded| {
+            let mut encoded = if self.is_sealed(call) { self.sealing.seal(&key, encoded)? } else { encoded };
             if encoded.len() as u64 <= self.max_value_bytes || call.is_token {
                 // Encoders leave room to grow, which memory would keep beside a server.
                 if self.memory.is_some() && self.server.is_some() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::shared::SharedCodec;
+use super::shared::{KeyOf, SharedCodec};
 use super::value::sealed::Sealed;
 use super::value::{Inherited, ValueCodec};
 use crate::error::Error;
@@ -54,12 +54,12 @@ impl<C, T, F> StoreIf<C, T, F> {
 /// Encoding and decoding, which the options underneath do.
 macro_rules! encodes_as_inner {
     () => {
-        fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-            self.codec.encode_value(codec, value)
+        fn encode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, value: &T) -> Result<Vec<u8>, Error> {
+            self.codec.encode_value(codec, key, value)
         }
 
-        fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-            self.codec.decode_value(codec, bytes)
+        fn decode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, bytes: &[u8]) -> Result<T, Error> {
+            self.codec.decode_value(codec, key, bytes)
         }
 
         fn heap_of(&self, value: &T) -> Option<u64> {

@@ -1,5 +1,7 @@
 //! Formats for all types that implement serde.
 
+use std::any::Any;
+
 use crate::error::BoxError;
 
 /// A format for all types that implement serde.
@@ -35,7 +37,7 @@ use crate::error::BoxError;
 /// # Ok::<(), cache_house::Error>(())
 /// ```
 #[doc(alias("serializer", "format"))]
-pub trait Codec: Send + Sync + 'static {
+pub trait Codec: Any + Send + Sync {
     /// The bytes to store for `value`.
     ///
     /// # Errors
@@ -53,6 +55,42 @@ pub trait Codec: Send + Sync + 'static {
         bytes: &'de [u8],
         read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
     ) -> Result<(), CodecError>;
+
+    /// The bytes to store for `value` under `key`. The cache calls this, and it calls [`encode`](Self::encode) unless a codec has a use for
+    /// the key, as `Encrypted` has.
+    ///
+    /// `key` is the server's, with its prefix: the same in every process. A codec around another hands this and
+    /// [`decode_for`](Self::decode_for) on to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    fn encode_for(&self, key: &str, value: &dyn erased_serde::Serialize) -> Result<Vec<u8>, CodecError> {
+        let _ = key;
+        self.encode(value)
+    }
+
+    /// Hands `read` a deserializer over `bytes` that are stored under `key`, once. The cache calls this, and it calls
+    /// [`decode`](Self::decode) unless a codec has a use for the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    fn decode_for<'de>(
+        &self,
+        key: &str,
+        bytes: &'de [u8],
+        read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let _ = key;
+        self.decode(bytes, read)
+    }
+
+    /// Whether the same bytes mean the same value to `other`. Of a type without fields there is nothing that could be set up in another way.
+    #[doc(hidden)]
+    fn reads_like(&self, other: &dyn Codec) -> bool {
+        size_of_val(self) == 0 && Any::type_id(self) == Any::type_id(other)
+    }
 
     /// Which built-in format this is, so that calls need no erasure.
     #[doc(hidden)]

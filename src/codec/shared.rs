@@ -1,9 +1,9 @@
 //! A codec that is shared, whichever it is.
 
-use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,33 +17,37 @@ use crate::error::{BoxError, Error, Kind, catching};
 pub enum SharedCodec {
     /// Called without erasure.
     BuiltIn(BuiltIn),
-    /// The user's own; with its type where that is all there is to it, so that it may be made anew for each call.
-    Custom(Arc<dyn Codec>, Option<TypeId>),
+    /// Any other.
+    Custom(Arc<dyn Codec>),
 }
+
+/// The key of a value as the server has it, made where it's needed: the built-in formats don't ask.
+pub type KeyOf<'a> = &'a dyn Fn() -> Bytes;
 
 impl SharedCodec {
     pub(crate) fn new<C: Codec>(codec: C) -> Self {
         match codec.built_in() {
             Some(built_in) => Self::BuiltIn(built_in),
-            None => Self::Custom(Arc::new(codec), (size_of::<C>() == 0).then(TypeId::of::<C>)),
+            None => Self::Custom(Arc::new(codec)),
         }
     }
 
-    pub(crate) fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, Error> {
+    pub(crate) fn encode<T: Serialize>(&self, key: KeyOf<'_>, value: &T) -> Result<Vec<u8>, Error> {
         guarded(Kind::Encode, || match self {
             Self::BuiltIn(BuiltIn::Json) => serde_json::to_vec(value).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::encode(value),
-            Self::Custom(codec, _) => codec.encode(&value),
+            // A key that isn't of our making was a `String`.
+            Self::Custom(codec) => codec.encode_for(&String::from_utf8_lossy(&key()), &value),
         })
     }
 
-    pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Error> {
+    pub(crate) fn decode<T: DeserializeOwned>(&self, key: KeyOf<'_>, bytes: &[u8]) -> Result<T, Error> {
         guarded(Kind::Decode, || match self {
             Self::BuiltIn(BuiltIn::Json) => serde_json::from_slice(bytes).map_err(BoxError::from),
             #[cfg(feature = "messagepack")]
             Self::BuiltIn(BuiltIn::MessagePack) => messagepack::decode(bytes),
-            Self::Custom(codec, _) => decode_erased(codec.as_ref(), bytes),
+            Self::Custom(codec) => decode_erased(codec.as_ref(), &String::from_utf8_lossy(&key()), bytes),
         })
     }
 
@@ -51,8 +55,8 @@ impl SharedCodec {
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::BuiltIn(one), Self::BuiltIn(two)) => one == two,
-            (Self::Custom(_, Some(one)), Self::Custom(_, Some(two))) => one == two,
-            (Self::Custom(one, _), Self::Custom(two, _)) => Arc::ptr_eq(one, two),
+            // A codec may be made anew for each call.
+            (Self::Custom(one), Self::Custom(two)) => Arc::ptr_eq(one, two) || one.reads_like(two.as_ref()),
             _ => false,
         }
     }
@@ -83,9 +87,9 @@ pub(super) fn guarded<R>(kind: Kind, code: impl FnOnce() -> Result<R, BoxError>)
     Err(Error::with_source(kind, source))
 }
 
-fn decode_erased<T: DeserializeOwned>(codec: &dyn Codec, bytes: &[u8]) -> Result<T, BoxError> {
+fn decode_erased<T: DeserializeOwned>(codec: &dyn Codec, key: &str, bytes: &[u8]) -> Result<T, BoxError> {
     let mut value = None;
-    codec.decode(bytes, &mut |deserializer| {
+    codec.decode_for(key, bytes, &mut |deserializer| {
         value = Some(erased_serde::deserialize(deserializer)?);
         Ok(())
     })?;

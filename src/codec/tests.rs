@@ -11,6 +11,9 @@ use super::*;
 #[cfg(feature = "messagepack")]
 use crate::golden;
 
+#[cfg(all(feature = "encryption", feature = "lz4"))]
+mod wrapping;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct User {
     id: u64,
@@ -84,6 +87,9 @@ impl<C: Codec> Codec for Erased<C> {
     }
 }
 
+/// What values are stored under, where it makes no difference.
+const KEY: KeyOf<'static> = &|| bytes::Bytes::from_static(b"app:main:0a");
+
 fn json() -> SharedCodec {
     SharedCodec::new(Json)
 }
@@ -128,8 +134,8 @@ where
     T: Serialize + DeserializeOwned + PartialEq + fmt::Debug,
 {
     for codec in all() {
-        let bytes = codec.encode(value).expect("the value can be encoded");
-        assert_eq!(&codec.decode::<T>(&bytes).expect("its bytes can be decoded"), value, "{codec:?}");
+        let bytes = codec.encode(KEY, value).expect("the value can be encoded");
+        assert_eq!(&codec.decode::<T>(KEY, &bytes).expect("its bytes can be decoded"), value, "{codec:?}");
     }
 }
 
@@ -137,7 +143,7 @@ where
 fn what_is_stored_stays_readable_by_other_releases() {
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let line = |name: &str, codec: SharedCodec| {
-        format!("{name} {}\n", hex(codec.encode(&ada()).expect("the value can be encoded")))
+        format!("{name} {}\n", hex(codec.encode(KEY, &ada()).expect("the value can be encoded")))
     };
     let expected = include_str!("../../tests/golden/wire.txt");
     let json_line = line("json", json());
@@ -155,7 +161,7 @@ fn what_is_stored_stays_readable_by_other_releases() {
             "messagepack" => SharedCodec::new(MessagePack),
             _ => continue,
         };
-        assert_eq!(codec.decode::<User>(&bytes).expect("stored bytes can be decoded"), ada(), "{name}");
+        assert_eq!(codec.decode::<User>(KEY, &bytes).expect("stored bytes can be decoded"), ada(), "{name}");
     }
 }
 
@@ -171,8 +177,8 @@ fn values_that_say_nothing_are_values() {
 
 #[test]
 fn json_is_plain_text_without_an_envelope() {
-    assert_eq!(json().encode(&("a", 1)).expect("a pair has JSON"), br#"["a",1]"#);
-    assert_eq!(json().decode::<(String, u8)>(b" [\"a\", 1]\n").expect("white space is fine"), ("a".into(), 1));
+    assert_eq!(json().encode(KEY, &("a", 1)).expect("a pair has JSON"), br#"["a",1]"#);
+    assert_eq!(json().decode::<(String, u8)>(KEY, b" [\"a\", 1]\n").expect("white space is fine"), ("a".into(), 1));
 }
 
 #[test]
@@ -190,15 +196,15 @@ fn fields_may_be_added_and_reordered_between_releases() {
         id: u8,
     }
     for codec in all() {
-        let bytes = codec.encode(&Old { id: 1, name: "Ada" }).expect("the value can be encoded");
-        let new: New = codec.decode(&bytes).expect("an old value can be read");
+        let bytes = codec.encode(KEY, &Old { id: 1, name: "Ada" }).expect("the value can be encoded");
+        let new: New = codec.decode(KEY, &bytes).expect("an old value can be read");
         assert_eq!(new, New { name: "Ada".into(), age: 0, id: 1 }, "{codec:?}");
     }
 }
 
 #[test]
 fn erasure_changes_no_byte() {
-    let bytes = |codec: SharedCodec| codec.encode(&ada()).expect("the value can be encoded");
+    let bytes = |codec: SharedCodec| codec.encode(KEY, &ada()).expect("the value can be encoded");
     assert_eq!(bytes(json()), bytes(SharedCodec::new(Erased(Json))));
     #[cfg(feature = "messagepack")]
     assert_eq!(bytes(SharedCodec::new(MessagePack)), bytes(SharedCodec::new(Erased(MessagePack))));
@@ -227,10 +233,10 @@ fn codecs_are_the_same_if_nothing_can_tell_them_apart() {
 #[test]
 fn bytes_that_do_not_decode_are_an_error_that_does_not_show_them() {
     for codec in all() {
-        let wrong_type = codec.encode(&"hunter2").expect("a text can be encoded");
-        let truncated = &codec.encode(&ada()).expect("the value can be encoded")[..9];
+        let wrong_type = codec.encode(KEY, &"hunter2").expect("a text can be encoded");
+        let truncated = &codec.encode(KEY, &ada()).expect("the value can be encoded")[..9];
         for (bytes, cause) in [(wrong_type.as_slice(), "a wrong type"), (truncated, "half a value"), (b"", "nothing")] {
-            let error = codec.decode::<User>(bytes).expect_err(cause);
+            let error = codec.decode::<User>(KEY, bytes).expect_err(cause);
             assert!(error.is_codec(), "{codec:?} {cause}: {error:?}");
             assert!(error.source().is_some(), "{codec:?} {cause}: the cause is kept");
             assert_eq!(error.to_string(), "the stored bytes could not be decoded");
@@ -242,7 +248,7 @@ fn bytes_that_do_not_decode_are_an_error_that_does_not_show_them() {
 #[test]
 fn json_followed_by_something_else_is_not_decoded() {
     for codec in [json(), SharedCodec::new(Erased(Json))] {
-        assert!(codec.decode::<u8>(b"1 2").expect_err("two values").is_codec(), "{codec:?}");
+        assert!(codec.decode::<u8>(KEY, b"1 2").expect_err("two values").is_codec(), "{codec:?}");
     }
 }
 
@@ -250,10 +256,10 @@ fn json_followed_by_something_else_is_not_decoded() {
 #[test]
 fn bytes_of_one_codec_are_not_read_by_another() {
     let messagepack = SharedCodec::new(MessagePack);
-    let bytes = json().encode(&ada()).expect("the value can be encoded");
-    assert!(messagepack.decode::<User>(&bytes).expect_err("JSON isn't MessagePack").is_codec());
-    let bytes = messagepack.encode(&ada()).expect("the value can be encoded");
-    assert!(json().decode::<User>(&bytes).expect_err("MessagePack isn't JSON").is_codec());
+    let bytes = json().encode(KEY, &ada()).expect("the value can be encoded");
+    assert!(messagepack.decode::<User>(KEY, &bytes).expect_err("JSON isn't MessagePack").is_codec());
+    let bytes = messagepack.encode(KEY, &ada()).expect("the value can be encoded");
+    assert!(json().decode::<User>(KEY, &bytes).expect_err("MessagePack isn't JSON").is_codec());
 }
 
 #[cfg(feature = "messagepack")]
@@ -262,7 +268,7 @@ fn messagepack_followed_by_something_else_is_not_decoded() {
     for codec in [SharedCodec::new(MessagePack), SharedCodec::new(Erased(MessagePack))] {
         // What JSON writes for 12 begins with MessagePack's 49.
         for bytes in [b"12".as_slice(), &[1, 0xc0], &[1, 0xc1], &[1, 0x91], &[1, 0xcd], &[1, 0xd4, 1]] {
-            assert!(codec.decode::<u8>(bytes).expect_err("more than a value").is_codec(), "{codec:?} {bytes:?}");
+            assert!(codec.decode::<u8>(KEY, bytes).expect_err("more than a value").is_codec(), "{codec:?} {bytes:?}");
         }
     }
 }
@@ -270,7 +276,7 @@ fn messagepack_followed_by_something_else_is_not_decoded() {
 #[test]
 fn a_failing_codec_is_an_error_that_keeps_the_cause_to_itself() {
     let codec = SharedCodec::new(Broken("hunter2"));
-    for error in [codec.encode(&1).expect_err("it fails"), codec.decode::<u8>(b"1").expect_err("it fails")] {
+    for error in [codec.encode(KEY, &1).expect_err("it fails"), codec.decode::<u8>(KEY, b"1").expect_err("it fails")] {
         assert!(error.is_codec());
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         assert_eq!(error.source().map(ToString::to_string), Some("hunter2".into()));
@@ -279,7 +285,7 @@ fn a_failing_codec_is_an_error_that_keeps_the_cause_to_itself() {
 
 #[test]
 fn a_codec_that_reads_nothing_is_an_error() {
-    let error = SharedCodec::new(Broken("")).decode::<u8>(b"1").expect_err("there is no value");
+    let error = SharedCodec::new(Broken("")).decode::<u8>(KEY, b"1").expect_err("there is no value");
     assert_eq!(error.source().map(ToString::to_string), Some("the codec never called `read`".into()));
 }
 
@@ -292,7 +298,7 @@ fn a_value_that_refuses_to_serialize_is_an_error_that_does_not_show_it() {
         }
     }
     for codec in all() {
-        let error = codec.encode(&Refuses).expect_err("it refuses");
+        let error = codec.encode(KEY, &Refuses).expect_err("it refuses");
         assert!(error.is_codec(), "{codec:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{codec:?}: {error:?}");
     }
@@ -301,10 +307,10 @@ fn a_value_that_refuses_to_serialize_is_an_error_that_does_not_show_it() {
 #[test]
 fn options_with_serde_use_the_codec_in_effect() {
     let (json, own, inherited) = (json(), SharedCodec::new(Backwards), Inherited::default());
-    assert_eq!(inherited.encode_value(&json, &12).expect("a number"), b"12");
+    assert_eq!(inherited.encode_value(&json, KEY, &12).expect("a number"), b"12");
     assert!(ValueCodec::<u8>::serde_codec(&inherited, &json).is_some_and(|codec| codec.same_as(&json)));
-    assert_eq!(inherited.encode_value(&own, &12).expect("a number"), b"21");
-    assert_eq!(ValueCodec::<u8>::decode_value(&inherited, &own, b"21").expect("a number"), 12);
+    assert_eq!(inherited.encode_value(&own, KEY, &12).expect("a number"), b"21");
+    assert_eq!(ValueCodec::<u8>::decode_value(&inherited, &own, KEY, b"21").expect("a number"), 12);
     assert!(ValueCodec::<u8>::serde_codec(&inherited, &own).is_some_and(|codec| !codec.same_as(&json)));
 }
 
@@ -314,12 +320,12 @@ fn a_pair_stores_exactly_what_its_encoder_returned() {
     struct Celsius(u8);
     let pair = WantsDecoder::new(|v: &Celsius| if v.0 < 100 { Ok(vec![v.0, 0xff]) } else { Err("hunter2") })
         .with(|bytes: &[u8]| bytes.first().map(|&degrees| Celsius(degrees)).ok_or("hunter2"));
-    assert_eq!(pair.encode_value(&json(), &Celsius(3)).expect("cold enough"), [3, 0xff]);
-    assert_eq!(pair.decode_value(&json(), &[3, 0xff]).expect("not empty"), Celsius(3));
+    assert_eq!(pair.encode_value(&json(), KEY, &Celsius(3)).expect("cold enough"), [3, 0xff]);
+    assert_eq!(pair.decode_value(&json(), KEY, &[3, 0xff]).expect("not empty"), Celsius(3));
     assert!(pair.serde_codec(&json()).is_none());
     for error in [
-        pair.encode_value(&json(), &Celsius(100)).expect_err("too hot"),
-        pair.decode_value(&json(), b"").expect_err("empty"),
+        pair.encode_value(&json(), KEY, &Celsius(100)).expect_err("too hot"),
+        pair.decode_value(&json(), KEY, b"").expect_err("empty"),
     ] {
         assert!(error.is_codec());
         assert!(!format!("{error} {error:?} {pair:?}").contains("hunter2"), "{error:?}");
@@ -362,8 +368,8 @@ proptest! {
     #[test]
     fn every_value_comes_back_as_it_was(value in user()) {
         for codec in all() {
-            let bytes = codec.encode(&value).expect("the value can be encoded");
-            let back: User = codec.decode(&bytes).expect("its bytes can be decoded");
+            let bytes = codec.encode(KEY, &value).expect("the value can be encoded");
+            let back: User = codec.decode(KEY, &bytes).expect("its bytes can be decoded");
             prop_assert_eq!(&back, &value, "{:?}", codec);
         }
     }
@@ -371,8 +377,8 @@ proptest! {
     #[test]
     fn floats_come_back_to_the_last_bit(float in any::<f64>().prop_filter("finite", |f| f.is_finite())) {
         for codec in all() {
-            let bytes = codec.encode(&float).expect("a float can be encoded");
-            let back: f64 = codec.decode(&bytes).expect("its bytes can be decoded");
+            let bytes = codec.encode(KEY, &float).expect("a float can be encoded");
+            let back: f64 = codec.decode(KEY, &bytes).expect("its bytes can be decoded");
             prop_assert_eq!(back.to_bits(), float.to_bits(), "{:?}", codec);
         }
     }
@@ -380,7 +386,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_codec_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         for codec in all() {
-            if let Err(error) = codec.decode::<User>(&bytes) {
+            if let Err(error) = codec.decode::<User>(KEY, &bytes) {
                 prop_assert!(error.is_codec());
             }
         }
@@ -391,10 +397,10 @@ proptest! {
 fn any_bytes_are_refused_or_decode_to_what_encodes_alike() {
     bolero::check!().for_each(|data: &[u8]| {
         for codec in all() {
-            let Ok(user) = codec.decode::<User>(data) else { continue };
-            let encoded = codec.encode(&user).expect("what was decoded can be encoded");
-            let again: User = codec.decode(&encoded).expect("and decoded again");
-            assert_eq!(codec.encode(&again).expect("and encoded"), encoded, "{codec:?}");
+            let Ok(user) = codec.decode::<User>(KEY, data) else { continue };
+            let encoded = codec.encode(KEY, &user).expect("what was decoded can be encoded");
+            let again: User = codec.decode(KEY, &encoded).expect("and decoded again");
+            assert_eq!(codec.encode(KEY, &again).expect("and encoded"), encoded, "{codec:?}");
         }
     });
 }

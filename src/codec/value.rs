@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::format::CodecError;
 use super::heap;
-use super::shared::{SharedCodec, guarded};
+use super::shared::{KeyOf, SharedCodec, guarded};
 use crate::error::{Error, Kind};
 use sealed::Sealed;
 
@@ -39,12 +39,13 @@ use sealed::Sealed;
     note = "for async work, whose result is a future, call `cached_async` or `try_cached_async`"
 )]
 pub trait ValueCodec<T>: Sealed {
-    /// `codec` is the serde codec that is in effect for the call; a pair of functions has no use for it.
+    /// `codec` is the serde codec that is in effect for the call, and `key` what the value is stored under; a pair of functions has no use
+    /// for them.
     #[doc(hidden)]
-    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error>;
+    fn encode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, value: &T) -> Result<Vec<u8>, Error>;
 
     #[doc(hidden)]
-    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error>;
+    fn decode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, bytes: &[u8]) -> Result<T, Error>;
 
     /// Bytes that a decoded value has on the heap, as far as serde shows them; `None` where it doesn't.
     #[doc(hidden)]
@@ -74,12 +75,12 @@ pub struct Inherited(());
 // So that the message is that of `ValueCodec`, and there is one for both traits.
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
-    fn encode_value(&self, codec: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
-        codec.encode(value)
+    fn encode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, value: &T) -> Result<Vec<u8>, Error> {
+        codec.encode(key, value)
     }
 
-    fn decode_value(&self, codec: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
-        codec.decode(bytes)
+    fn decode_value(&self, codec: &SharedCodec, key: KeyOf<'_>, bytes: &[u8]) -> Result<T, Error> {
+        codec.decode(key, bytes)
     }
 
     fn heap_of(&self, value: &T) -> Option<u64> {
@@ -123,11 +124,11 @@ where
     E: Into<CodecError>,
     D: Into<CodecError>,
 {
-    fn encode_value(&self, _: &SharedCodec, value: &T) -> Result<Vec<u8>, Error> {
+    fn encode_value(&self, _: &SharedCodec, _: KeyOf<'_>, value: &T) -> Result<Vec<u8>, Error> {
         guarded(Kind::Encode, || (self.encoder)(value).map_err(Into::into))
     }
 
-    fn decode_value(&self, _: &SharedCodec, bytes: &[u8]) -> Result<T, Error> {
+    fn decode_value(&self, _: &SharedCodec, _: KeyOf<'_>, bytes: &[u8]) -> Result<T, Error> {
         guarded(Kind::Decode, || (self.decoder)(bytes).map_err(Into::into))
     }
 

@@ -9,6 +9,9 @@ mod freshness;
 
 mod memory;
 
+#[cfg(any(feature = "encryption", feature = "lz4"))]
+mod sealing;
+
 mod nodes;
 
 mod connection;
@@ -24,7 +27,7 @@ use super::memory::MemoryOptions;
 use super::namespace::Namespaces;
 use super::state::{Decided, Loaded, Memory, WantsTopology};
 use crate::clock::Clock;
-use crate::codec::SharedCodec;
+use crate::codec::{Sealing, SharedCodec};
 use crate::error::Error;
 use crate::policy::{FreshnessOverrides, Overrides};
 
@@ -90,6 +93,7 @@ struct Common {
     fallback_to_memory: bool,
     memory: MemoryOptions,
     clock: Clock,
+    sealing: Sealing,
 }
 
 impl Default for Common {
@@ -103,6 +107,7 @@ impl Default for Common {
             fallback_to_memory: true,
             memory: MemoryOptions::default(),
             clock: Clock::default(),
+            sealing: Sealing::default(),
         }
     }
 }
@@ -135,6 +140,11 @@ impl<S> CacheHouseBuilder<S> {
         if let Some(freshness) = freshness {
             *self.common.overrides.freshness_mut() = freshness;
         }
+        self
+    }
+
+    pub(super) fn loaded_sealing(mut self, sealing: Sealing) -> Self {
+        self.common.sealing = sealing;
         self
     }
 

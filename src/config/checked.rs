@@ -7,6 +7,7 @@ use super::connection::Topology;
 use super::memory::CheckedMemory;
 use super::namespace::Namespaces;
 use crate::clock::Clock;
+use crate::codec::Sealing;
 use crate::key::{KeyBuilder, Scope};
 use crate::policy::Overrides;
 
@@ -20,6 +21,7 @@ pub(crate) struct Checked {
     pub(crate) fallback_to_memory: bool,
     pub(crate) memory: CheckedMemory,
     pub(crate) clock: Clock,
+    pub(crate) sealing: Sealing,
     pub(crate) topology: Topology,
 }
 

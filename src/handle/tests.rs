@@ -47,6 +47,7 @@ fn engine_of(server: &Fake) -> Engine<Fake> {
         fallback_max_age: None,
         near: None,
         weighers: crate::codec::Weighers::default(),
+        sealing: crate::codec::Sealing::default(),
     };
     let defaults = Defaults::new(Overrides::defaults(), Namespaces::default());
     let health = Arc::new(HealthReporter::new(Health::Connecting, ""));

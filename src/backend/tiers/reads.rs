@@ -225,7 +225,7 @@ impl<S: Server> Tiers<S> {
                         self.decode_same(entry, &bytes, call)
                     }
                     None => {
-                        let value = self.decode(&bytes, call);
+                        let value = self.decode(&bytes, Some(question.server_key()), call);
                         if let Some((memory, now)) = begun {
                             let len = bytes.len();
                             // What doesn't decode as this type may as another.
@@ -265,8 +265,14 @@ impl<S: Server> Tiers<S> {
         self.find_in_memory(call.key).is_some_and(|(entry, now)| entry.remaining(now) > window)
     }
 
-    fn decode<T, C: ValueCodec<T>>(&self, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T> {
-        let value = call.codec.decode_value(call.inherited, bytes);
+    /// `server_key` is `None` without a server.
+    fn decode<T, C>(&self, bytes: &[u8], server_key: Option<&ServerKey>, call: &ResolvedCall<'_, C>) -> Option<T>
+    where
+        C: ValueCodec<T>,
+    {
+        let key = || server_key.cloned().unwrap_or_else(|| call.key.server_key());
+        let opened = if self.is_sealed(call) { self.sealing.open(&key, bytes) } else { Ok(bytes.into()) };
+        let value = opened.and_then(|bytes| call.codec.decode_value(call.inherited, &key, &bytes));
         // The error may quote the value, so it's counted and not shown.
         value.inspect_err(|error| self.count_undecodable(call.key, error)).ok()
     }
@@ -299,7 +305,7 @@ impl<S: Server> Tiers<S> {
         T: Clone + Any + Send + Sync,
         C: ValueCodec<T>,
     {
-        let value: T = self.decode(bytes, call)?;
+        let value: T = self.decode(bytes, entry.server_key(), call)?;
         if entry.wants_decoded() {
             entry.keep_decoded(Box::new(value.clone()), call.codec.serde_codec(call.inherited).cloned());
         }

@@ -73,6 +73,7 @@ impl<S> CacheHouseBuilder<S> {
             fallback_to_memory: common.fallback_to_memory,
             memory,
             clock: common.clock,
+            sealing: common.sealing,
             topology,
         })
     }

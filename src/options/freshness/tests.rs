@@ -1,8 +1,11 @@
 use std::convert::Infallible;
 
 use super::*;
-use crate::codec::{Json, SharedCodec, ValueCodec};
+use crate::codec::{Json, KeyOf, SharedCodec, ValueCodec};
 use crate::policy::Policy;
+
+/// What values are stored under, where it makes no difference.
+const KEY: KeyOf<'static> = &|| bytes::Bytes::from_static(b"app:main:0a");
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,8 +73,8 @@ fn the_value_is_encoded_as_without_them() {
     let json = SharedCodec::new(Json);
     let decided = options().codec(Json).expire_by(|_: &u64| SECOND).store_if(|_: &u64| true).codec(Json).expire(SECOND);
     assert!(decided.overrides.codec.is_some(), "serde's codec may be chosen before and after");
-    let bytes = decided.codec.encode_value(&json, &7).expect("it's JSON");
-    assert_eq!((bytes.as_slice(), decided.codec.decode_value(&json, b"7").ok()), (&b"7"[..], Some(7)));
+    let bytes = decided.codec.encode_value(&json, KEY, &7).expect("it's JSON");
+    assert_eq!((bytes.as_slice(), decided.codec.decode_value(&json, KEY, b"7").ok()), (&b"7"[..], Some(7)));
     assert!(decided.codec.serde_codec(&json).is_some_and(|codec| codec.same_as(&json)));
     let text = options().expire_by(|_: &String| SECOND).store_if(|_: &String| true);
     let own = "a text that owns its bytes".to_owned();
@@ -83,8 +86,8 @@ fn the_value_is_encoded_as_without_them() {
         .decoder(|bytes: &[u8]| Ok::<_, Infallible>(u64::from(bytes[0])))
         .store_if(|_: &u64| false)
         .expire_by(|_: &u64| SECOND);
-    let bytes = pair.codec.encode_value(&json, &7).expect("it's a byte");
-    assert_eq!((bytes.as_slice(), pair.codec.decode_value(&json, &[9]).ok()), (&[7][..], Some(9)));
+    let bytes = pair.codec.encode_value(&json, KEY, &7).expect("it's a byte");
+    assert_eq!((bytes.as_slice(), pair.codec.decode_value(&json, KEY, &[9]).ok()), (&[7][..], Some(9)));
     assert!(pair.codec.serde_codec(&json).is_none() && pair.codec.heap_of(&7).is_none());
     assert_eq!((pair.codec.ttl_of(&7), pair.codec.stores(&7)), (Some(SECOND), false));
 }

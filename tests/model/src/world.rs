@@ -118,6 +118,7 @@ impl World {
             fallback_max_age: None,
             near: None,
             weighers: crate::codec::Weighers::default(),
+            sealing: crate::codec::Sealing::default(),
         };
         let defaults = Defaults::new(Overrides::defaults(), Namespaces::default());
         let health = Arc::new(HealthReporter::new(Health::Connecting, ""));
