@@ -39,6 +39,9 @@ pub(super) const MEMORY_MAX_BYTES: RangeInclusive<u64> = 1024..=1 << 50;
 /// The server's own limit.
 pub(super) const MAX_VALUE_BYTES: RangeInclusive<u64> = 1..=512 * MIB;
 
+/// Zero compresses all that shrinks; the largest is larger than any value.
+pub(super) const COMPRESSION_MIN_SIZE: RangeInclusive<u64> = 0..=1024 * MIB;
+
 pub(super) fn within(option: &str, duration: Duration, accepted: &RangeInclusive<Duration>) -> Result<Duration, Error> {
     if accepted.contains(&duration) {
         return Ok(duration);

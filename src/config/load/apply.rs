@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::kind::Typed;
 use super::problems::Problem;
 use super::schema::{self, DEFAULT_ENDPOINT, TOPOLOGIES};
+use super::sealing::sealing;
 use super::sources::{Sources, path_of, translated};
-use super::walk::{Found, Settings};
-use crate::codec::SharedCodec;
+use super::walk::{DEFAULT, Found, Settings};
 use crate::config::builder::CacheHouseBuilder;
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{self, Size};
@@ -84,6 +84,7 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
         }
     };
     check_timeouts(settings);
+    let sealing = sealing(settings);
     let mut errors = Vec::new();
     let checked = decided.clone().into_topology(&mut errors);
     match common(settings, CacheHouseBuilder::new()).check_memory(!matches!(decided, Decided::Memory(_))) {
@@ -106,11 +107,8 @@ pub(super) fn apply(settings: &mut Settings) -> Option<CacheHouseBuilder<Loaded>
         return None;
     }
     let sources = Arc::new(Sources::of(|path| settings.source(path)));
-    Some(common(settings, CacheHouseBuilder::new()).enter(Loaded { decided, sources }))
+    Some(common(settings, CacheHouseBuilder::new()).loaded_sealing(sealing).enter(Loaded { decided, sources }))
 }
-
-/// The source of what nothing has set.
-const DEFAULT: &str = "default";
 
 fn common(settings: &Settings, mut builder: CacheHouseBuilder) -> CacheHouseBuilder {
     if let Some(Typed::Text(namespace)) = settings.value("namespace") {
@@ -336,8 +334,7 @@ fn tls(settings: &mut Settings) -> Option<Tls> {
         let own = settings.source("connection.tls");
         if own == "default" {
             // What is in effect is what the endpoint says.
-            let found = Found { value: Typed::Flag(true), source: endpoint };
-            settings.found.insert(["connection", "tls"].map(String::from).to_vec(), found);
+            settings.put("connection.tls", Found { value: Typed::Flag(true), source: endpoint });
         } else {
             let text = "is false, but an endpoint asks for TLS by `rediss://`; keep one";
             settings.problems.push(Problem::new("connection.tls", text, own).and(endpoint));
@@ -371,50 +368,4 @@ fn required<T>(settings: &mut Settings, table: &str, name: &str, of: impl FnOnce
 /// An endpoint that causes no problem.
 fn placeholder() -> Endpoint {
     DEFAULT_ENDPOINT.parse().expect("it's an endpoint")
-}
-
-impl Settings {
-    fn value(&self, path: &str) -> Option<Typed> {
-        self.get(path).map(|found| found.value.clone())
-    }
-
-    fn time(&self, path: &str) -> Option<Duration> {
-        match self.value(path)? {
-            Typed::Time(time) => Some(time),
-            _ => None,
-        }
-    }
-
-    fn flag(&self, path: &str) -> Option<bool> {
-        match self.value(path)? {
-            Typed::Flag(flag) => Some(flag),
-            _ => None,
-        }
-    }
-
-    fn count(&self, path: &str) -> Option<u64> {
-        match self.value(path)? {
-            Typed::Count(number) | Typed::Size(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    fn codec(&self, path: &[&str]) -> Option<SharedCodec> {
-        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
-        match &self.found.get(&path)?.value {
-            Typed::Codec(codec) => Some(codec.clone()),
-            _ => None,
-        }
-    }
-
-    fn table(&self, path: &str) -> Option<&str> {
-        self.tables.get(&path.split('.').map(String::from).collect::<Vec<_>>()).map(String::as_str)
-    }
-
-    /// Where a key or a table was written.
-    fn source(&self, path: &str) -> String {
-        let key = self.get(path).map(|found| found.source.as_str());
-        let table = path.rsplit_once('.').and_then(|(table, _)| self.table(table));
-        key.or_else(|| self.table(path)).or(table).unwrap_or(DEFAULT).to_owned()
-    }
 }

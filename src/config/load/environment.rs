@@ -109,7 +109,9 @@ fn literal(kind: &Kind, text: &str, place: &str) -> Node {
     let trimmed = text.trim();
     let node = match kind {
         Kind::Text | Kind::Endpoint | Kind::Codec | Kind::Secret | Kind::File => None,
-        Kind::Endpoints | Kind::Tags => file::parse_value(text, place).filter(|node| matches!(node, Node::List(_))),
+        Kind::Endpoints | Kind::Tags | Kind::Secrets | Kind::Files => {
+            file::parse_value(text, place).filter(|node| matches!(node, Node::List(_)))
+        }
         Kind::Flag if trimmed.starts_with('{') => file::parse_value(text, place),
         Kind::Flag => trimmed.parse().map(Node::Flag).ok(),
         Kind::Time(_) | Kind::Size(_) | Kind::Count(_) => trimmed.parse().map(Node::Integer).ok(),

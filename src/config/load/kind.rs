@@ -41,7 +41,12 @@ pub(super) enum Typed {
     Endpoints(Vec<Endpoint>),
     Tags(Vec<String>),
     Secret(Secret),
+    Secrets(
+        #[cfg_attr(not(feature = "encryption"), expect(dead_code, reason = "keys are of encryption alone"))]
+        Vec<Secret>,
+    ),
     File(PathBuf),
+    Files(Vec<PathBuf>),
 }
 
 impl Kind {
@@ -54,6 +59,8 @@ impl Kind {
             (Self::Secret, Seen::Text(text)) => Some(Typed::Secret(text.as_str().into())),
             (Self::Secret, Seen::Table) => return Err(format!("is a table; accepts {}", self.accepts())),
             (Self::Secret, _) => return Err(format!("isn't a text (it isn't shown); accepts {}", self.accepts())),
+            (Self::Secrets, Seen::List(list)) => return self.secrets(list),
+            (Self::Secrets, _) => return Err(format!("isn't a list (it isn't shown); accepts {}", self.accepts())),
             (Self::Endpoint, Seen::Text(text)) => return endpoint(text).map(Typed::Endpoint),
             (Self::Endpoints, Seen::List(list)) if !list.is_empty() => return self.endpoints(list),
             (Self::Tags, Seen::List(list)) => return self.tags(list),
@@ -63,10 +70,10 @@ impl Kind {
                 return Err(format!("is a text (it isn't shown, it may hold a password); accepts {}", self.accepts()));
             }
             (Self::Text, Seen::Text(text)) => Some(text).filter(|text| !text.is_empty()).cloned().map(Typed::Text),
-            (Self::File, Seen::Text(text)) => Some(text).filter(|text| !text.is_empty()).map(|text| {
-                let path = Path::new(text);
-                Typed::File(base.map_or_else(|| path.to_owned(), |base| base.join(path)))
-            }),
+            (Self::File, seen) => file(seen, base).map(Typed::File),
+            (Self::Files, Seen::List(list)) => {
+                list.iter().map(|seen| file(seen, base)).collect::<Option<_>>().map(Typed::Files)
+            }
             (Self::Flag, Seen::Flag(flag)) => Some(Typed::Flag(*flag)),
             (Self::Codec, Seen::Text(text)) => return codec(text).map(Typed::Codec),
             (Self::Time(range), seen) => time(seen).filter(|time| range.contains(time)).map(Typed::Time),
@@ -104,7 +111,9 @@ impl Kind {
             Self::Flag => "true or false".into(),
             Self::Codec => codec_names(),
             Self::Secret => "a text in quotes".into(),
+            Self::Secrets => "a list of texts in quotes".into(),
             Self::File => "the path of a file".into(),
+            Self::Files => "a list of paths of files, such as [\"old.key\"]".into(),
         }
     }
 
@@ -118,6 +127,17 @@ impl Kind {
         (0..).zip(list).map(one).collect::<Result<_, _>>().map(Typed::Endpoints)
     }
 
+    fn secrets(&self, list: &[Seen]) -> Result<Typed, String> {
+        let one = |(number, seen): (usize, &Seen)| match seen {
+            Seen::Text(text) if !text.is_empty() => Ok(text.as_str().into()),
+            _ => {
+                let problem = "what is empty or isn't a text (it isn't shown)";
+                Err(format!("has as number {} {problem}; accepts {}", number + 1, self.accepts()))
+            }
+        };
+        (0..).zip(list).map(one).collect::<Result<_, _>>().map(Typed::Secrets)
+    }
+
     /// An empty list takes away what a lower layer has.
     fn tags(&self, list: &[Seen]) -> Result<Typed, String> {
         let one = |(number, seen): (usize, &Seen)| match seen {
@@ -129,6 +149,12 @@ impl Kind {
         };
         (0..).zip(list).map(one).collect::<Result<_, _>>().map(Typed::Tags)
     }
+}
+
+fn file(seen: &Seen, base: Option<&Path>) -> Option<PathBuf> {
+    let Seen::Text(text) = seen else { return None };
+    let path = Path::new(text);
+    (!text.is_empty()).then(|| base.map_or_else(|| path.to_owned(), |base| base.join(path)))
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -246,8 +272,9 @@ impl fmt::Display for Typed {
                 write!(f, "[{}]", list.iter().map(|one| format!("\"{}\"", shown(one))).collect::<Vec<_>>().join(", "))
             }
             Self::Tags(tags) => write!(f, "{tags:?}"),
-            Self::Secret(_) => f.write_str("(hidden)"),
+            Self::Secret(_) | Self::Secrets(_) => f.write_str("(hidden)"),
             Self::File(path) => write!(f, "{path:?}"),
+            Self::Files(paths) => write!(f, "{paths:?}"),
         }
     }
 }

@@ -164,16 +164,15 @@ impl Notes {
     fn take(&mut self, path: &mut Vec<String>, node: Node) -> Value {
         let key = match schema::key_at(path) {
             // A text of a list.
-            None if path.len() > 1 => {
-                schema::key_at(&path[..path.len() - 1]).filter(|key| matches!(key.kind, Kind::Endpoints | Kind::Tags))
-            }
+            None if path.len() > 1 => schema::key_at(&path[..path.len() - 1]).filter(|key| key.kind.is_list()),
             key => key,
         };
-        let is_shown = key.is_some_and(|key| !matches!(key.kind, Kind::Secret));
+        let is_shown = key.is_some_and(|key| !matches!(key.kind, Kind::Secret | Kind::Secrets));
+        let is_list = key.is_some_and(|key| key.kind.is_list());
         let is_endpoint = key.is_some_and(|key| matches!(key.kind, Kind::Endpoint | Kind::Endpoints));
         match node {
             Node::Table(table) => self.take_table(path, table).into(),
-            Node::List(nodes) if is_shown => {
+            Node::List(nodes) if is_shown || is_list => {
                 let mut values = Vec::new();
                 for (number, node) in nodes.into_iter().enumerate() {
                     path.push(number.to_string());

@@ -8,6 +8,7 @@ mod kind;
 mod layer;
 mod problems;
 mod schema;
+mod sealing;
 pub(super) mod sources;
 mod stack;
 mod walk;

@@ -36,7 +36,15 @@ pub(super) enum Kind {
     Flag,
     Codec,
     Secret,
+    Secrets,
     File,
+    Files,
+}
+
+impl Kind {
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Self::Endpoints | Self::Tags | Self::Secrets | Self::Files)
+    }
 }
 
 /// The tables of which exactly one says where to cache.
@@ -52,7 +60,7 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
     Key { path, kind, default, meaning }
 }
 
-pub(super) static KEYS: [Key; 56] = [
+pub(super) static KEYS: [Key; 62] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
     key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
@@ -210,6 +218,33 @@ pub(super) static KEYS: [Key; 56] = [
         "",
         "turns the near cache on: how old an answer may be that memory gives without asking the server; has to be given in this table",
     ),
+    key(
+        "compression.enabled",
+        Kind::Flag,
+        "",
+        "true, as the table by itself, compresses values on their way to a server by LZ4; false turns off what is set up elsewhere",
+    ),
+    key(
+        "compression.min_size",
+        Kind::Size(limits::COMPRESSION_MIN_SIZE),
+        "",
+        "the smallest encoded value that is compressed; 1KiB unless given",
+    ),
+    key(
+        "encryption.key",
+        Kind::Secret,
+        "",
+        "turns encryption on, by AES-256-GCM, of values on their way to a server: 32 random bytes as base64 or as 64 hexadecimal \
+         digits; this or `key_file` has to be given in this table",
+    ),
+    key(
+        "encryption.key_file",
+        Kind::File,
+        "",
+        "a file that holds the key, in place of `key`; read once, when the configuration is loaded",
+    ),
+    key("encryption.previous_keys", Kind::Secrets, "", "keys that values are read with, but not written"),
+    key("encryption.previous_key_files", Kind::Files, "", "files that hold such keys, one each"),
     key(
         "memory_tier.max_entries",
         Kind::Count(limits::MEMORY_MAX_ENTRIES),

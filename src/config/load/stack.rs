@@ -66,10 +66,11 @@ impl Stack {
         let mut variables = environment.settings;
         layer::keep_tls_table(&settings, &mut variables);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
-        let password = ["connection", "password"];
-        if let (Some(one), Some(two)) = (file.place(&password), variables.place(&password)) {
-            let text = "is given twice, in the file and in the environment; keep one";
-            this.problems.push(Problem::new(password.join("."), text, one).and(two));
+        for secret in [["connection", "password"], ["encryption", "key"]] {
+            if let (Some(one), Some(two)) = (file.place(&secret), variables.place(&secret)) {
+                let text = "is given twice, in the file and in the environment; keep one";
+                this.problems.push(Problem::new(secret.join("."), text, one).and(two));
+            }
         }
         this.figment = this.figment.merge(file).merge(variables);
         this.problems = this.problems.and(environment.problems);

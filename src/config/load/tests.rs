@@ -16,7 +16,11 @@ mod fuzz;
 mod good;
 mod hints;
 mod near_cache;
+#[cfg(all(feature = "encryption", feature = "lz4"))]
+mod sealing;
 mod tags;
+#[cfg(not(any(feature = "encryption", feature = "lz4")))]
+mod unsealed;
 
 use std::ffi::OsString;
 use std::path::Path;

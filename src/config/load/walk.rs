@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile, Source};
@@ -12,6 +13,10 @@ use super::kind::{Seen, Typed};
 use super::layer::{self, Sealed};
 use super::problems::{Problem, Problems};
 use super::schema::{self, Key, VARIABLE_PREFIX};
+use crate::codec::SharedCodec;
+
+/// The source of what nothing has set.
+pub(super) const DEFAULT: &str = "default";
 
 /// A value, and where it was written.
 #[derive(Debug, Clone)]
@@ -52,6 +57,55 @@ impl Settings {
     /// Whether the key was given, be it wrongly.
     pub(super) fn is_given(&self, path: &str) -> bool {
         self.given.contains(&path.split('.').map(String::from).collect::<Vec<_>>())
+    }
+
+    /// Sets what is in effect of a key that wasn't given.
+    pub(super) fn put(&mut self, path: &str, found: Found) {
+        self.found.insert(path.split('.').map(String::from).collect(), found);
+    }
+
+    pub(super) fn value(&self, path: &str) -> Option<Typed> {
+        self.get(path).map(|found| found.value.clone())
+    }
+
+    pub(super) fn time(&self, path: &str) -> Option<Duration> {
+        match self.value(path)? {
+            Typed::Time(time) => Some(time),
+            _ => None,
+        }
+    }
+
+    pub(super) fn flag(&self, path: &str) -> Option<bool> {
+        match self.value(path)? {
+            Typed::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
+    pub(super) fn count(&self, path: &str) -> Option<u64> {
+        match self.value(path)? {
+            Typed::Count(number) | Typed::Size(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn codec(&self, path: &[&str]) -> Option<SharedCodec> {
+        let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+        match &self.found.get(&path)?.value {
+            Typed::Codec(codec) => Some(codec.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn table(&self, path: &str) -> Option<&str> {
+        self.tables.get(&path.split('.').map(String::from).collect::<Vec<_>>()).map(String::as_str)
+    }
+
+    /// Where a key or a table was written.
+    pub(super) fn source(&self, path: &str) -> String {
+        let key = self.get(path).map(|found| found.source.as_str());
+        let table = path.rsplit_once('.').and_then(|(table, _)| self.table(table));
+        key.or_else(|| self.table(path)).or(table).unwrap_or(DEFAULT).to_owned()
     }
 
     fn walk(&mut self, figment: &Figment, path: &mut Vec<String>, table: Dict) {
@@ -199,8 +253,16 @@ fn advice_for(path: &[String], value: &Value) -> String {
             return format!("a namespace with a dot in its name stands in quotes: {meant}");
         }
     }
-    let tables =
-        ["connection", "connection.tls", "connection.reconnect", "near_cache", "memory_tier", schema::NAMESPACES];
+    let tables = [
+        "connection",
+        "connection.tls",
+        "connection.reconnect",
+        "near_cache",
+        "compression",
+        "encryption",
+        "memory_tier",
+        schema::NAMESPACES,
+    ];
     // Inside of a namespace there are only its own keys to be meant.
     let (inside, own) = match path {
         [first, name, _] if first == schema::NAMESPACES => (true, schema::written(&[first, name])),
