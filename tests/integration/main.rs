@@ -22,6 +22,8 @@ mod near;
 #[cfg(feature = "operate")]
 mod operate;
 mod outage;
+#[cfg(all(feature = "encryption", feature = "lz4"))]
+mod sealing;
 #[cfg(all(unix, feature = "macros", feature = "metrics"))]
 mod service;
 mod standalone;
