@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cache_house::codec::{Codec, MessagePack};
+use cache_house::codec::{Codec, Compressed, Envelope, Json, KeyId, MessagePack};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -11,23 +11,54 @@ use serde_json::{Map, Value};
 pub(crate) struct Guess {
     pub(crate) codec: &'static str,
     pub(crate) value: Option<Value>,
+    pub(crate) is_compressed: bool,
+    /// The key that is needed to read it, where the bytes name one.
+    pub(crate) encrypted_by: Option<KeyId>,
 }
 
-/// JSON, which is the default, before MessagePack: only a single digit is both.
-pub(crate) fn guess(bytes: &[u8]) -> Guess {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Guess { codec: "json", value: Some(value) };
+impl Guess {
+    pub(crate) fn of(codec: &'static str, value: Option<Value>) -> Self {
+        Self { codec, value, is_compressed: false, encrypted_by: None }
     }
+}
+
+/// The envelope first, which has a mark. JSON, which is the default, before MessagePack: only a single digit is both.
+pub(crate) fn guess(bytes: &[u8]) -> Guess {
+    match Envelope::of(bytes) {
+        Some(Envelope::Encrypted { key }) => return Guess { encrypted_by: key, ..Guess::of("encrypted", None) },
+        Some(_) => return compressed(bytes),
+        None => {}
+    }
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Guess::of("json", Some(value));
+    }
+    match decoded(&MessagePack, bytes) {
+        Some(value) => Guess::of("messagepack", Some(value)),
+        None if !bytes.is_empty() && std::str::from_utf8(bytes).is_ok() => Guess::of("text", None),
+        None => Guess::of("bytes", None),
+    }
+}
+
+/// What was compressed; its value isn't shown if it's of another codec, or too large.
+fn compressed(bytes: &[u8]) -> Guess {
+    let (json, messagepack) = (Compressed::new(Json), Compressed::new(MessagePack));
+    let guess = match decoded(&json, bytes) {
+        Some(value) => Guess::of("json", Some(value)),
+        None => match decoded(&messagepack, bytes) {
+            Some(value) => Guess::of("messagepack", Some(value)),
+            None => Guess::of("bytes", None),
+        },
+    };
+    Guess { is_compressed: true, ..guess }
+}
+
+fn decoded(codec: &impl Codec, bytes: &[u8]) -> Option<Value> {
     let mut value = None;
-    let decoded = MessagePack.decode(bytes, &mut |deserializer| {
+    let decoded = codec.decode(bytes, &mut |deserializer| {
         value = Some(DEEPEST.deserialize(deserializer)?);
         Ok(())
     });
-    match (decoded, value) {
-        (Ok(()), Some(value)) => Guess { codec: "messagepack", value: Some(value) },
-        _ if !bytes.is_empty() && std::str::from_utf8(bytes).is_ok() => Guess { codec: "text", value: None },
-        _ => Guess { codec: "bytes", value: None },
-    }
+    value.filter(|_| decoded.is_ok())
 }
 
 /// Reads any value as JSON has it: bytes as hexadecimal text, the keys of maps as text. It may be nested so much deeper.
@@ -133,6 +164,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use cache_house::codec::{Encrypted, EncryptionKey};
     use serde_json::json;
 
     fn messagepack(value: &impl serde::Serialize) -> Vec<u8> {
@@ -142,10 +174,27 @@ mod tests {
     #[test]
     fn json_and_messagepack_are_told_apart() {
         let value = json!({"name": "Ada", "tags": ["a", null, -1, 0.5], "ok": true});
-        assert_eq!(guess(value.to_string().as_bytes()), Guess { codec: "json", value: Some(value.clone()) });
-        assert_eq!(guess(&messagepack(&value)), Guess { codec: "messagepack", value: Some(value) });
-        assert_eq!(guess(&messagepack(&7_u8)), Guess { codec: "messagepack", value: Some(json!(7)) });
-        assert_eq!(guess(b"7"), Guess { codec: "json", value: Some(json!(7)) });
+        assert_eq!(guess(value.to_string().as_bytes()), Guess::of("json", Some(value.clone())));
+        assert_eq!(guess(&messagepack(&value)), Guess::of("messagepack", Some(value)));
+        assert_eq!(guess(&messagepack(&7_u8)), Guess::of("messagepack", Some(json!(7))));
+        assert_eq!(guess(b"7"), Guess::of("json", Some(json!(7))));
+    }
+
+    #[test]
+    fn what_is_compressed_is_shown_and_what_is_encrypted_is_not() {
+        let value = json!({"name": "Ada", "numbers": [1.5, null, -1], "text": "x".repeat(100)});
+        let compressed = |guess| Guess { is_compressed: true, ..guess };
+        let json = Compressed::new(Json).min_size(0).encode(&value).expect("it can be encoded");
+        assert_eq!(guess(&json), compressed(Guess::of("json", Some(value.clone()))));
+        let messagepack = Compressed::new(MessagePack).min_size(0).encode(&value).expect("it can be encoded");
+        assert_eq!(guess(&messagepack), compressed(Guess::of("messagepack", Some(value.clone()))));
+        assert_eq!(guess(&json[..json.len() - 1]), compressed(Guess::of("bytes", None)));
+
+        let key = EncryptionKey::from_bytes([7; 32]);
+        let (id, codec) = (key.id(), Encrypted::new(Json, key));
+        let encrypted = codec.encode_for("k", &value).expect("it can be encrypted");
+        assert_eq!(guess(&encrypted), Guess { encrypted_by: Some(id), ..Guess::of("encrypted", None) });
+        assert_eq!(guess(&encrypted[..5]), Guess::of("encrypted", None));
     }
 
     #[test]
@@ -161,7 +210,7 @@ mod tests {
     #[test]
     fn other_bytes_are_text_or_bytes() {
         for (bytes, codec) in [(&b"plain text"[..], "text"), (b"", "bytes"), (b"\xff\xfe{", "bytes"), (b"[1", "text")] {
-            assert_eq!(guess(bytes), Guess { codec, value: None }, "{bytes:?}");
+            assert_eq!(guess(bytes), Guess::of(codec, None), "{bytes:?}");
         }
         // Deeper than any value; an error and no overflow.
         let deep = vec![0x91; 1_000_000];

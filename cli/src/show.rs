@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::{Common, Show};
-use crate::decode::{guess, hex};
+use crate::decode::{Guess, guess, hex};
 use crate::failure::Failure;
 use crate::output::{self, harmless, one_line};
 use crate::session::Session;
@@ -30,6 +30,11 @@ struct Shown<'a> {
     expires_in_ms: Option<u64>,
     bytes: usize,
     codec: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    compressed: bool,
+    /// The id of the key that it was encrypted with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted_by: Option<String>,
     value: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -62,14 +67,12 @@ fn shown<'a>(report: &'a KeyReport, bytes: &'a [u8]) -> Shown<'a> {
         _ => ("another", None, None, None),
     };
     // What the cache stores for itself is of no codec, though some tokens look like numbers.
-    let (codec, value) = match kind {
-        "value" => {
-            let guess = guess(bytes);
-            (guess.codec, guess.value)
-        }
-        _ if std::str::from_utf8(bytes).is_ok() => ("text", None),
-        _ => ("bytes", None),
+    let guess = match kind {
+        "value" => guess(bytes),
+        _ if std::str::from_utf8(bytes).is_ok() => Guess::of("text", None),
+        _ => Guess::of("bytes", None),
     };
+    let codec = guess.codec;
     let text = std::str::from_utf8(bytes).ok().filter(|_| codec == "text");
     let hex = (codec == "bytes").then(|| hex(&bytes[..bytes.len().min(MOST_BYTES)]));
     let expires_in_ms = match report.expiry {
@@ -85,7 +88,9 @@ fn shown<'a>(report: &'a KeyReport, bytes: &'a [u8]) -> Shown<'a> {
         expires_in_ms,
         bytes: bytes.len(),
         codec,
-        value,
+        compressed: guess.is_compressed,
+        encrypted_by: guess.encrypted_by.map(|id| id.to_string()),
+        value: guess.value,
         text,
         hex,
     }
@@ -110,15 +115,21 @@ fn text(report: &KeyReport, shown: &Shown<'_>) -> Result<String, Failure> {
             serde_json::to_string_pretty(value).map_err(|error| Failure::finding(error.to_string()))?
         }
         (None, Some(text), _) => text.to_owned(),
+        _ if shown.codec == "encrypted" => "not shown: the program that has the key reads it".to_owned(),
         (None, None, Some(hex)) if shown.bytes > MOST_BYTES => format!("{hex}… (--raw has all)"),
         (None, None, hex) => hex.clone().unwrap_or_default(),
+    };
+    let codec = match (&shown.encrypted_by, shown.compressed) {
+        (Some(id), _) => format!("encrypted, by the key {id}"),
+        (None, true) => format!("{}, compressed", shown.codec),
+        (None, false) => shown.codec.to_owned(),
     };
     let lines = [
         ("key", one_line(shown.key)),
         ("kind", one_line(&kind)),
         ("expires", expiry),
         ("size", output::size(shown.bytes as f64)),
-        ("codec", shown.codec.to_owned()),
+        ("codec", codec),
     ];
     let lines: String = lines.iter().map(|(name, text)| format!("{name:8} {text}\n")).collect();
     Ok(format!("{lines}\n{}", harmless(&value)))

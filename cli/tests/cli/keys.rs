@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_house::codec::MessagePack;
+use cache_house::codec::{Compressed, Encrypted, EncryptionKey, Json, MessagePack};
 use cache_house::{CacheHouse, CacheOptions, opts};
 use serde_json::{Value, json};
 
@@ -140,6 +140,35 @@ fn a_key_is_shown_with_its_value() {
     assert!(program.prints(&["show", "cachehouse::tag:team 7"]).contains("the token of the tag team 7"));
     assert!(program.fails(1, &["show", "cachehouse:main:absent"]).contains("there is no key cachehouse:main:absent"));
     assert!(program.fails(1, &["show", "cachehouse:main:list"]).contains("WRONGTYPE"));
+}
+
+#[test]
+fn what_is_compressed_is_shown_and_what_is_encrypted_is_named() {
+    let server = Server::start();
+    let cache = service(&server);
+    let text = "hunter2 ".repeat(1000);
+    let (compressed, encrypted) = (opts!("compressed"), opts!("encrypted"));
+    let (one, two) = (cache.key(&compressed).expect("it has a key"), cache.key(&encrypted).expect("it has a key"));
+    cache.insert(compressed.codec(Compressed::new(MessagePack)), &text).expect("the server is there");
+    let key = EncryptionKey::from_bytes([7; 32]);
+    let id = key.id().to_string();
+    cache.insert(encrypted.codec(Encrypted::new(Json, key)), &text).expect("the server is there");
+
+    let program = Program::on(&server.endpoint());
+    let shown = program.json(&["show", &one]);
+    assert_eq!(
+        (&shown["codec"], &shown["compressed"], &shown["value"]),
+        (&json!("messagepack"), &json!(true), &json!(text))
+    );
+    assert!(program.prints(&["show", &one]).contains("codec    messagepack, compressed\n"));
+    let shown = program.json(&["show", &two]);
+    assert_eq!(
+        (&shown["codec"], &shown["encrypted_by"], &shown["value"]),
+        (&json!("encrypted"), &json!(id), &Value::Null)
+    );
+    let out = program.prints(&["show", &two]);
+    assert!(out.contains(&format!("codec    encrypted, by the key {id}\n")), "{out}");
+    assert!(out.ends_with("not shown: the program that has the key reads it"), "{out}");
 }
 
 #[test]
