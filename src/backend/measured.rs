@@ -1,13 +1,17 @@
 //! A server whose operations are timed and counted for the metrics.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 
 use super::lease::{Lease, Proof, Stored, Terms};
 use super::server::{Epoch, NearReply, ReadReply, Server, ServerError, Ttl, Unavailable, UnderWay};
 use crate::key::{CallKey, KeyPrefix, ServerKey};
 use crate::telemetry::metrics::{Operation, Outcome, Timer};
+use crate::telemetry::spans::{self, InSpan};
 
 /// Reports each operation of `S` that a call makes.
 pub(crate) struct Measured<S>(S);
@@ -104,14 +108,31 @@ impl<S: Server> Server for Measured<S> {
     }
 }
 
-async fn measure<T>(
-    operation: Operation,
-    pending: impl Future<Output = Result<T, ServerError>>,
-) -> Result<T, ServerError> {
-    let timer = Timer::start();
-    let result = pending.await;
-    timer.served(operation, outcome(&result));
-    result
+fn measure<T, F: Future<Output = Result<T, ServerError>>>(operation: Operation, pending: F) -> Measuring<F> {
+    Measuring { operation, timer: Some(Timer::start()), pending: spans::of_operation(operation, pending) }
+}
+
+pin_project! {
+    /// An operation under way. Not an `async` function, whose future would have room for `pending` twice.
+    struct Measuring<F> {
+        operation: Operation,
+        timer: Option<Timer>,
+        #[pin]
+        pending: InSpan<F>,
+    }
+}
+
+impl<T, F: Future<Output = Result<T, ServerError>>> Future for Measuring<F> {
+    type Output = Result<T, ServerError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.pending.poll(context));
+        if let Some(timer) = this.timer.take() {
+            timer.served(*this.operation, outcome(&result));
+        }
+        Poll::Ready(result)
+    }
 }
 
 fn outcome<T>(result: &Result<T, ServerError>) -> Outcome {

@@ -21,8 +21,8 @@ use crate::error::Error;
 use crate::key::CallKey;
 use crate::options::CacheOptions;
 use crate::surroundings;
-use crate::telemetry::Once;
 use crate::telemetry::metrics::{self, Timer};
+use crate::telemetry::{Once, spans};
 use crate::watchdog;
 
 /// How long a miss that waits for another process pauses before it looks again: at first, and at most.
@@ -158,7 +158,8 @@ impl<S: Server> Engine<S> {
         }
         let Work { run, decisions, .. } = work;
         leader.begins_work();
-        let mut running = pin!(run(old.map(|old| old.fetched.value.clone())));
+        let running = run(old.map(|old| old.fetched.value.clone()));
+        let mut running = pin!(spans::of_work(|| options.name(), running));
         let ended = until(old.and(soft).or(hard), running.as_mut()).await;
         let result = match (ended, old) {
             (Some(result), _) => result,

@@ -1,6 +1,7 @@
 //! Diagnostics: counters, metrics, and warnings that are logged once.
 
 pub(crate) mod metrics;
+pub(crate) mod spans;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

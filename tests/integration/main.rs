@@ -26,6 +26,7 @@ mod outage;
 mod sealing;
 #[cfg(all(unix, feature = "macros", feature = "metrics"))]
 mod service;
+mod spans;
 mod standalone;
 mod support;
 mod sync_anywhere;

@@ -360,7 +360,9 @@ fn a_key_in_each_of_many_namespaces_costs_no_more_than_as_many_in_one() {
         journal.items.lock().assert_consistent();
         begun.elapsed()
     };
-    let (one, many) = (time(1), time(9_000));
+    // The best of some: whatever else runs only adds.
+    let best = |namespaces| (0..5).map(|_| time(namespaces)).min().expect("there are some");
+    let (one, many) = (best(1), best(9_000));
     assert!(many < 10 * one, "{many:?} beside {one:?}");
 }
 

@@ -189,7 +189,7 @@ impl Timer {
     pub(crate) fn served(self, operation: Operation, outcome: Outcome) {
         static KEYS: LazyLock<[[Key; OUTCOMES.len()]; OPERATIONS.len()]> = LazyLock::new(|| {
             let key = |operation: usize, outcome: usize| {
-                let labels = vec![label("op", OPERATIONS[operation]), label("outcome", OUTCOMES[outcome])];
+                let labels = vec![label("op", OPERATIONS[operation].name()), label("outcome", OUTCOMES[outcome])];
                 Key::from_parts(SERVER, labels)
             };
             array::from_fn(|operation| array::from_fn(|outcome| key(operation, outcome)))
@@ -198,8 +198,16 @@ impl Timer {
     }
 }
 
-/// In the order of [`Operation`].
-const OPERATIONS: [&str; 7] = ["get", "contains", "check_type", "lease", "set", "remove", "clear"];
+/// In the order of their declaration.
+const OPERATIONS: [Operation; 7] = [
+    Operation::Get,
+    Operation::Contains,
+    Operation::CheckType,
+    Operation::Lease,
+    Operation::Set,
+    Operation::Remove,
+    Operation::Clear,
+];
 
 /// In the order of [`Outcome`].
 const OUTCOMES: [&str; 8] =
@@ -331,7 +339,7 @@ mod tests {
         assert_eq!(ANSWERS[Answer::MemoryHit as usize], ("hit", "memory"));
         assert_eq!(ANSWERS[Answer::NowhereMiss as usize], ("miss", "none"));
         assert_eq!(ANSWERS[Answer::Uncached as usize], ("uncached", "none"));
-        assert_eq!(OPERATIONS[Operation::Clear as usize], "clear");
+        assert!(OPERATIONS.iter().enumerate().all(|(place, operation)| *operation as usize == place));
         assert_eq!(OUTCOMES[Outcome::NotReady as usize], "not_ready");
     }
 }

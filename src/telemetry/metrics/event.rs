@@ -28,6 +28,21 @@ pub(crate) enum Operation {
     Clear,
 }
 
+impl Operation {
+    /// The label `op`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Contains => "contains",
+            Self::CheckType => "check_type",
+            Self::Lease => "lease",
+            Self::Set => "set",
+            Self::Remove => "remove",
+            Self::Clear => "clear",
+        }
+    }
+}
+
 /// What came of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {

@@ -112,17 +112,17 @@ fn secrets_are_hidden_from_those_who_extend_the_layers() {
     assert_eq!(sealing(Config::from_provider(figment).expect("it's right")), encrypted(&[OTHER]));
 }
 
-told!(
+message!(
     no_key,
     with_key("", "previous_keys = []"),
     @"encryption.key: is missing; accepts 32 random bytes as base64 or as 64 hexadecimal digits, or `encryption.key_file` in its place (cachehouse.toml:1)"
 );
-told!(
+message!(
     two_keys,
     with_key(KEY, &format!("key = \"{KEY}\"\nkey_file = \"key\"")),
     @"encryption.key: is given, and so is `encryption.key_file`; keep one (cachehouse.toml:2, cachehouse.toml:3)"
 );
-told!(
+message!(
     bad_keys,
     with_key("", "key = \"hunter2\"\nprevious_keys = [\"aHVudGVyMg==\", \"\", 7]"),
     @r#"
@@ -131,7 +131,7 @@ told!(
     encryption.key: isn't a key (it isn't shown); accepts 32 random bytes as base64 or as 64 hexadecimal digits (cachehouse.toml:2)
     "#
 );
-told!(
+message!(
     a_list_of_bad_keys,
     with_key("", &format!("key = \"{KEY}aHVu\"\nprevious_keys = [\"{KEY}\", \"aHVudGVyMg==\"]")),
     @r#"
@@ -140,7 +140,7 @@ told!(
     encryption.previous_keys: has as number 2 what is a key of 7 bytes (it isn't shown); accepts 32 random bytes as base64 or as 64 hexadecimal digits (cachehouse.toml:3)
     "#
 );
-told!(
+message!(
     keys_that_are_no_texts,
     with_key("", &format!("key = 7\nprevious_keys = \"{KEY}\"")),
     @r#"
@@ -149,7 +149,7 @@ told!(
     encryption.previous_keys: isn't a list (it isn't shown); accepts a list of texts in quotes (cachehouse.toml:3)
     "#
 );
-told!(
+message!(
     bad_key_files,
     with_key("aHVudGVyMg==\n", "key_file = \"key\"\nprevious_key_files = [\"key\", \"no-such-key\"]"),
     @r#"
@@ -159,7 +159,7 @@ told!(
     encryption.previous_key_files: "no-such-key" can't be read: No such file or directory (os error 2) (cachehouse.toml:3)
     "#
 );
-told!(
+message!(
     an_empty_key_file,
     with_key("\n", "key_file = \"key\"\nprevious_key_files = \"key\""),
     @r#"
@@ -168,7 +168,7 @@ told!(
     encryption.key_file: "key" is empty (cachehouse.toml:2)
     "#
 );
-told!(
+message!(
     keys_in_place_of_their_files,
     with_key("", &format!("key_file = \"{KEY}\"\nprevious_key_files = [\"{HEX}\", \"{}\"]", OTHER.trim_end_matches('='))),
     @r#"
@@ -177,12 +177,12 @@ told!(
     encryption.previous_key_files: is a key itself (it isn't shown); accepts the path of a file (cachehouse.toml:3)
     "#
 );
-told!(
+message!(
     a_key_file_that_is_too_long,
     with_key(&KEY.repeat(2000), "key_file = \"key\""),
     @r#"encryption.key_file: "key" is longer than 64 KiB (cachehouse.toml:2)"#
 );
-told!(
+message!(
     a_key_in_the_file_and_in_the_environment,
     {
         let place = Place::new().with(DEFAULT_FILE, format!("[encryption]\nkey = \"{KEY}\""));
@@ -190,7 +190,7 @@ told!(
     },
     @"encryption.key: is given twice, in the file and in the environment; keep one (cachehouse.toml:2, variable CACHEHOUSE_ENCRYPTION__KEY)"
 );
-told!(
+message!(
     misspelt_tables_and_keys,
     file(&format!("[compresion]\n[encryption]\nkey = \"{KEY}\"\nprevious_key = [\"{KEY}\"]\n[compression]\nminsize = 1")),
     @r#"
@@ -200,7 +200,7 @@ told!(
     encryption.previous_key: is no key of the configuration; the nearest known one is encryption.previous_keys (cachehouse.toml:4)
     "#
 );
-told!(
+message!(
     wrong_values_of_compression,
     file("[compression]\nenabled = \"yes\"\nmin_size = \"1M\""),
     @r#"
@@ -209,7 +209,7 @@ told!(
     compression.min_size: is "1M"; accepts a size such as "64MiB" (or B, KiB, GiB, TiB, kB, MB, GB, TB), or bytes as a number, from 0B to 1GiB (cachehouse.toml:3)
     "#
 );
-told!(
+message!(
     variables_that_are_wrong,
     variables(&[("CACHEHOUSE_ENCRYPTION__PREVIOUS_KEYS", KEY), ("CACHEHOUSE_ENCRYPTION", KEY)]),
     @r#"

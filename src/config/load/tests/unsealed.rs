@@ -2,7 +2,7 @@
 
 use super::*;
 
-told!(
+message!(
     features_that_are_off,
     file("[compression]\n[encryption]\nkey = \"hunter2\"\nprevious_keys = [\"hunter2\"]"),
     @r"
