@@ -345,7 +345,8 @@ fn a_miss_among_many_is_one_question_and_a_key_of_another_type_stays() {
         let asked = (server.calls("get") - before).saturating_sub(if fence { CALLS } else { 0 });
         assert!(asked < CALLS / 2, "{asked} more questions");
         assert_eq!(server.command(&["LLEN", &foreign]), Reply::Integer(1));
-        assert_eq!(cache.stats().failed_writes, 1);
+        // Unless its read went alone, so that the server refused that.
+        assert!(cache.stats().failed_writes <= 1, "{:?}", cache.stats());
         for n in (0..CALLS).filter(|n| *n != 7) {
             assert_eq!(cache.get(call("f").arg(n)), Some(n), "fence {fence}");
         }
