@@ -153,7 +153,7 @@ impl CacheLayer {
         self.with(|settings| settings.keep_stale = time)
     }
 
-    /// Sets the clock by which ages are told, for tests; the system's by default. The handle's memory has a clock of its own:
+    /// Sets the clock by which ages are counted, for tests; the system's by default. The handle's memory has a clock of its own:
     /// `cache_house::ManualClock`.
     pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.with(|settings| settings.clock = Arc::new(clock))

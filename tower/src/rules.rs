@@ -75,7 +75,7 @@ pub(crate) fn storing(
     if Directives::of(&request.headers).no_store || is_authorized && !directives.allows_authorized() {
         return Err(Unstorable::ByRequest);
     }
-    // Its age isn't among what the policy was told, so this is the whole lifetime.
+    // The policy wasn't given its age, so this is the whole lifetime.
     let lifetime = policy.time_to_live(now);
     let age = initial_age(&response.headers, now, delay);
     // Stale from the start: kept where the origin says so, and something can come of it.
@@ -168,12 +168,12 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// What the crate that knows the rules makes of a response. It's told what it needs, in a form that it reads without doubt: it
+/// What the crate that knows the rules makes of a response. It's given what it needs, in a form that it reads without doubt: it
 /// takes names of directives in lower case only, splits inside quotes, and takes `proxy-revalidate` for "never fresh".
 fn policy(directives: &Directives, response: &response::Parts, now: SystemTime, heuristic: f32) -> CachePolicy {
-    let mut told = Response::new(());
-    *told.status_mut() = response.status;
-    let headers = told.headers_mut();
+    let mut given = Response::new(());
+    *given.status_mut() = response.status;
+    let headers = given.headers_mut();
     if let Ok(line) = HeaderValue::try_from(canonical(directives))
         && !line.is_empty()
     {
@@ -199,7 +199,7 @@ fn policy(directives: &Directives, response: &response::Parts, now: SystemTime, 
         immutable_min_time_to_live: Duration::ZERO,
         ignore_cargo_cult: false,
     };
-    CachePolicy::new_options(&request, &told, now, options)
+    CachePolicy::new_options(&request, &given, now, options)
 }
 
 fn canonical(directives: &Directives) -> String {
@@ -221,9 +221,9 @@ fn initial_age(headers: &HeaderMap, now: SystemTime, delay: Duration) -> Duratio
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let date = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
     let apparent = date.and_then(|date| now.duration_since(date).ok()).unwrap_or_default();
-    let told = text(AGE).and_then(|age| age.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+    let stated = text(AGE).and_then(|age| age.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
     // `Date` has whole seconds: a part of one says nothing.
-    Duration::from_secs(apparent.as_secs()).max(told.saturating_add(if told.is_zero() {
+    Duration::from_secs(apparent.as_secs()).max(stated.saturating_add(if stated.is_zero() {
         Duration::ZERO
     } else {
         delay

@@ -27,7 +27,7 @@ pub(crate) enum Handled {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Forwarded {
     pub(crate) why: Why,
-    /// What the inner service said; it's told where the response has another status.
+    /// What the inner service said; shown where the response has another status.
     pub(crate) status: Option<StatusCode>,
     pub(crate) is_stored: bool,
     /// Another request went there, and this one got its response.
