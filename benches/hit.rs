@@ -98,6 +98,18 @@ fn standing_costs(runtime: &Runtime, server: &RedisServer) {
     let (stats, kib) = (big.stats(), resident_kib() - before);
     assert_eq!(stats.memory_entries, ENTRIES);
     println!("An entry in memory: {} bytes resident, key and value included", kib * 1024 / ENTRIES);
+    // Of a number, next to nothing is the value.
+    let small =
+        CacheHouse::builder().memory().memory_max_entries(2 * ENTRIES).memory_max_bytes(1 << 30).build().unwrap();
+    let before = resident_kib();
+    (0..ENTRIES).for_each(|id| _ = small.cached(options(id), || id));
+    let kib = resident_kib() - before;
+    assert_eq!(small.stats().memory_entries, ENTRIES);
+    println!("The same of a `u64`: {} bytes", kib * 1024 / ENTRIES);
+    let before = resident_kib();
+    let values: Vec<Box<User>> = (0..ENTRIES).map(|id| Box::new(user(id))).collect();
+    println!("Such a value alone: {} bytes", (resident_kib() - before) * 1024 / ENTRIES);
+    black_box(values);
 }
 
 fn cpu_ticks() -> u64 {

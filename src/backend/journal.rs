@@ -77,11 +77,12 @@ impl Journal {
 
     /// Whether the server may still hold a value of `key` that was invalidated.
     pub(crate) fn blocks(&self, key: &CallKey) -> bool {
-        if self.len() == 0 {
-            return false;
-        }
-        let key = key.server_key();
-        self.items.lock().blocks(&key)
+        self.len() > 0 && self.names(&key.server_key())
+    }
+
+    /// The same of a server's key.
+    pub(crate) fn names(&self, key: &ServerKey) -> bool {
+        self.len() > 0 && self.items.lock().blocks(key)
     }
 
     /// Notes that what `invalidation` names has to go.

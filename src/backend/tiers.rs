@@ -109,6 +109,8 @@ pub(crate) enum NotReplaced {
 
 /// Why a value isn't stored.
 pub(crate) enum NotStored {
+    /// The key holds another type, so another program owns it.
+    Foreign,
     Failed(Error),
     /// On the server, which is unavailable.
     Unavailable(Unavailable),
@@ -117,6 +119,7 @@ pub(crate) enum NotStored {
 impl From<NotStored> for Error {
     fn from(not_stored: NotStored) -> Self {
         match not_stored {
+            NotStored::Foreign => ServerError::WrongType.into(),
             NotStored::Failed(error) => error,
             NotStored::Unavailable(why) => ServerError::Unavailable(why).into(),
         }
@@ -273,6 +276,7 @@ impl<S: Server> Tiers<S> {
             ServerError::Unavailable(why) => NotStored::Unavailable(why),
             // A primary that was demoted.
             error if error.is_read_only() => NotStored::Unavailable(Unavailable::NotReady),
+            ServerError::WrongType => NotStored::Foreign,
             error => NotStored::Failed(error.into()),
         })
     }
@@ -361,33 +365,25 @@ impl<S: Server> Tiers<S> {
         C: ValueCodec<T>,
     {
         let sent = self.server.as_ref().map(Server::epoch);
-        let on_server = match &self.server {
-            None => Ok(false),
+        let (fill, unavailable) = match &self.server {
+            None => (Fill::Withheld, None),
             Some(server) if self.route(call.key) == Route::Server => {
-                let checked = server.check_type(&call.key.server_key()).await;
-                match checked {
+                match server.check_type(&call.key.server_key()).await {
                     Err(ServerError::WrongType) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
+                    Err(ServerError::Unavailable(why)) => (Fill::Withheld, Some(why)),
                     // The user may be allowed to set it all the same; `set` finds out.
-                    Ok(()) | Err(ServerError::Refused { .. }) => Ok(true),
-                    Err(ServerError::Unavailable(why)) => Err(why),
+                    checked => (Fill::Unfenced { is_checked: checked.is_ok() }, None),
                 }
             }
-            Some(_) => Err(Unavailable::NotConnected),
+            Some(_) => (Fill::Withheld, Some(Unavailable::NotConnected)),
         };
-        let stored = self
-            .store(
-                call,
-                fence,
-                value,
-                ttl,
-                if matches!(on_server, Ok(true)) { Fill::Unfenced { is_checked: true } } else { Fill::Withheld },
-            )
-            .await;
-        match (on_server, stored) {
+        let stored = self.store(call, fence, value, ttl, fill).await;
+        match (unavailable, stored) {
+            (_, Err(NotStored::Foreign)) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
             (_, Err(NotStored::Failed(error))) => return Err(NotReplaced::Failed(error)),
-            (Err(why), Ok(_)) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),
-            (Ok(_), Ok(Stored::Refused)) => return Err(NotReplaced::Overtaken),
-            (Ok(_), Ok(Stored::Kept)) => {}
+            (Some(why), Ok(_)) | (_, Err(NotStored::Unavailable(why))) => return Err(NotReplaced::Unavailable(why)),
+            (None, Ok(Stored::Refused)) => return Err(NotReplaced::Overtaken),
+            (None, Ok(Stored::Kept)) => {}
         }
         if let (Some(server), Some(sent)) = (&self.server, sent) {
             server.replaced(&call.key.server_key(), sent);

@@ -357,7 +357,11 @@ impl<S: Server> Engine<S> {
                 Waited::Found(found)
             }
             Read::Miss => Waited::Run(fill),
-            Read::Foreign | Read::Unavailable => Waited::Run(Fill::Withheld),
+            Read::Foreign | Read::Unavailable => {
+                // Or the next callers would wait for a value that isn't stored.
+                tiers.give_up_fill(fill).await;
+                Waited::Run(Fill::Withheld)
+            }
         }
     }
 

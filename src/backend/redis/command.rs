@@ -106,6 +106,11 @@ impl Command {
         }
     }
 
+    /// Whether it asks what is there under a key.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Exists(_) | Self::Get(_) | Self::MultiGet(_) | Self::Pttl(_))
+    }
+
     /// Whether a cache can't do without it.
     pub(super) fn is_essential(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Set(_) | Self::SetString(_) | Self::TrySet(_) | Self::Unlink(_))

@@ -438,8 +438,8 @@ impl Drop for Guard {
             inner.advance(Stage::Closed);
             return;
         }
-        // Its supervisors are gone with it.
-        inner.layout.store(Arc::new(Layout::Unknown));
+        // Its supervisors are gone with it; and the next map has none before it that would show a failover.
+        inner.fail_over(&SlotSet::all(), || inner.layout.store(Arc::new(Layout::Unknown)));
         inner.node_health.expect(Parts::Unknown);
         if discovery.start_on_thread().is_err() {
             // No task is left that could finish `close`.

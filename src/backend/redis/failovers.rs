@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::server::Epoch;
 
-/// The failovers that have been noticed. Several may be at once: by the discovery, and by redirects.
+/// The failovers that have been noticed. Several may be at once: by a map, and by the move of the I/O to another thread.
 #[derive(Default)]
 pub(super) struct Failovers {
     begun: AtomicU64,
@@ -27,10 +27,18 @@ impl Failovers {
 
     /// Notes one, which lasts for as long as `handle` takes: it repeats invalidations, and may change the layout.
     pub(super) fn note<R>(&self, handle: impl FnOnce() -> R) -> R {
+        /// Ends it, also where `handle` panics.
+        struct Ends<'a>(&'a AtomicU64);
+
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let result = handle();
-        self.ended.fetch_add(1, Ordering::SeqCst);
-        result
+        let _ends = Ends(&self.ended);
+        handle()
     }
 }
 

@@ -31,10 +31,11 @@ return false",
 );
 
 /// Stores a value while the lease holds the token, unless another program has a value of another type there: a read of several keys
-/// finds nothing in its place. For a user who may not run `STRLEN`, it's overwritten.
+/// finds nothing in its place. A user who may not run `STRLEN` may run `GET`.
 static FILL: Script = Script::new(
     "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local there = redis.pcall('STRLEN', KEYS[1])
+if type(there) == 'table' and string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then there = redis.pcall('GET', KEYS[1]) end
 if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
   redis.call('UNLINK', KEYS[2])
   return there
@@ -49,6 +50,7 @@ return 1",
 static FILL_IN_CLUSTER: Script = Script::new(
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local there = redis.pcall('STRLEN', ARGV[4])
+if type(there) == 'table' and string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then there = redis.pcall('GET', ARGV[4]) end
 if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
   redis.call('UNLINK', KEYS[1])
   return there

@@ -140,7 +140,7 @@ impl Inner {
     /// Notes that a primary has confirmed an invalidation, which its replicas may not know yet. It's journalled again if a failover was
     /// noticed since it was sent: the primary may have lost its place before. A standalone server has no replicas here.
     pub(super) fn confirmed(&self, invalidated: Invalidation<ServerKey>, sent: Epoch) {
-        if self.layout.load().map().is_none() {
+        if matches!(&**self.layout.load(), Layout::Single(_)) {
             return;
         }
         // Noted first: a failover that begins behind the look at it finds it noted.
@@ -172,7 +172,16 @@ impl Inner {
         }
     }
 
-    /// What was found of `key` by a read that was sent at `sent`. It's unavailable if a failover was noticed meanwhile and `key` was
+    /// Begins a read of `key`. It's unavailable if the journal names the key: a failover may have been handled since the caller asked.
+    pub(super) fn begin_read(&self, key: &ServerKey) -> Result<Epoch, ServerError> {
+        let sent = self.failovers.epoch();
+        match self.context.journal.names(key) {
+            true => Err(ServerError::Unavailable(Unavailable::NotReady)),
+            false => Ok(sent),
+        }
+    }
+
+    /// What was found of `key` by a read that began at `sent`. It's unavailable if a failover was noticed meanwhile and `key` was
     /// invalidated lately: the value may be the one from before, on the replica that has taken over.
     pub(super) fn judged<T>(
         &self,
@@ -180,7 +189,7 @@ impl Inner {
         sent: Epoch,
         found: Result<T, ServerError>,
     ) -> Result<T, ServerError> {
-        match self.failovers.any_since(sent) && self.recent_invalidations.concerns(key) {
+        match self.failovers.any_since(sent) && self.recent_invalidations.is_repeated(key) {
             true => Err(ServerError::Unavailable(Unavailable::NotReady)),
             false => found,
         }

@@ -1,6 +1,6 @@
 //! Which nodes there are, and which of them has which keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
@@ -23,6 +23,8 @@ pub(super) struct SlotMap {
     owners: Box<[AtomicU16]>,
     pub(super) shards: Vec<Shard>,
     by_address: HashMap<Address, u16>,
+    /// The numbers of the shards that the cluster itself named as primaries, with slots. The others are here because a redirect named them.
+    with_slots: HashSet<u16>,
     /// Reads take turns.
     turn: AtomicUsize,
 }
@@ -66,13 +68,15 @@ impl SlotMap {
         let by_address: HashMap<_, _> =
             numbered.map(|(number, shard)| (shard.primary.address.clone(), number)).collect();
         let owners: Box<[AtomicU16]> = (0..SLOTS).map(|_| AtomicU16::new(UNOWNED)).collect();
+        let mut with_slots = HashSet::new();
         for range in ranges {
             let owner = by_address.get(&range.primary).copied().unwrap_or(UNOWNED);
+            with_slots.insert(owner);
             for slot in range.first..=range.last {
                 owners[usize::from(slot)].store(owner, Ordering::Relaxed);
             }
         }
-        Self { owners, shards, by_address, turn: AtomicUsize::new(0) }
+        Self { owners, shards, by_address, with_slots, turn: AtomicUsize::new(0) }
     }
 
     pub(super) fn shard_of(&self, slot: u16) -> Option<&Shard> {
@@ -92,9 +96,11 @@ impl SlotMap {
     }
 
     /// Whether `slot` at `address` may mean a failover: the node wasn't a primary in this map. It needn't be a known replica, because maps
-    /// leave out replicas that are away. For a new node that slots move to, the only cost is that invalidations are repeated.
+    /// leave out replicas that are away. Nor has it to be unknown: a redirect may have named it before the cluster's own map does. For a
+    /// new node that slots move to, the only cost is that invalidations are repeated.
     pub(super) fn is_failover(&self, slot: u16, address: &Address) -> bool {
-        self.shard_of(slot).is_some() && !self.by_address.contains_key(address)
+        let was_primary = self.by_address.get(address).is_some_and(|number| self.with_slots.contains(number));
+        self.shard_of(slot).is_some() && !was_primary
     }
 
     /// The slots that replicas have taken over from their primaries, where `ranges` is what follows.

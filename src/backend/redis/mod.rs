@@ -188,7 +188,7 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let sent = self.inner.failovers.epoch();
+        let sent = self.inner.begin_read(key)?;
         let node = self.inner.reader(key)?;
         let found = async {
             let pool = node.pool()?;
@@ -210,7 +210,7 @@ impl Server for Redis {
     }
 
     async fn get_near(&self, key: &ServerKey, asks_ttl: bool) -> Result<Option<NearReply>, ServerError> {
-        let sent = self.inner.failovers.epoch();
+        let sent = self.inner.begin_read(key)?;
         if let Some(reply) = self.inner.get_near(key, asks_ttl).await {
             return self.inner.judged(key, sent, reply);
         }
@@ -222,7 +222,7 @@ impl Server for Redis {
     }
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
-        let sent = self.inner.failovers.epoch();
+        let sent = self.inner.begin_read(key)?;
         let node = self.inner.reader(key)?;
         let ttl = self.inner.send_to(&node, key, Command::Pttl(key.clone()));
         let value = self.inner.send_to(&node, key, Command::Get(key.clone()));
@@ -262,7 +262,7 @@ impl Server for Redis {
     }
 
     async fn contains(&self, key: &ServerKey) -> Result<bool, ServerError> {
-        let sent = self.inner.failovers.epoch();
+        let sent = self.inner.begin_read(key)?;
         let exists = self.send(key, Command::Exists(key.clone())).await.and_then(|frame| reply::number(&frame));
         self.inner.judged(key, sent, exists.map(|count| count > 0))
     }

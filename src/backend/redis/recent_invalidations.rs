@@ -53,6 +53,11 @@ impl RecentInvalidations {
         self.items.lock().concern(key, Instant::now())
     }
 
+    /// Whether `key` is among what is repeated on a replica that takes over.
+    pub(super) fn is_repeated(&self, key: &ServerKey) -> bool {
+        self.items.lock().repeats(key, Instant::now())
+    }
+
     pub(super) fn all(&self) -> Vec<Invalidation<ServerKey>> {
         self.items.lock().all(Instant::now())
     }
@@ -89,10 +94,17 @@ impl Items {
 
     fn concern(&mut self, key: &ServerKey, now: Instant) -> bool {
         self.forget_old(now);
-        let is_recent = |since: &Instant| is_within(LAG, *since, now);
-        self.overflowed.as_ref().is_some_and(is_recent)
-            || self.keys.get(key).is_some_and(is_recent)
-            || self.matching(key).any(|since| is_recent(&since))
+        self.overflowed.is_some_and(|since| is_within(LAG, since, now)) || self.names(key, LAG, now)
+    }
+
+    fn repeats(&self, key: &ServerKey, now: Instant) -> bool {
+        let folded = self.folded.get(key_prefix(key));
+        folded.is_some_and(|since| is_within(REPEATED, *since, now)) || self.names(key, REPEATED, now)
+    }
+
+    fn names(&self, key: &ServerKey, within: Duration, now: Instant) -> bool {
+        let is_recent = |since: &Instant| is_within(within, *since, now);
+        self.keys.get(key).is_some_and(is_recent) || self.matching(key).any(|since| is_recent(&since))
     }
 
     /// When the prefixes that name `key` were cleared.
@@ -123,13 +135,12 @@ impl Items {
         if !is_within(REPEATED, since, now) {
             return;
         }
-        let text = match invalidated {
+        let key_prefix = key_prefix(match invalidated {
             Invalidation::Key(key) => key,
             Invalidation::Matching(prefix) => prefix.as_str().as_bytes(),
-        };
-        let key_prefix = text.split(|byte| *byte == b':').next().unwrap_or_default();
+        });
         match self.folded.get_mut(key_prefix) {
-            Some(newest) => *newest = since,
+            Some(newest) => *newest = since.max(*newest),
             None => {
                 if self.folded.len() >= MOST_FOLDED
                     && let Some(oldest) = self.folded.iter().min_by_key(|(_, since)| **since)
@@ -174,6 +185,11 @@ impl Items {
 
 fn is_within(time: Duration, since: Instant, now: Instant) -> bool {
     now.saturating_duration_since(since) <= time
+}
+
+/// The first part of a key.
+fn key_prefix(key: &[u8]) -> &[u8] {
+    key.split(|byte| *byte == b':').next().unwrap_or_default()
 }
 
 /// The texts that a prefix may have which names `key`: all of it, and what goes on with `:`.
@@ -252,8 +268,23 @@ mod tests {
                 Invalidation::Matching(prefix) => prefix.matches(&key(text)),
             })
         };
-        assert!(names("p:n:0") && names(&format!("p:n:{MOST}")) && names("q0"));
-        assert!(!names("q") && !names("pp:n:0"));
+        for (text, is_named) in
+            [("p:n:0", true), (&*format!("p:n:{MOST}"), true), ("q0", true), ("q", false), ("pp:n:0", false)]
+        {
+            assert_eq!((names(text), recent.is_repeated(&key(text))), (is_named, is_named), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_folded_is_repeated_for_as_long_as_the_newest_of_it() {
+        let (mut items, begin) = (Items::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        items.note(removed(0), begin);
+        items.note(removed(1), at(1));
+        items.note(removed(0), at(20));
+        (2..=MOST + 1).for_each(|number| items.note(removed(number), at(21)));
+        assert!(items.repeats(&key("p:n:0"), at(45)), "it was confirmed once more");
+        assert!(!items.repeats(&key("p:n:0"), at(52)));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use fred::types::Resp3Frame as Frame;
 
 use super::super::server::{ServerError, Unavailable};
-use super::super::slots::SlotSet;
 use super::command::Command;
 use super::inner::Inner;
 use super::node::{Failed, Node};
@@ -57,15 +56,17 @@ impl Inner {
                 return Err(ServerError::Unavailable(Unavailable::TimedOut));
             }
             if !redirect.asking {
-                if let Some(map) = self.layout.load().map() {
-                    if map.is_failover(redirect.slot, &redirect.address) {
-                        let mut slots = SlotSet::none();
-                        slots.insert(redirect.slot);
-                        self.fail_over(&slots, || ());
-                    }
-                    map.moved(redirect.slot, &redirect.address);
-                }
                 self.requests.refresh.notify_one();
+                if let Some(map) = self.layout.load().map() {
+                    if !map.is_failover(redirect.slot, &redirect.address) {
+                        map.moved(redirect.slot, &redirect.address);
+                    } else if command.is_read() && self.recent_invalidations.is_repeated(key) {
+                        // The new primary may not know of it. The map that names this one has all others repeated; until then, each read of
+                        // its slots comes by here.
+                        self.context.journal.add_server_key(key.clone());
+                        return Err(ServerError::Unavailable(Unavailable::NotReady));
+                    }
+                }
             }
             let (node, pool) = self.reach(&redirect.address).await?;
             let operation = match redirect.asking {

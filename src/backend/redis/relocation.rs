@@ -7,6 +7,7 @@ use super::inner::Inner;
 use super::layout::Layout;
 use super::node_health::Parts;
 use super::stage::Stage;
+use crate::backend::slots::SlotSet;
 use crate::health::{Reason, ReasonKind};
 
 impl Inner {
@@ -29,7 +30,8 @@ impl Inner {
             target: "cache_house",
             "the program blocks the workers of the runtime that the cache's I/O runs in; the I/O moves to a thread of its own"
         );
-        let nodes = self.layout.swap(Arc::new(Layout::Unknown)).nodes();
+        // The next map has none before it that would show a failover.
+        let nodes = self.fail_over(&SlotSet::all(), || self.layout.swap(Arc::new(Layout::Unknown))).nodes();
         self.node_health.expect(Parts::Unknown);
         for node in &nodes {
             node.advance(Stage::Closing);

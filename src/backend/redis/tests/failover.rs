@@ -38,6 +38,12 @@ async fn slots_of_a_node_that_was_no_primary_are_failed_over_even_if_the_last_ma
     let slots = map.failed_over(&[range(0, 49, 1), range(50, 99, 2), range(100, 199, 3)]);
     assert!((100..200).all(|slot| slots.contains(slot)));
     assert!((0..100).all(|slot| !slots.contains(slot)));
+    // A redirect has named the new primary, and nothing else is known of it yet.
+    let map = SlotMap::new(vec![shard(1), shard(2), shard(3)], &ranges);
+    map.moved(150, &node(3));
+    let slots = map.failed_over(&[range(0, 99, 1), range(100, 199, 3)]);
+    assert!((100..200).all(|slot| slots.contains(slot)), "also those that no redirect was about");
+    assert!((0..100).all(|slot| !slots.contains(slot)));
     redis.close().await;
 }
 

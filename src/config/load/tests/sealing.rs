@@ -170,7 +170,7 @@ message!(
 );
 message!(
     keys_in_place_of_their_files,
-    with_key("", &format!("key_file = \"{KEY}\"\nprevious_key_files = [\"{HEX}\", \"{}\"]", OTHER.trim_end_matches('='))),
+    with_key("", &format!("key_file = \"{KEY}\\n\"\nprevious_key_files = [\"{HEX}\", \"{}\"]", OTHER.trim_end_matches('='))),
     @r#"
     2 problems in the configuration:
     encryption.key_file: is a key itself (it isn't shown); accepts the path of a file (cachehouse.toml:2)
