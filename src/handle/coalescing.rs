@@ -501,7 +501,12 @@ impl UnderWay for Storing {
             Ok(Stored::Kept) => self.replaces = None,
             // A full server refuses the fill before it looks for the lease.
             Ok(Stored::Refused) | Err(ServerError::Refused { .. }) => self.flight.age_offer(),
-            Err(_) => {}
+            Err(ServerError::WrongType) => {
+                // Another program's value is there: it mustn't be removed.
+                self.replaces = None;
+                self.flight.age_offer();
+            }
+            Err(ServerError::Unavailable(_)) => {}
         }
     }
 }
