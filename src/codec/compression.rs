@@ -68,7 +68,7 @@ impl Compression {
         };
         let (length, block) = block.split_first_chunk().ok_or("it's compressed, and cut")?;
         let length = u32::from_le_bytes(*length);
-        // Both before anything is allocated: whoever may write to the server chooses the length.
+        // Both before anything is allocated: a client that may write to the server chooses the length.
         if u64::from(length) > self.max_size {
             return Err(
                 format!("it's compressed, and has {length} bytes, more than max_size = {}", self.max_size).into()

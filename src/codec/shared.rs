@@ -55,7 +55,7 @@ impl SharedCodec {
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::BuiltIn(one), Self::BuiltIn(two)) => one == two,
-            // A codec may be made anew for each call.
+            // A codec may be created for each call.
             (Self::Custom(one), Self::Custom(two)) => Arc::ptr_eq(one, two) || one.reads_like(two.as_ref()),
             _ => false,
         }

@@ -55,7 +55,7 @@ pub trait ValueCodec<T>: Sealed {
     #[doc(hidden)]
     fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec>;
 
-    /// The value's own life, in place of the call's `expire`; `None` where nothing says it. It's the user's code and may panic.
+    /// The value's own TTL, in place of the call's `expire`; `None` where nothing says it. It's the user's code and may panic.
     #[doc(hidden)]
     fn ttl_of(&self, _value: &T) -> Option<Duration> {
         None

@@ -186,9 +186,9 @@ impl<R> Whole<R> {
     pub fn expire_by<C, F: Fn(&R) -> Duration>(
         &self,
         options: CacheOptions<C>,
-        life: F,
+        ttl: F,
     ) -> CacheOptions<ExpireBy<C, R, F>> {
-        options.expire_by(life)
+        options.expire_by(ttl)
     }
 
     /// [`CacheOptions::store_if`] of this very type.
@@ -228,9 +228,9 @@ impl<T> Fallible<T> {
     pub fn expire_by<C, F: Fn(&T) -> Duration>(
         &self,
         options: CacheOptions<C>,
-        life: F,
+        ttl: F,
     ) -> CacheOptions<ExpireBy<C, T, F>> {
-        options.expire_by(life)
+        options.expire_by(ttl)
     }
 
     /// [`CacheOptions::store_if`] of what `Ok` holds.

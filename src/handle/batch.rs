@@ -380,7 +380,7 @@ impl<S: Server> Engine<S> {
         let joined = places(false).zip(joined.map(|join| (join, None)));
         let forced = places(true).map(|at| {
             let (join, stores) = flights.join_forced(&calls[at].key, caller);
-            if let Join::Lead(leader) = &join {
+            if let Join::Leader(leader) = &join {
                 leader.belongs_to(pulse);
             }
             (at, (join, Some(stores)))
@@ -388,7 +388,7 @@ impl<S: Server> Engine<S> {
         let mut all = Joined { led: VecDeque::with_capacity(calls.len()), ..Joined::default() };
         for (at, (join, stores)) in joined.chain(forced) {
             match join {
-                Join::Lead(leader) => all.led.push_back(Led { at, leader, stores }),
+                Join::Leader(leader) => all.led.push_back(Led { at, leader, stores }),
                 Join::Wait(flight, joined) if stores.is_none() && flight.is_asking(joined) => all.beside.push(at),
                 Join::Wait(..) => all.awaited.push_back(at),
             }

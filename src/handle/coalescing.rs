@@ -57,7 +57,7 @@ const HANDED_ON: Duration = Duration::from_secs(1);
 
 /// What a caller is to its key's flight.
 pub(crate) enum Join {
-    Lead(Leader),
+    Leader(Leader),
     Wait(Arc<Flight>, Joined),
 }
 
@@ -122,7 +122,7 @@ impl Flights {
         let flight = Flight::new(key, caller);
         shard.current.insert_unique(key.hash(), Arc::clone(&flight), hash);
         drop(shard);
-        Ok(Join::Lead(Leader { flights: Arc::clone(self), flight, replaces: None, left: false }))
+        Ok(Join::Leader(Leader { flights: Arc::clone(self), flight, replaces: None, left: false }))
     }
 
     /// Leads a flight of `key` whose work runs whatever is cached, or waits for the one there is. What else was under way isn't kept: it's
@@ -151,7 +151,7 @@ impl Flights {
         drop(shard);
         before.extend(self.take_twins(key));
         let leader = Leader { flights: Arc::clone(self), flight, replaces: None, left: false };
-        (Join::Lead(leader), Stores::of(before))
+        (Join::Leader(leader), Stores::of(before))
     }
 
     /// A read beside the flight of `key`. Where there is one, the read keeps nothing: it may be older than what the flight brings.

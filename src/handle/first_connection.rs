@@ -1,4 +1,4 @@
-//! The wait for the first connection: once in a handle's life, where that was asked for.
+//! The wait for the first connection: once a handle, where that was configured.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

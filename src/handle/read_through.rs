@@ -53,7 +53,7 @@ enum Place<T, E> {
     /// Another call has brought the value.
     Have(Fetched<T>, Verdict),
     /// This call looks the value up or computes it, for all callers that come meanwhile.
-    Lead(Leader, Start),
+    Leader(Leader, Start),
     /// Another call renews a value, which this one looks up for itself.
     Beside(Arc<Flight>),
     /// This call can't wait for the leader and isn't one: it runs its work, and keeps nothing.
@@ -269,15 +269,15 @@ impl<S: Server> Engine<S> {
                     }
                     has_waited = true;
                 }
-                Place::Lead(leader, Start::Lookup) => {
+                Place::Leader(leader, Start::Lookup) => {
                     let found = leader.run(self.lookup(&call, &leader)).await;
                     return self.after_lookup(&call, options, leader, old, found);
                 }
-                Place::Lead(leader, Start::Run(storable)) => {
+                Place::Leader(leader, Start::Run(storable)) => {
                     self.answered(options, Answer::Uncached);
                     return Outcome::Run(Turn { leader, storable, old: None });
                 }
-                Place::Lead(leader, Start::Forced(stores)) => {
+                Place::Leader(leader, Start::Forced(stores)) => {
                     self.answered(options, Answer::Uncached);
                     let storable = leader.run(Box::pin(self.begin_forced(&call, &stores))).await;
                     return Outcome::Run(Turn { leader, storable, old: None });
@@ -385,12 +385,12 @@ impl<S: Server> Engine<S> {
         loop {
             let (flight, joined) = if want.forced {
                 match flights.join_forced(key, caller) {
-                    (Join::Lead(leader), stores) => return Place::Lead(leader, Start::Forced(stores)),
+                    (Join::Leader(leader), stores) => return Place::Leader(leader, Start::Forced(stores)),
                     (Join::Wait(flight, joined), _) => (flight, joined),
                 }
             } else {
                 match flights.join(key, caller) {
-                    Join::Lead(leader) => return Place::Lead(leader, Start::Lookup),
+                    Join::Leader(leader) => return Place::Leader(leader, Start::Lookup),
                     Join::Wait(flight, joined) => (flight, joined),
                 }
             };
@@ -450,12 +450,12 @@ impl<S: Server> Engine<S> {
                     // No caller waits for a second failure: one of the waiters leads, the others run side by side with it.
                     if want.forced {
                         return match flights.join_forced(key, caller) {
-                            (Join::Lead(leader), stores) => Place::Lead(leader, Start::Forced(stores)),
+                            (Join::Leader(leader), stores) => Place::Leader(leader, Start::Forced(stores)),
                             (Join::Wait(..), _) => Place::Alone,
                         };
                     }
                     return match flights.join(key, caller) {
-                        Join::Lead(leader) => Place::Lead(leader, Start::Run(storable)),
+                        Join::Leader(leader) => Place::Leader(leader, Start::Run(storable)),
                         Join::Wait(..) => Place::Alone,
                     };
                 }

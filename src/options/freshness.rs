@@ -169,7 +169,7 @@ impl<C> CacheOptions<C> {
 
     /// Computes the TTL from the value, in place of `expire`. Millisecond precision; anything above zero counts as at least one.
     ///
-    /// Zero means that the value isn't stored; callers that wait for it get it all the same. A panic in `life` counts as zero. If the
+    /// Zero means that the value isn't stored; callers that wait for it get it all the same. A panic in `ttl` counts as zero. If the
     /// call's `expire` is zero, nothing is stored. Of two, the last counts. Call [`encoder`](Self::encoder) before it.
     ///
     /// ```
@@ -189,11 +189,11 @@ impl<C> CacheOptions<C> {
     /// # Ok::<(), cache_house::Error>(())
     /// ```
     #[doc(alias("ttl", "per-value expiry", "dynamic expiry", "max_age"))]
-    pub fn expire_by<T, F>(self, life: F) -> CacheOptions<ExpireBy<C, T, F>>
+    pub fn expire_by<T, F>(self, ttl: F) -> CacheOptions<ExpireBy<C, T, F>>
     where
         F: Fn(&T) -> Duration,
     {
-        self.with_codec(|codec| ExpireBy::new(codec, life))
+        self.with_codec(|codec| ExpireBy::new(codec, ttl))
     }
 
     /// Stores the value only if `condition` returns true. Otherwise waiting callers still get the value, and the next caller runs the work again.

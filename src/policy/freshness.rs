@@ -24,11 +24,11 @@ pub(crate) struct FreshnessOverrides {
 /// Any value of this type makes sense: what a user set otherwise has its nearest meaning here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Freshness {
-    /// Up to this much is taken off an entry's life; see [`shortened`](Self::shortened).
+    /// Up to this much is taken off an entry's TTL; see [`shortened`](Self::shortened).
     pub(crate) jitter: Duration,
-    /// How long after its life a value is served while one caller renews it; zero: not at all, else at least a millisecond.
+    /// How long after its TTL a value is served while one caller renews it; zero: not at all, else at least a millisecond.
     pub(crate) stale_while_revalidate: Duration,
-    /// How long after its life a value is served where the work fails; zero: not at all, else at least a millisecond.
+    /// How long after its TTL a value is served where the work fails; zero: not at all, else at least a millisecond.
     pub(crate) stale_if_error: Duration,
     /// When failed work is tried again; at least a millisecond.
     pub(crate) retry_after: Duration,
@@ -103,7 +103,7 @@ impl Freshness {
         max_staleness: None,
     };
 
-    /// The options of these, of which the first that sets an option wins. The value's life is `expire`: where that is zero nothing is
+    /// The options of these, of which the first that sets an option wins. The value's TTL is `expire`: where that is zero nothing is
     /// stored, so that nothing is ever stale or early.
     #[inline(never)] // Few calls come here; the others need no copy of it.
     pub(super) fn merged(layers: [Option<&FreshnessOverrides>; 3], expire: Duration) -> InEffect {
@@ -131,13 +131,13 @@ impl Freshness {
         InEffect(Some(Box::new(Self { soft_timeout, ..merged })))
     }
 
-    /// Whether none of the options is in effect that are about an entry's life or its work.
+    /// Whether none of the options is in effect that are about an entry's TTL or its work.
     #[cfg_attr(not(test), expect(dead_code, reason = "the engine is going to read it"))]
     pub(crate) fn is_off(&self) -> bool {
         Self { retry_after: RETRY_AFTER, max_staleness: None, ..*self } == Self::OFF
     }
 
-    /// For how long after its life an entry is kept: the longer of the two windows.
+    /// For how long after its TTL an entry is kept: the longer of the two windows.
     pub(crate) fn stale_window(&self) -> Duration {
         self.stale_while_revalidate.max(self.stale_if_error)
     }
@@ -147,10 +147,10 @@ impl Freshness {
         !self.stale_window().is_zero() || self.refresh_early > 0.0
     }
 
-    /// `life` with the jitter taken off. `random` is from 0 to 1. At least a millisecond is left, or what there was of it.
-    pub(crate) fn shortened(&self, life: Duration, random: f64) -> Duration {
+    /// `ttl` with the jitter taken off. `random` is from 0 to 1. At least a millisecond is left, or what there was of it.
+    pub(crate) fn shortened(&self, ttl: Duration, random: f64) -> Duration {
         let share = if (0.0..=1.0).contains(&random) { random } else { 0.0 };
-        life.saturating_sub(self.jitter.mul_f64(share)).max(life.min(SHORTEST))
+        ttl.saturating_sub(self.jitter.mul_f64(share)).max(ttl.min(SHORTEST))
     }
 }
 

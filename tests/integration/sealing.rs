@@ -146,7 +146,7 @@ fn what_another_key_encrypted_is_a_miss_and_overwritten(fixture: &impl Fixture) 
     assert_eq!(one.cached(user(), || 1), 1);
     assert_eq!((two.cached(user(), || 2), two.stats().decode_failures, stored()), (2, 1, by(2)));
     assert_eq!((plain.cached(user(), || 3), plain.stats().decode_failures, stored()), (3, 1, None));
-    // What is plain isn't taken for encrypted either: whoever may write to the server has no key.
+    // What is plain isn't taken for encrypted either: a client that may write to the server has no key.
     assert_eq!((two.cached(user(), || 4), two.stats().decode_failures, stored()), (4, 2, by(2)));
 }
 
@@ -225,7 +225,7 @@ impl<'de> Deserialize<'de> for Counted {
 fn a_hit_on_what_memory_has_decodes_nothing() {
     let server = Server::start();
     let (cache, sealed) = (connected(&server), connect(standalone(server.endpoint()).encryption(key(1), [])));
-    // Made anew for each call.
+    // Created for each call.
     let own = || call("own").codec(Encrypted::new(Compressed::new(Json), key(1)));
     for _ in 0..3 {
         assert_eq!(cache.cached(own(), || Counted(7)), Counted(7));

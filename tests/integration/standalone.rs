@@ -364,7 +364,7 @@ fn a_miss_among_many_is_one_question_and_a_key_of_another_type_stays() {
             assert_eq!(cache.get(call("f").arg(n)), Some(n), "fence {fence}");
         }
         let leases = || server.keys().iter().any(|key| key.contains("lease"));
-        assert!(!leases(), "nobody would take the lease of the other program's key away");
+        assert!(!leases(), "a lease is left beside the other program's key");
         // Nor does an insert overwrite it, or journal that it has to go.
         assert!(cache.insert(call("f").arg(7_u64), &7_u64).expect_err("it's no value of ours").is_refused());
         assert_eq!((server.command(&["LLEN", &foreign]), cache.stats().journal_length), (Reply::Integer(1), 0));

@@ -133,7 +133,7 @@ impl<B: Body> Body for CacheBody<B> {
             Inner::Begun { frames, rest } => {
                 let read: usize = frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
                 let read = u64::try_from(read).unwrap_or(u64::MAX);
-                // After an error, nobody knows.
+                // After an error, its end is unknown.
                 let rest = if let Rest::Body(body) = rest { body.size_hint() } else { SizeHint::default() };
                 let mut hint = SizeHint::new();
                 hint.set_lower(rest.lower().saturating_add(read));

@@ -77,7 +77,7 @@ impl Directives {
         }
     }
 
-    /// Whether an answer that isn't fresh is forbidden, whoever would take it. `s-maxage` forbids it too (section 5.2.2.10),
+    /// Whether a stale answer is forbidden to every client. `s-maxage` forbids it too (section 5.2.2.10),
     /// but not beside an explicit permission of RFC 5861.
     pub(crate) fn forbids_stale(&self) -> bool {
         self.no_cache || self.must_revalidate || self.proxy_revalidate

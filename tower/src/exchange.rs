@@ -407,7 +407,7 @@ where
             None if !vary.is_empty() => {
                 let generation = random();
                 let variant = slot.variant(&vary, generation, &self.head.headers);
-                // Before the entry that leads to it. Nobody else knows the generation: if the entry is invalidated meanwhile,
+                // Before the entry that leads to it. No other request knows the generation: if the entry is invalidated meanwhile,
                 // so that it isn't stored, no request finds the variant.
                 handle.cached_async(self.options(&variant), || ready(Kept::Response(stored))).await;
                 Ok(Kept::Varies { names: vary, generation })
@@ -463,13 +463,13 @@ where
     }
 }
 
-/// What has come of asking anew for a stored response.
+/// The outcome of revalidating a stored response.
 enum Replaced {
     Mine { is_stored: bool },
     ByAnother(Kept),
 }
 
-/// Why taking the inner service out can't fail: whoever has called it answers by what came of that.
+/// Why taking the inner service out can't fail: a request that has called it answers with the outcome.
 const ONCE: &str = "a request goes to the inner service once at most";
 
 fn miss(slot: &Slot) -> Why {

@@ -44,7 +44,7 @@ impl Slot {
         Self { key: self.key.clone(), variant: Some(variant) }
     }
 
-    /// Tells this slot from others of the layer.
+    /// Identifies this slot among those of the layer.
     pub(crate) fn text(&self) -> String {
         match &self.variant {
             None => self.key.clone(),

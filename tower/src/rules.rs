@@ -137,7 +137,7 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// Removes what concerns one connection alone (RFC 9111, section 3.1), and what is written anew for each answer.
+/// Removes what concerns one connection alone (RFC 9111, section 3.1), and what is written for each answer.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<_> =
         headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(words).collect();

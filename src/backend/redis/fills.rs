@@ -30,35 +30,35 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false",
 );
 
-/// Stores a value while the lease holds the token, unless another program has a value of another type there: a read of several keys
-/// finds nothing in its place. A user who may not run `STRLEN` may run `GET`.
-static FILL: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-local there = redis.pcall('STRLEN', KEYS[1])
-if type(there) == 'table' and string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then there = redis.pcall('GET', KEYS[1]) end
+/// Stores a value under `$key` while `$lease` holds the token, unless another program has a value of another type there: a read of several
+/// keys finds nothing in its place. A user who may not run `STRLEN` may run `GET`.
+macro_rules! fill {
+    ($lease:literal, $key:literal) => {
+        Script::new(concat!(
+            "local lease, key = ",
+            $lease,
+            ", ",
+            $key,
+            "
+if redis.call('GET', lease) ~= ARGV[1] then return 0 end
+local there = redis.pcall('STRLEN', key)
+if type(there) == 'table' and string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then there = redis.pcall('GET', key) end
 if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
-  redis.call('UNLINK', KEYS[2])
+  redis.call('UNLINK', lease)
   return there
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('UNLINK', KEYS[2])
-return 1",
-);
+redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
+redis.call('UNLINK', lease)
+return 1"
+        ))
+    };
+}
 
-/// The same in a cluster, where the lease alone is named: while a slot moves, a node refuses (`TRYAGAIN`) to run a script over two keys of
-/// which it has one. Both are in one slot.
-static FILL_IN_CLUSTER: Script = Script::new(
-    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local there = redis.pcall('STRLEN', ARGV[4])
-if type(there) == 'table' and string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then there = redis.pcall('GET', ARGV[4]) end
-if type(there) == 'table' and string.sub(there.err, 1, 9) == 'WRONGTYPE' then
-  redis.call('UNLINK', KEYS[1])
-  return there
-end
-redis.call('SET', ARGV[4], ARGV[2], 'PX', ARGV[3])
-redis.call('UNLINK', KEYS[1])
-return 1",
-);
+static FILL: Script = fill!("KEYS[2]", "KEYS[1]");
+
+/// In a cluster the lease alone is named: while a slot moves, a node refuses (`TRYAGAIN`) to run a script over two keys of which it has one.
+/// Both are in one slot.
+static FILL_IN_CLUSTER: Script = fill!("KEYS[1]", "ARGV[4]");
 
 /// Takes a lease away while it holds the token.
 static RELEASE: Script = Script::new(

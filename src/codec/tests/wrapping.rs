@@ -89,7 +89,7 @@ fn codecs_around_codecs_are_the_same_if_they_read_the_same() {
 
     let encrypted = |seed| Encrypted::new(Json, key(seed));
     let one = SharedCodec::new(encrypted(1));
-    assert!(one.same_as(&SharedCodec::new(encrypted(1))), "made anew for each call");
+    assert!(one.same_as(&SharedCodec::new(encrypted(1))), "created for each call");
     assert!(!one.same_as(&SharedCodec::new(encrypted(2))), "another key");
     assert!(!one.same_as(&SharedCodec::new(encrypted(1).previous(key(2)))), "one reads more");
     assert!(!one.same_as(&SharedCodec::new(Encrypted::new(Backwards, key(1)))), "another format");

@@ -180,7 +180,7 @@ impl<S> CacheHouseBuilder<S> {
     /// How long the first call waits for the first connection: 0, which is not at all; up to 600 s. For programs that end soon, such as a
     /// command line: without it, their first calls come before the connection and compute what the server has.
     ///
-    /// The wait happens once in the handle's life. It begins with the first call that could use the server, and calls beside it wait along. It ends with the
+    /// The wait happens once a handle. It begins with the first call that could use the server, and calls beside it wait along. It ends with the
     /// connection, after this time, or at once where waiting doesn't help: the password, a permission, TLS or the topology is wrong.
     /// While no connection is made, an attempt follows each [`reconnect`](Self::reconnect) delay. Later calls, in an outage too, never wait for a connection.
     ///

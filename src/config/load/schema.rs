@@ -83,7 +83,7 @@ pub(super) static KEYS: [Key; 62] = [
         "0",
         "the version of the values' types, part of every key unless it's 0",
     ),
-    key("jitter", Kind::Time(limits::FRESHNESS), "", "up to how much is taken off the life of each entry, at random"),
+    key("jitter", Kind::Time(limits::FRESHNESS), "", "up to how much is taken off the TTL of each entry, at random"),
     key(
         "stale_while_revalidate",
         Kind::Time(limits::FRESHNESS),
@@ -281,7 +281,7 @@ pub(super) static KEYS: [Key; 62] = [
         "namespaces.*.jitter",
         Kind::Time(limits::FRESHNESS),
         "",
-        "up to how much is taken off the life of each entry, at random, for calls of this namespace",
+        "up to how much is taken off the TTL of each entry, at random, for calls of this namespace",
     ),
     key(
         "namespaces.*.stale_while_revalidate",

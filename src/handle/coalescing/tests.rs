@@ -22,14 +22,14 @@ fn flights() -> Arc<Flights> {
 
 fn lead(flights: &Arc<Flights>, key: &CallKey) -> Leader {
     match flights.join(key, Caller::asynchronous()) {
-        Join::Lead(lead) => lead,
+        Join::Leader(lead) => lead,
         Join::Wait(..) => panic!("another leads"),
     }
 }
 
 fn wait(flights: &Arc<Flights>, key: &CallKey) -> Arc<Flight> {
     match flights.join(key, Caller::asynchronous()) {
-        Join::Lead(_) => panic!("nobody leads"),
+        Join::Leader(_) => panic!("nobody leads"),
         Join::Wait(flight, _) => flight,
     }
 }
@@ -231,14 +231,14 @@ fn work_knows_its_own_flight_while_it_runs_and_only_then() {
 /// On its thread, whatever it does there, so that the watchdog, which runs beside the test, never takes it for stuck.
 fn lead_blocking(flights: &Arc<Flights>, key: &CallKey) -> Leader {
     match flights.join(key, Caller::blocking()) {
-        Join::Lead(lead) => lead,
+        Join::Leader(lead) => lead,
         Join::Wait(..) => panic!("another leads"),
     }
 }
 
 fn lead_forced(flights: &Arc<Flights>, key: &CallKey) -> (Leader, Stores) {
     match flights.join_forced(key, Caller::asynchronous()) {
-        (Join::Lead(leader), stores) => (leader, stores),
+        (Join::Leader(leader), stores) => (leader, stores),
         (Join::Wait(..), _) => panic!("another refreshes"),
     }
 }

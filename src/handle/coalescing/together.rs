@@ -34,7 +34,7 @@ impl Flights {
             })
         });
         joined.inspect(move |join| {
-            if let Join::Lead(leader) = join {
+            if let Join::Leader(leader) = join {
                 leader.belongs_to(pulse)
             }
         })

@@ -51,18 +51,18 @@ fn without_closures_every_value_is_stored_for_as_long_as_the_call_says() {
 
 #[test]
 fn a_value_decides_by_both_closures_in_either_order() {
-    let life = |n: &u64| Duration::from_secs(*n);
+    let ttl = |n: &u64| Duration::from_secs(*n);
     let is_even = |n: &u64| n.is_multiple_of(2);
-    let one = options().expire_by(life).store_if(is_even);
-    let two = options().store_if(is_even).expire_by(life);
+    let one = options().expire_by(ttl).store_if(is_even);
+    let two = options().store_if(is_even).expire_by(ttl);
     for n in [0, 1, 2, 7] {
         let expected = (Some(Duration::from_secs(n)), n % 2 == 0);
         assert_eq!((one.codec.ttl_of(&n), one.codec.stores(&n)), expected);
         assert_eq!((two.codec.ttl_of(&n), two.codec.stores(&n)), expected);
     }
     assert_eq!(format!("{:?}", one.codec), "StoreIf(ExpireBy(Inherited))");
-    // The last life counts, and every condition.
-    let twice = options().expire_by(life).expire_by(|_: &u64| SECOND);
+    // The last TTL counts, and every condition.
+    let twice = options().expire_by(ttl).expire_by(|_: &u64| SECOND);
     assert_eq!(twice.codec.ttl_of(&7), Some(SECOND));
     let twice = options().store_if(is_even).store_if(|n: &u64| *n > 2);
     assert_eq!([2, 3, 4].map(|n| twice.codec.stores(&n)), [false, false, true]);

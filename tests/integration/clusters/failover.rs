@@ -367,7 +367,7 @@ fn what_the_journal_removed_just_before_a_failover_does_not_come_back() {
 
 #[test]
 fn a_frozen_seed_blocks_no_handle_that_knows_other_nodes() {
-    // All nodes refuse all calls until the successor is there, so that nothing but standing connections can tell of it.
+    // All nodes refuse all calls until the successor is there, so that only standing connections can report it.
     let cluster = Cluster::of(3, 1, &["--cluster-require-full-coverage", "yes"]);
     let builder = clustered(cluster.endpoint()).connect_timeout(Duration::from_secs(300)).command_timeout(TIMEOUT);
     let cache = builder.build().expect("the builder is right");

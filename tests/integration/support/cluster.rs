@@ -46,7 +46,7 @@ impl Cluster {
             cluster.nodes[number % primaries].replicated_by(replica);
         }
         cluster.until_settled();
-        // Without full coverage a node calls the cluster well before it has heard of all slots.
+        // Without full coverage a node reports the state `ok` before it knows all slots.
         wait_until("the nodes know all slots", DEADLINE, || cluster.nodes.iter().all(knows_all_slots));
         cluster
     }

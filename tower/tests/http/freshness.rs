@@ -40,8 +40,8 @@ async fn a_304_refreshes_what_is_stored() {
     assert_eq!(site.get("/", &[]).await.cache_status(), "fwd=uri-miss; stored");
     time.pass(90);
     // The client's own condition isn't the one that the origin is asked with, and it's answered all the same.
-    let told = site.get("/", &[("if-none-match", "\"1\", \"0\"")]).await;
-    assert_eq!((told.status.as_u16(), told.cache_status(), told.body.as_str()), (304, "fwd=stale; stored", ""));
+    let answer = site.get("/", &[("if-none-match", "\"1\", \"0\"")]).await;
+    assert_eq!((answer.status.as_u16(), answer.cache_status(), answer.body.as_str()), (304, "fwd=stale; stored", ""));
     assert_eq!(origin.was_sent("if-none-match").as_deref(), Some("\"1\""));
 
     time.pass(59);

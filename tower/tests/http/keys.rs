@@ -1,4 +1,4 @@
-//! What is told apart: URIs, hosts, variants, tags; and what removes it.
+//! What is kept apart: URIs, hosts, variants, tags; and what removes it.
 
 use std::future::ready;
 

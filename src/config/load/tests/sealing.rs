@@ -43,9 +43,9 @@ fn compressed(min_size: u64) -> Sealing {
 /// The error of a file with this table, beside a file `key` of this content.
 fn with_key(content: &str, table: &str) -> String {
     let place = Place::new().with("key", content).with(DEFAULT_FILE, format!("[encryption]\n{table}"));
-    let told = place.problems(place.load(&[]));
-    assert!(![KEY, HEX, OTHER, "aHVu"].iter().any(|key| told.contains(key)), "{told}");
-    told
+    let message = place.problems(place.load(&[]));
+    assert!(![KEY, HEX, OTHER, "aHVu"].iter().any(|key| message.contains(key)), "{message}");
+    message
 }
 
 #[test]
