@@ -71,4 +71,12 @@ mod tests {
         });
         assert!(failovers.any_since(within));
     }
+
+    #[test]
+    fn one_whose_handling_panics_has_ended() {
+        let failovers = Failovers::default();
+        let panicked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| failovers.note(|| panic!("on purpose"))));
+        assert!(panicked.is_err() && !failovers.any_since(failovers.epoch()));
+    }
 }

@@ -1,15 +1,16 @@
 //! Maps that are large, or can't be right.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheHouse, Health};
 
 use super::call;
+use crate::support::cluster::clustered;
 use crate::support::fake::{Answer, Fake, healthy};
-use crate::support::{DEADLINE, multi_thread, wait_until};
+use crate::support::{DEADLINE, multi_thread, until_connected, wait_until};
 
 /// A node of a cluster that gives this map.
 fn node_of(map: String) -> Fake {
@@ -63,6 +64,33 @@ fn a_map_that_names_a_slot_twice_or_backwards_is_refused() {
     until_refused(map_of(&[(0, 16_383, 0), (16_383, 16_383, 1)]), "makes no sense");
     until_refused(map_of(&[(7, 6, 0)]), "makes no sense");
     until_refused(map_of(&[(0, 16_384, 0)]), "makes no sense");
+}
+
+#[test]
+fn a_map_that_leaves_slots_without_an_owner_is_soon_read_again() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let (asks, address) = (Arc::clone(&asked), Arc::new(OnceLock::<String>::new()));
+    let own = Arc::clone(&address);
+    // The one primary answers, so that its shard is served.
+    let node = Fake::answering(move |words| {
+        let reply = match words[0].to_ascii_uppercase().as_str() {
+            "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n".to_owned(),
+            "CLUSTER" if words[1] == "SLOTS" => {
+                asks.fetch_add(1, Ordering::SeqCst);
+                let port = own.get().map_or("1", |address| address.rsplit(':').next().unwrap_or_default());
+                format!("*1\r\n*3\r\n:0\r\n:8000\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n")
+            }
+            _ => return healthy(words),
+        };
+        Answer::Reply(reply.into_bytes())
+    });
+    address.set(node.endpoint()).expect("it's set once");
+    let cache = clustered(node.endpoint()).build().expect("the builder is right");
+    until_connected(&cache);
+    let before = asked.load(Ordering::SeqCst);
+    // A map is ten seconds old before it's read again without a reason.
+    wait_until("the map is read again", DEADLINE, || asked.load(Ordering::SeqCst) > before + 10);
+    cache.close();
 }
 
 #[test]

@@ -100,3 +100,40 @@ async fn a_read_around_a_failover_returns_nothing_that_was_invalidated_lately() 
     assert_eq!(inner.judged(&gone, inner.failovers.epoch(), Ok(1)), Ok(1));
     redis.close().await;
 }
+
+#[tokio::test]
+async fn a_read_of_what_the_journal_names_is_not_begun() {
+    let server = RealServer::start();
+    let redis = clustered(&server).await;
+    server.freeze();
+    let inner = &redis.inner;
+    let [gone, kept] = ["p:gone", "p:kept"].map(|key| ServerKey::from(key.to_owned()));
+    inner.context.journal.add_server_key(gone.clone());
+    assert_eq!(inner.begin_read(&gone), Err(ServerError::Unavailable(Unavailable::NotReady)));
+    assert_eq!(inner.begin_read(&kept), Ok(inner.failovers.epoch()));
+    server.thaw();
+    redis.close().await;
+}
+
+/// The map that follows has none before it, so it shows no failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_that_is_forgotten_when_the_io_moves_repeats_what_was_invalidated() {
+    let server = RealServer::start();
+    let redis = clustered(&server).await;
+    server.freeze();
+    let (inner, journal) = (&redis.inner, &redis.inner.context.journal);
+    let before = inner.failovers.epoch();
+    inner.confirmed(removed("p:before"), before);
+    assert_eq!(journal.len(), 0);
+    // The program keeps the I/O from running, again and again.
+    while !inner.context.starvation.is_chronic() {
+        inner.context.starvation.note();
+    }
+    inner.leave_starved_runtime();
+    assert_eq!(journal.len(), 1);
+    // Also what a primary of the forgotten map confirms only now.
+    inner.confirmed(removed("p:late"), before);
+    assert_eq!(journal.len(), 2);
+    server.thaw();
+    redis.close().await;
+}
