@@ -235,8 +235,8 @@ where
 
     /// Renews a response in a task of its own, unless that is under way.
     fn renew(mut self, slot: Slot, stored: Shared) {
-        let Some(renewal) = self.state.renew(slot.text()) else { return };
-        drop(tokio::spawn(async move {
+        let (state, now) = (Arc::clone(&self.state), self.now());
+        state.renew(slot.text(), now, |renewal| async move {
             let _renewal = renewal;
             // Another may have renewed it, here or in another process, or it has been removed.
             let current = self.handle().get_async(self.options(&slot)).await;
@@ -244,7 +244,7 @@ where
                 // What it comes to is in the cache; a failure leaves the old response there.
                 drop(self.replace(&slot, &stored).await);
             }
-        }));
+        });
     }
 
     /// Asks the inner service whether the stored response is still right, and answers by it or by what replaces it.

@@ -1,11 +1,16 @@
 //! What the services of a layer know in common, beside what is cached.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::AbortHandle;
 
 /// How many renewals run in the background at once.
 const MOST_RENEWALS: usize = 64;
+
+/// After so long a renewal is given up, once another needs its place: its inner service may never answer.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(60);
 
 /// For how long a URI counts as one whose response isn't stored.
 const UNSTORABLE_FOR: Duration = Duration::from_secs(10);
@@ -16,9 +21,19 @@ const MOST_UNSTORABLE: usize = 10_000;
 /// What the services of a layer know in common.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    renewals: Mutex<HashSet<String>>,
+    renewals: Mutex<HashMap<String, Running>>,
     /// URIs whose last response couldn't be stored, and until when that counts.
     unstorable: Mutex<HashMap<String, Instant>>,
+}
+
+/// A renewal, as others see it.
+#[derive(Debug)]
+struct Running {
+    since: SystemTime,
+    /// Ends its task.
+    abort: Option<AbortHandle>,
+    /// The same as that of its [`Renewal`].
+    id: Arc<()>,
 }
 
 /// The right to renew one response; no other renewal of it runs meanwhile.
@@ -26,14 +41,42 @@ pub(crate) struct State {
 pub(crate) struct Renewal {
     state: Arc<State>,
     key: String,
+    id: Arc<()>,
 }
 
 impl State {
-    /// `None` where that response is being renewed, or too many are.
-    pub(crate) fn renew(self: &Arc<Self>, key: String) -> Option<Renewal> {
-        let mut renewals = lock(&self.renewals);
-        let may_begin = renewals.len() < MOST_RENEWALS && renewals.insert(key.clone());
-        may_begin.then(|| Renewal { state: Arc::clone(self), key })
+    /// Renews a response in a task of its own, which owns the right to; unless that response is being renewed, or too many are.
+    pub(crate) fn renew<T>(self: &Arc<Self>, key: String, now: SystemTime, task: impl FnOnce(Renewal) -> T)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let Some(renewal) = self.begin(key, now) else { return };
+        let (key, id) = (renewal.key.clone(), Arc::clone(&renewal.id));
+        let abort = tokio::spawn(task(renewal)).abort_handle();
+        if let Some(running) = lock(&self.renewals).get_mut(&key)
+            && Arc::ptr_eq(&running.id, &id)
+        {
+            running.abort = Some(abort);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, key: String, now: SystemTime) -> Option<Renewal> {
+        let mut given_up = Vec::new();
+        let renewal = {
+            let mut renewals = lock(&self.renewals);
+            let is_overdue =
+                |running: &mut Running| now.duration_since(running.since).is_ok_and(|age| age > LONGEST_RENEWAL);
+            given_up.extend(renewals.extract_if(|_, running| is_overdue(running)));
+            let may_begin = renewals.len() < MOST_RENEWALS && !renewals.contains_key(&key);
+            may_begin.then(|| {
+                let id = Arc::new(());
+                renewals.insert(key.clone(), Running { since: now, abort: None, id: Arc::clone(&id) });
+                Renewal { state: Arc::clone(self), key, id }
+            })
+        };
+        // Outside the lock: a task that ends takes it.
+        given_up.into_iter().filter_map(|(_, running)| running.abort).for_each(|task| task.abort());
+        renewal
     }
 
     /// Whether requests for this URI needn't wait for each other, because what comes isn't stored anyway.
@@ -59,7 +102,11 @@ impl State {
 
 impl Drop for Renewal {
     fn drop(&mut self) {
-        lock(&self.state.renewals).remove(&self.key);
+        let mut renewals = lock(&self.state.renewals);
+        // One that was given up may have a successor.
+        if renewals.get(&self.key).is_some_and(|running| Arc::ptr_eq(&running.id, &self.id)) {
+            renewals.remove(&self.key);
+        }
     }
 }
 
@@ -73,14 +120,27 @@ mod tests {
 
     #[test]
     fn one_renewal_of_a_response_runs_and_64_in_all() {
-        let state = Arc::new(State::default());
-        let first = state.renew("0".into()).unwrap();
-        assert!(state.renew("0".into()).is_none());
-        let others: Vec<_> = (1..MOST_RENEWALS).map(|n| state.renew(n.to_string()).unwrap()).collect();
-        assert!(state.renew("more".into()).is_none());
+        let (state, now) = (Arc::new(State::default()), SystemTime::now());
+        let first = state.begin("0".into(), now).unwrap();
+        assert!(state.begin("0".into(), now).is_none());
+        let others: Vec<_> = (1..MOST_RENEWALS).map(|n| state.begin(n.to_string(), now).unwrap()).collect();
+        assert!(state.begin("more".into(), now).is_none());
         drop(first);
-        assert!(state.renew("0".into()).is_some());
+        assert!(state.begin("0".into(), now).is_some());
         assert_eq!(others.len(), 63);
+    }
+
+    #[test]
+    fn what_was_given_up_takes_no_place_of_its_successor() {
+        let (state, now) = (Arc::new(State::default()), SystemTime::now());
+        let hung = state.begin("0".into(), now).unwrap();
+        assert!(state.begin("0".into(), now + LONGEST_RENEWAL).is_none());
+        let later = now + LONGEST_RENEWAL * 2;
+        let next = state.begin("0".into(), later).unwrap();
+        drop(hung);
+        assert!(state.begin("0".into(), later).is_none(), "the successor runs");
+        drop(next);
+        assert!(state.begin("0".into(), later).is_some());
     }
 
     #[test]

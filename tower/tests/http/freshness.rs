@@ -108,6 +108,40 @@ async fn a_newer_response_that_is_not_storable_takes_the_old_one_with_it() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_hangs_is_given_up_for_the_next() {
+    let time = Time::default();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::new({
+        let calls = Arc::clone(&calls);
+        move |_| {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if call == 1 {
+                    std::future::pending::<()>().await;
+                }
+                let body = if call == 0 { "old" } else { "new" };
+                response(200, &[("cache-control", "max-age=60, stale-while-revalidate=3600")], body)
+            }
+        }
+    });
+    let site = Site::new(&time.layer(), &origin);
+    site.get("/", &[]).await;
+    time.pass(90);
+    assert_eq!(site.get("/", &[]).await.body, "old");
+    until("the renewal asks the origin", || origin.calls() == 2).await;
+    assert_eq!(site.get("/", &[]).await.body, "old", "its place is taken");
+    time.pass(90);
+    assert_eq!(site.get("/", &[]).await.body, "old");
+    until("the next renewal asks the origin", || origin.calls() == 3).await;
+    let begin = std::time::Instant::now();
+    while site.get("/", &[]).await.body != "new" {
+        assert!(begin.elapsed() < crate::support::DEADLINE);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test]
 async fn a_stale_response_is_served_while_one_request_renews_it() {
     let (time, gate) = (Time::default(), Arc::new(tokio::sync::Semaphore::new(1)));
     let calls = Arc::new(AtomicUsize::new(0));
