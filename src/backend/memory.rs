@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::near::Mark;
 use crate::clock::{Clock, Moment};
-use crate::codec::SharedCodec;
+use crate::codec::{Coder, KeyOf, SharedCodec};
 use crate::key::{CallKey, KeyPrefix, Kinds, ServerKey};
 use crate::surroundings;
 use crate::telemetry::metrics;
@@ -55,8 +55,8 @@ pub(crate) struct Entry {
 
 struct Decoded {
     value: Box<dyn Any + Send + Sync>,
-    /// The codec that relates the value and the bytes; `None` for a call's own pair of functions.
-    codec: Option<SharedCodec>,
+    /// `None` for a call's own pair of functions.
+    coder: Option<Coder>,
 }
 
 /// What an entry is made of.
@@ -64,7 +64,7 @@ pub(crate) struct Content {
     pub(crate) form: Form,
     /// Where it's kept decoded, and didn't come as bytes.
     pub(crate) value: Option<Box<dyn Any + Send + Sync>>,
-    pub(crate) codec: Option<SharedCodec>,
+    pub(crate) coder: Option<Coder>,
     /// Where it's kept encoded.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) server_key: Option<ServerKey>,
@@ -159,10 +159,10 @@ impl Memory {
     /// Keeps `content` for `ttl`, counted from `since`.
     pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
         self.kinds.note(key.kind());
-        let Content { form, value, codec, bytes, server_key, mark } = content;
+        let Content { form, value, coder, bytes, server_key, mark } = content;
         let decoded = OnceLock::new();
         if let Some(value) = value {
-            let _ = decoded.set(Decoded { value, codec });
+            let _ = decoded.set(Decoded { value, coder });
         }
         let entry = Entry {
             expires: AtomicU64::new(since.after(ttl).as_nanos()),
@@ -299,12 +299,18 @@ impl Entry {
     }
 
     /// Keeps the value that the bytes were decoded to, unless another was faster.
-    pub(crate) fn keep_decoded(&self, value: Box<dyn Any + Send + Sync>, codec: Option<SharedCodec>) {
-        let _ = self.decoded.set(Decoded { value, codec });
+    pub(crate) fn keep_decoded(&self, value: Box<dyn Any + Send + Sync>, coder: Option<Coder>) {
+        let _ = self.decoded.set(Decoded { value, coder });
     }
 
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         self.bytes.as_ref()
+    }
+
+    /// The bytes of a value that is kept without them, so that another type can be read from them.
+    pub(crate) fn encode(&self, key: KeyOf<'_>) -> Option<Vec<u8>> {
+        let Decoded { value, coder } = self.decoded.get()?;
+        coder.as_ref()?.encode(key, value.as_ref())
     }
 
     pub(crate) fn server_key(&self) -> Option<&ServerKey> {
@@ -313,9 +319,9 @@ impl Entry {
 
     /// Whether `codec` would decode these bytes to the very value that is kept here.
     pub(crate) fn was_coded_by(&self, codec: Option<&SharedCodec>) -> bool {
-        let own = self.decoded.get().and_then(|decoded| decoded.codec.as_ref());
+        let own = self.decoded.get().and_then(|decoded| decoded.coder.as_ref());
         match (own, codec) {
-            (Some(own), Some(codec)) => own.same_as(codec),
+            (Some(own), Some(codec)) => own.codec().same_as(codec),
             _ => false,
         }
     }

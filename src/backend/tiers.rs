@@ -299,7 +299,7 @@ impl<S: Server> Tiers<S> {
         Some(Content {
             form,
             value: form.decoded.then(|| Box::new(value.clone()) as Box<dyn Any + Send + Sync>),
-            codec: call.codec.serde_codec(call.inherited).cloned(),
+            coder: call.codec.coder(call.inherited),
             bytes: form.encoded.then(|| match server_key {
                 Some(_) => encoded.clone(),
                 None => Bytes::copy_from_slice(encoded),

@@ -1,9 +1,11 @@
 //! Values that decide how long they live and whether they are stored.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::coder::Coder;
 use super::shared::{KeyOf, SharedCodec};
 use super::value::sealed::Sealed;
 use super::value::{Inherited, ValueCodec};
@@ -68,6 +70,13 @@ macro_rules! encodes_as_inner {
 
         fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
             self.codec.serde_codec(codec)
+        }
+
+        fn coder(&self, codec: &SharedCodec) -> Option<Coder>
+        where
+            T: Any,
+        {
+            self.codec.coder(codec)
         }
     };
 }

@@ -10,6 +10,7 @@
 
 #[cfg(not(all(feature = "encryption", feature = "lz4")))]
 mod absent;
+mod coder;
 #[cfg(feature = "lz4")]
 mod compressed;
 #[cfg(feature = "lz4")]
@@ -34,6 +35,8 @@ mod shared;
 mod value;
 mod weighers;
 
+#[doc(hidden)]
+pub use coder::Coder;
 #[cfg(feature = "lz4")]
 pub use compressed::Compressed;
 #[cfg(feature = "lz4")]

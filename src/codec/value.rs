@@ -1,5 +1,6 @@
 //! How the value of one call is encoded: by serde, or by the call's own pair of functions.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::coder::Coder;
 use super::format::CodecError;
 use super::heap;
 use super::shared::{KeyOf, SharedCodec, guarded};
@@ -55,6 +57,12 @@ pub trait ValueCodec<T>: Sealed {
     #[doc(hidden)]
     fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec>;
 
+    /// What encodes the value once its type is forgotten, to be read as another; `None` for a pair, which is the call's own.
+    #[doc(hidden)]
+    fn coder(&self, codec: &SharedCodec) -> Option<Coder>
+    where
+        T: Any;
+
     /// The value's own TTL, in place of the call's `expire`; `None` where nothing says it. It's the user's code and may panic.
     #[doc(hidden)]
     fn ttl_of(&self, _value: &T) -> Option<Duration> {
@@ -89,6 +97,13 @@ impl<T: Serialize + DeserializeOwned> ValueCodec<T> for Inherited {
 
     fn serde_codec<'a>(&'a self, codec: &'a SharedCodec) -> Option<&'a SharedCodec> {
         Some(codec)
+    }
+
+    fn coder(&self, codec: &SharedCodec) -> Option<Coder>
+    where
+        T: Any,
+    {
+        Some(Coder::of::<T>(codec.clone()))
     }
 }
 
@@ -137,6 +152,13 @@ where
     }
 
     fn serde_codec<'a>(&'a self, _: &'a SharedCodec) -> Option<&'a SharedCodec> {
+        None
+    }
+
+    fn coder(&self, _: &SharedCodec) -> Option<Coder>
+    where
+        T: Any,
+    {
         None
     }
 }

@@ -15,6 +15,8 @@ use crate::options::CacheOptions;
 impl CacheHandle {
     /// Returns the cached value of a call, if there is one. Runs no work and waits for none.
     ///
+    /// A value that was stored as another type is returned if its bytes decode as `T`, whether a server has it or memory alone.
+    ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
     ///

@@ -184,3 +184,21 @@ mod told {
         });
     }
 }
+
+#[test]
+fn a_value_is_read_as_another_type_wherever_it_is() {
+    let server = Server::start();
+    let memory = CacheHouse::builder().memory().build().expect("the builder is right");
+    for cache in [connected(&server), memory] {
+        cache.insert(call("f"), &7_u64).expect("it's stored");
+        for _ in 0..2 {
+            assert_eq!((cache.get::<i32>(call("f")), cache.get::<u64>(call("f"))), (Some(7), Some(7)));
+            assert_eq!(cache.cached(call("f"), || 8_u8), 7);
+        }
+        // What can't be read as the other type is a miss, and overwritten.
+        assert_eq!(cache.get::<String>(call("f")), None);
+        assert_eq!(cache.cached(call("f"), || "text".to_owned()), "text");
+        assert_eq!((cache.get::<u64>(call("f")), cache.get::<String>(call("f"))), (None, Some("text".to_owned())));
+        assert_eq!(cache.stats().runs, 1);
+    }
+}

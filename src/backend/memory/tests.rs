@@ -20,7 +20,7 @@ fn key(namespace: &str, number: u64) -> CallKey {
 /// A value that takes up so many bytes.
 fn content(value: u64, decoded: u64) -> Content {
     let form = Form { decoded: true, encoded: false, weight: decoded + ENTRY_OVERHEAD };
-    Content { form, value: Some(Box::new(value)), codec: None, bytes: None, server_key: None, mark: None }
+    Content { form, value: Some(Box::new(value)), coder: None, bytes: None, server_key: None, mark: None }
 }
 
 const LIFE: Duration = Duration::from_secs(60);

@@ -48,9 +48,12 @@ impl<S: Server> Tiers<S> {
         if let Some(value) = entry.value::<T>() {
             return Some((value.clone(), entry.remaining(now)));
         }
-        // Of another type, if it has been decoded. Without a server there are no bytes to read as this one.
-        let bytes = entry.bytes()?;
-        Some((self.decode_into(&entry, bytes, call)?, entry.remaining(now)))
+        // Of another type, if it has been decoded: its bytes may decode as this one, as they would on a server.
+        let value = match entry.bytes() {
+            Some(bytes) => self.decode_into(&entry, bytes, call)?,
+            None => self.decode_unsealed(&entry.encode(&|| call.key.server_key())?, call)?,
+        };
+        Some((value, entry.remaining(now)))
     }
 
     /// The same beside a server, while that is known to have this very value: at most as old as the call allows.
@@ -272,9 +275,20 @@ impl<S: Server> Tiers<S> {
     {
         let key = || server_key.cloned().unwrap_or_else(|| call.key.server_key());
         let opened = if self.is_sealed(call) { self.sealing.open(&key, bytes) } else { Ok(bytes.into()) };
-        let value = opened.and_then(|bytes| call.codec.decode_value(call.inherited, &key, &bytes));
+        self.decoded(opened.and_then(|bytes| call.codec.decode_value(call.inherited, &key, &bytes)), call.key)
+    }
+
+    /// Decodes what this handle has encoded for itself.
+    fn decode_unsealed<T, C>(&self, bytes: &[u8], call: &ResolvedCall<'_, C>) -> Option<T>
+    where
+        C: ValueCodec<T>,
+    {
+        self.decoded(call.codec.decode_value(call.inherited, &|| call.key.server_key(), bytes), call.key)
+    }
+
+    fn decoded<T>(&self, value: Result<T, Error>, key: &CallKey) -> Option<T> {
         // The error may quote the value, so it's counted and not shown.
-        value.inspect_err(|error| self.count_undecodable(call.key, error)).ok()
+        value.inspect_err(|error| self.count_undecodable(key, error)).ok()
     }
 
     fn count_undecodable(&self, key: &CallKey, error: &Error) {
@@ -307,7 +321,7 @@ impl<S: Server> Tiers<S> {
     {
         let value: T = self.decode(bytes, entry.server_key(), call)?;
         if entry.wants_decoded() {
-            entry.keep_decoded(Box::new(value.clone()), call.codec.serde_codec(call.inherited).cloned());
+            entry.keep_decoded(Box::new(value.clone()), call.codec.coder(call.inherited));
         }
         Some(value)
     }
@@ -336,7 +350,7 @@ pub(super) fn keep_copy(
     let content = Content {
         form,
         value: None,
-        codec: None,
+        coder: None,
         // A reply is a part of its connection's buffer, which it would keep: megabytes, once large values came by.
         bytes: Some(Bytes::copy_from_slice(bytes)),
         server_key: Some(server_key.clone()),
