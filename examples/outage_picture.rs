@@ -87,7 +87,7 @@ fn options(key: usize) -> CacheOptions {
 /// Calls one key after another, two milliseconds apart. The work takes five.
 async fn call(cache: CacheHandle, slowest: Arc<AtomicU64>, over: Arc<AtomicBool>) {
     while !over.load(Ordering::Relaxed) {
-        let key = rand::rng().random_range(0..KEYS);
+        let key = rand::thread_rng().gen_range(0..KEYS);
         let begin = Instant::now();
         let work = || async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,7 +103,7 @@ async fn call(cache: CacheHandle, slowest: Arc<AtomicU64>, over: Arc<AtomicBool>
 /// Removes a key every 20 ms. In an outage that is journalled, and no error.
 async fn invalidate(cache: CacheHandle, over: Arc<AtomicBool>) {
     while !over.load(Ordering::Relaxed) {
-        let key = rand::rng().random_range(0..KEYS);
+        let key = rand::thread_rng().gen_range(0..KEYS);
         let removed = cache.remove_async(options(key)).await;
         assert!(removed.is_ok(), "an outage isn't an error: {removed:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -64,13 +64,13 @@ impl Faults {
 
     /// One fault, and the wait for all servers to be used again.
     pub(crate) fn disturb(&mut self, servers: &Servers, caches: &[CacheHandle], world: &World) {
-        let mut rng = rand::rng();
-        let server = &servers.all()[rng.random_range(0..servers.all().len())];
+        let mut rng = rand::thread_rng();
+        let server = &servers.all()[rng.gen_range(0..servers.all().len())];
         // Longer than the others wait until they take a node for dead, where there are others.
         let longest = if servers.fail_over() { 4_000 } else { 1_500 };
-        let pause = Duration::from_millis(rng.random_range(10..longest));
+        let pause = Duration::from_millis(rng.gen_range(10..longest));
         let was_primary = servers.fail_over() && is_primary(server);
-        let fault = rng.random_range(0..3);
+        let fault = rng.gen_range(0..3);
         if servers.fail_over() && fault < 2 {
             world.may_lose();
         }

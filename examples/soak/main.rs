@@ -165,7 +165,7 @@ impl Watched {
         let mut watched = Self { faults: Faults::default(), begin, middle: Held::default() };
         let mut next = a_row;
         while begun.elapsed() < time {
-            thread::sleep(Duration::from_millis(rand::rng().random_range(300..1_200)));
+            thread::sleep(Duration::from_millis(rand::thread_rng().gen_range(300..1_200)));
             watched.faults.disturb(servers, members, world);
             let (held, passed) = (Held::now(runtime), begun.elapsed());
             if watched.middle == Held::default() && passed >= time / 2 {

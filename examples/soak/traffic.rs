@@ -76,9 +76,9 @@ fn call_blocking(cache: &CacheHandle, world: &World, member: usize) {
 
 /// A key, and how long its work takes: most work is quick, and the rest ends behind invalidations.
 fn choice() -> (usize, Duration) {
-    let mut rng = rand::rng();
-    let pause = if rng.random_bool(0.1) { SLOWEST_WORK.mul_f64(rng.random()) } else { Duration::ZERO };
-    (rng.random_range(0..KEYS), pause)
+    let mut rng = rand::thread_rng();
+    let pause = if rng.gen_bool(0.1) { SLOWEST_WORK.mul_f64(rng.gen_range(0.0..1.0)) } else { Duration::ZERO };
+    (rng.gen_range(0..KEYS), pause)
 }
 
 /// Notes a call, which is hung without an answer; whether a pause is due.
@@ -103,8 +103,8 @@ async fn invalidate(cache: CacheHandle, world: Arc<World>, member: usize) {
     let mut journalled: Vec<Change> = Vec::new();
     while !world.is_over() {
         tokio::time::sleep(Duration::from_millis(4)).await;
-        let key = rand::rng().random_range(0..KEYS);
-        let is_whole = rand::rng().random_bool(0.01);
+        let key = rand::thread_rng().gen_range(0..KEYS);
+        let is_whole = rand::thread_rng().gen_bool(0.01);
         let change =
             world.change(if is_whole { (key % NAMESPACES..KEYS).step_by(NAMESPACES).collect() } else { vec![key] });
         let applied = match (is_whole, world.is_tagged(key)) {

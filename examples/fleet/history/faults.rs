@@ -53,7 +53,7 @@ impl<'a> Faults<'a> {
         if Instant::now() < self.next {
             return None;
         }
-        let member = self.rng.random_range(0..members.len());
+        let member = self.rng.gen_range(0..members.len());
         let mut killed = None;
         match self.turns.next()? {
             Fault::KillMember => {
@@ -85,10 +85,10 @@ impl<'a> Faults<'a> {
     }
 
     fn pause(&mut self) {
-        self.next = Instant::now() + Duration::from_millis(self.rng.random_range(100..500));
+        self.next = Instant::now() + Duration::from_millis(self.rng.gen_range(100..500));
     }
 
     fn sleep(&mut self, millis: std::ops::Range<u64>) {
-        std::thread::sleep(Duration::from_millis(self.rng.random_range(millis)));
+        std::thread::sleep(Duration::from_millis(self.rng.gen_range(millis)));
     }
 }

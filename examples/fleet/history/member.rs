@@ -89,7 +89,7 @@ struct Trouble {
 impl Caller<'_> {
     /// Calls, or changes something; whether it goes on.
     fn act(&mut self) -> bool {
-        let goes_on = if self.rng.random_bool(0.9) { self.call() } else { self.change() };
+        let goes_on = if self.rng.gen_bool(0.9) { self.call() } else { self.change() };
         if !self.journalled.is_empty() && self.cache.stats().journal_length == 0 {
             for change in self.journalled.drain(..) {
                 self.link.tell(&Said::Confirmed { change });
@@ -104,7 +104,7 @@ impl Caller<'_> {
     }
 
     fn call(&mut self) -> bool {
-        let key = self.rng.random_range(0..KEYS);
+        let key = self.rng.gen_range(0..KEYS);
         let Reply::Go { floor } = self.link.ask(&Said::Begin { key }) else { return false };
         let (before, memory_hits) = (self.trouble(), self.cache.stats().memory_hits);
         let was_served = is_served(&self.health.borrow_and_update());
@@ -141,8 +141,8 @@ impl Caller<'_> {
 
     fn ask_cache(&mut self, key: usize) -> (usize, u64) {
         // Most works are quick; the slow ones end behind invalidations.
-        let slow = self.rng.random_bool(0.3);
-        let pause = if slow { self.settings.slowest.mul_f64(self.rng.random()) } else { Duration::ZERO };
+        let slow = self.rng.gen_bool(0.3);
+        let pause = if slow { self.settings.slowest.mul_f64(self.rng.gen_range(0.0..1.0)) } else { Duration::ZERO };
         let link = &mut self.link;
         let mut read = || {
             let Reply::Version(version) = link.ask(&Said::Read) else { panic!("no version") };
@@ -165,8 +165,8 @@ impl Caller<'_> {
     }
 
     fn change(&mut self) -> bool {
-        let key = self.rng.random_range(0..KEYS);
-        let wanted = match self.rng.random_range(0..100) {
+        let key = self.rng.gen_range(0..KEYS);
+        let wanted = match self.rng.gen_range(0..100) {
             0..60 => Change::Remove(key),
             60..95 => Change::Insert(key),
             95..99 => Change::ClearNamespace(key % NAMESPACES),

@@ -78,7 +78,7 @@ impl Backoff {
 
 /// By up to half at random, so that a fleet doesn't come back in step.
 fn shortened(delay: Duration) -> Duration {
-    delay.mul_f64(rand::rng().random_range(0.5..=1.0))
+    delay.mul_f64(rand::thread_rng().gen_range(0.5..=1.0))
 }
 
 #[cfg(test)]

@@ -424,7 +424,7 @@ fn a_flight_that_has_ended_is_not_left_behind() {
 }
 
 /// How long a lock may take that another thread has, the watchdog's say. One that the own thread has is never free.
-const ANOTHERS: Duration = Duration::from_secs(5);
+const OF_ANOTHER: Duration = Duration::from_secs(5);
 
 /// A value whose drop looks for a lock that its own thread holds: of a shard, and of the flight that it's of.
 #[derive(Clone)]
@@ -444,8 +444,8 @@ impl Looks {
 impl Drop for Looks {
     fn drop(&mut self) {
         let flights = self.flights.upgrade().expect("the test has them");
-        let of_a_shard = flights.shards.iter().any(|shard| shard.try_lock_for(ANOTHERS).is_none());
-        let of_the_flight = self.flight.upgrade().is_some_and(|flight| flight.state.try_lock_for(ANOTHERS).is_none());
+        let of_a_shard = flights.shards.iter().any(|shard| shard.try_lock_for(OF_ANOTHER).is_none());
+        let of_the_flight = self.flight.upgrade().is_some_and(|flight| flight.state.try_lock_for(OF_ANOTHER).is_none());
         self.was_held.fetch_or(of_a_shard || of_the_flight, Ordering::SeqCst);
     }
 }

@@ -91,14 +91,14 @@ fn options(key: usize) -> CacheOptions {
 }
 
 fn any_key() -> usize {
-    rand::rng().random_range(0..KEYS)
+    rand::thread_rng().gen_range(0..KEYS)
 }
 
 async fn read(cache: &CacheHandle, world: &World) {
     let key = any_key();
     let least = world.least(key);
     let begin = Instant::now();
-    if rand::rng().random_bool(0.2) {
+    if rand::thread_rng().gen_bool(0.2) {
         if let Some(version) = cache.get_async(options(key)).await {
             world.saw("get_async", key, version, least);
         }
@@ -114,7 +114,7 @@ fn read_blocking(cache: &CacheHandle, world: &World) {
     let key = any_key();
     let least = world.least(key);
     let begin = Instant::now();
-    if rand::rng().random_bool(0.2) {
+    if rand::thread_rng().gen_bool(0.2) {
         if let Some(version) = cache.get(options(key)) {
             world.saw("get", key, version, least);
         }
@@ -129,7 +129,7 @@ fn read_blocking(cache: &CacheHandle, world: &World) {
 /// An outage is no error here: nothing stale comes back all the same.
 async fn invalidate(cache: &CacheHandle, world: &World) {
     let key = any_key();
-    let choice = rand::rng().random_range(0..20);
+    let choice = rand::thread_rng().gen_range(0..20);
     match choice {
         0 => {
             let keys: Vec<_> = (0..KEYS).filter(|other| other % NAMESPACES == key % NAMESPACES).collect();
@@ -161,7 +161,7 @@ fn invalidate_blocking(cache: &CacheHandle, world: &World) {
     let key = any_key();
     let turn = world.writers[key].blocking_lock();
     let version = world.next(key);
-    if rand::rng().random_bool(0.5) {
+    if rand::thread_rng().gen_bool(0.5) {
         let _ = cache.insert(options(key), &version);
     } else {
         let _ = cache.remove(options(key));

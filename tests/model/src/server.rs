@@ -44,7 +44,7 @@ struct State {
     /// The first stores are, and nothing else.
     loses_stores: AtomicBool,
     /// How many may be late.
-    lates: AtomicU32,
+    delays: AtomicU32,
     leases: AtomicU32,
 }
 
@@ -88,7 +88,7 @@ struct Reply<T> {
 
 impl Link {
     /// A connection of which so many commands may be lost or late.
-    pub(super) fn to(data: &Data, losses: u32, lates: u32) -> Self {
+    pub(super) fn to(data: &Data, losses: u32, delays: u32) -> Self {
         let line = Line { commands: VecDeque::new(), is_open: true, serves: true, has_ended: false };
         let link = Self(Arc::new(State {
             data: Arc::clone(data),
@@ -97,7 +97,7 @@ impl Link {
             supervisor: AtomicWaker::new(),
             losses: losses.into(),
             loses_stores: false.into(),
-            lates: lates.into(),
+            delays: delays.into(),
             leases: AtomicU32::new(0),
         }));
         let actor = link.clone();
@@ -175,7 +175,7 @@ impl Link {
         if may(&self.0.losses, &|| if self.0.loses_stores.load(Ordering::Relaxed) { of == Of::Store } else { any() }) {
             return Fate::Lost(thread_rng().gen_ratio(1, 2));
         }
-        if may(&self.0.lates, &any) { Fate::Late } else { Fate::Answered }
+        if may(&self.0.delays, &any) { Fate::Late } else { Fate::Answered }
     }
 
     /// The connection breaks: what was sent over it has no answer, and isn't executed any more.

@@ -101,13 +101,13 @@ impl Fate {
 
 impl World {
     /// A process over a server of which so many commands are lost or late.
-    pub(super) fn new(losses: u32, lates: u32) -> Self {
+    pub(super) fn new(losses: u32, delays: u32) -> Self {
         crate::watchdog::make_statics();
         // It has the static that numbers threads made.
         let _ = Caller::asynchronous();
         let data = Data::default();
         data.lock().insert(ServerKey::from_static(FOREIGN.0), Bytes::from_static(FOREIGN.1));
-        let link = Link::to(&data, losses, lates);
+        let link = Link::to(&data, losses, delays);
         let clock = Clock::from(ManualClock::new());
         let tiers = Tiers {
             memory: Some(Memory::new(MemoryLimits { max_entries: 8, max_bytes: 1 << 20 }, clock.clone())),
@@ -139,7 +139,7 @@ impl World {
             link,
             engine,
             key,
-            has_faults: losses + lates > 0,
+            has_faults: losses + delays > 0,
             is_fenced: true.into(),
             has_fresh_memory: false.into(),
         }));
