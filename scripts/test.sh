@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # One target folder for all packages, and no RUSTFLAGS: other flags would build every dependency anew.
 export CARGO_TARGET_DIR="$PWD/target"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+# Where Debian has `ip` and `nft`, of which its users needn't know.
+export PATH="$PATH:/usr/sbin:/sbin"
 
 scratch=$(mktemp -d)
 redis_pids=""
@@ -121,6 +123,9 @@ missing=()
 has cc || missing+=(gcc libc6-dev)
 # The tests stop and continue servers by the program `kill`, not the shell's.
 type -P kill >/dev/null || missing+=(procps)
+# Others cut hosts off, which are network namespaces.
+has ip || missing+=(iproute2)
+has nft || missing+=(nftables)
 has redis-server || missing+=(redis-server)
 if [ ${#missing[@]} -gt 0 ]; then
     was_free=$(port_is_free 6379 && echo yes || echo no)

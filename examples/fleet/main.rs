@@ -14,6 +14,7 @@ mod history;
 #[expect(dead_code, unused_imports, reason = "the tests use the rest")]
 mod support;
 
+use std::net::Ipv4Addr;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -93,7 +94,8 @@ fn run() -> Result<bool, String> {
     let history = History {
         settings,
         processes,
-        member: || {
+        host: Ipv4Addr::LOCALHOST,
+        member: &|_| {
             let mut command = Command::new(std::env::current_exe().expect("the program has a path"));
             command.arg("member");
             command

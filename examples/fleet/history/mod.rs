@@ -14,6 +14,7 @@ pub(crate) mod member;
 pub(crate) mod source;
 pub(crate) mod tally;
 
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -78,8 +79,10 @@ pub(crate) struct History<'a> {
     pub(crate) settings: Settings,
     /// How many members there are.
     pub(crate) processes: usize,
-    /// Starts this program so that it calls [`member::run`].
-    pub(crate) member: fn() -> Command,
+    /// The address of this process, as members reach it.
+    pub(crate) host: Ipv4Addr,
+    /// Starts this program as the member of this number, so that it calls [`member::run`].
+    pub(crate) member: &'a dyn Fn(usize) -> Command,
     /// What the endpoint leads to, if it's the caller's own: to be cut off and frozen.
     pub(crate) servers: &'a [Server],
     /// What goes wrong, in turn.
@@ -90,7 +93,7 @@ impl History<'_> {
     /// Runs for `time`, or until `enough` says so.
     pub(crate) fn run(&self, time: Duration, enough: impl Fn(&Outcome) -> bool) -> Outcome {
         let ports: Vec<u16> = self.servers.iter().map(Server::port).collect();
-        let source = Source::start(self.settings.clone(), self.processes, ports);
+        let source = Source::start(self.host, self.settings.clone(), self.processes, ports);
         let mut members: Vec<_> = (0..self.processes).map(|number| self.start(&source, number, number)).collect();
         let mut started = members.len();
         let mut faults = Faults::new(self.faults, self.settings.seed);
@@ -111,7 +114,7 @@ impl History<'_> {
     }
 
     fn start(&self, source: &Source, number: usize, before: usize) -> Process {
-        let mut command = (self.member)();
+        let mut command = (self.member)(number);
         command.env(MEMBER, format!("{} {number} {before}", source.address()));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Process::watched(command.spawn().expect("this program can be run again"))

@@ -72,8 +72,8 @@ struct Caller {
 }
 
 impl Source {
-    pub(crate) fn start(settings: Settings, processes: usize, servers: Vec<u16>) -> Arc<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    pub(crate) fn start(host: Ipv4Addr, settings: Settings, processes: usize, servers: Vec<u16>) -> Arc<Self> {
+        let listener = TcpListener::bind((host, 0)).expect("a port is free");
         let source = Arc::new(Self {
             settings,
             address: listener.local_addr().expect("it's bound"),

@@ -4,10 +4,12 @@
 
 #[path = "../../../examples/fleet/history/mod.rs"]
 mod history;
+mod hosts;
 mod late_fills;
 mod leases;
 mod puppet;
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -45,7 +47,8 @@ fn settings(endpoint: String) -> Settings {
 
 /// A history of four processes.
 fn history<'a>(settings: Settings, servers: &'a [Server], faults: &'a [Fault]) -> History<'a> {
-    History { settings, processes: 4, member: || this_binary("fleet::member"), servers, faults }
+    let member: &dyn Fn(usize) -> Command = &|_| this_binary("fleet::member");
+    History { settings, processes: 4, host: Ipv4Addr::LOCALHOST, member, servers, faults }
 }
 
 /// Runs a history until so much has happened, and what `until` asks for, that it says something if no answer is too old.

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod fake;
+pub(crate) mod hosts;
 pub(crate) mod logs;
 pub(crate) mod process;
 pub(crate) mod proxy;
@@ -10,6 +11,7 @@ pub(crate) mod recorder;
 pub(crate) mod resp;
 pub(crate) mod server;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,6 +74,14 @@ pub(crate) async fn let_others_run() {
     }
 }
 
+/// What the line begins with that a test [says](say) in place of what the system can't do.
+pub(crate) const SKIPPED: &str = "SKIPPED";
+
+/// Writes a line past what catches a test's output, so that it's seen.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Runs the test of this name in a process of its own, for what the tests of one process would disturb for each other.
 /// `name` is the test's path.
 #[track_caller]
@@ -82,16 +92,23 @@ pub(crate) fn alone(name: &str, test: impl FnOnce()) {
 /// The same in this folder, with these variables.
 #[track_caller]
 pub(crate) fn alone_in(name: &str, folder: &Path, variables: &[(&str, &str)], test: impl FnOnce()) {
+    let mut command = Command::new(std::env::current_exe().expect("the test binary has a path"));
+    command.current_dir(folder).envs(variables.iter().copied());
+    run_alone(command, name, test);
+}
+
+/// The same by a command that runs this binary with the arguments that it's given.
+#[track_caller]
+pub(crate) fn run_alone(mut command: Command, name: &str, test: impl FnOnce()) {
     const MARK: &str = "CACHE_HOUSE_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return test();
     }
-    let program = std::env::current_exe().expect("the test binary has a path");
-    let mut command = Command::new(program);
-    command.args([name, "--exact", "--nocapture"]).env(MARK, "1").current_dir(folder).envs(variables.iter().copied());
+    command.args([name, "--exact", "--nocapture"]).env(MARK, "1");
     let output = command.output().expect("the test binary runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(told.contains("1 passed"), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("1 passed"), "{told}\n{errors}");
+    errors.lines().filter(|line| line.starts_with(SKIPPED)).for_each(say);
 }
 
 /// A builder for this server, that looks for it often once it's lost.
