@@ -257,6 +257,8 @@ service_port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$scratch/service.lo
 ask "$service_port" /products/1 '"name":"lamp"'
 ask "$service_port" /products/1 '"name":"lamp"'
 ask "$service_port" /rates/EUR 'cache-control: max-age=5'
+ask "$service_port" /catalogue 'cache-status: cache-house; fwd=uri-miss; stored'
+ask "$service_port" /catalogue 'cache-status: cache-house; hit'
 ask "$service_port" /health '"status":'
 ask "$service_port" /metrics 'cachehouse_requests_total{namespace="products",result="hit"'
 kill -TERM "$service_pid"

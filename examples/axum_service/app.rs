@@ -1,6 +1,6 @@
 //! The service: a shop's products and the rates of its currencies, from a store that is slow.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
 use cache_house::{CacheHandle, CacheHouse, CacheOptions, Health, cached, opts};
+use cache_house_tower::CacheLayer;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -45,8 +46,11 @@ struct Shop {
 }
 
 fn router(shop: Arc<Shop>) -> Router {
+    // Its responses go with the products that they are made of.
+    let responses = CacheLayer::new(shop.cache.clone()).namespace("products");
     Router::new()
         .route("/", get(index))
+        .route("/catalogue", get(catalogue).layer(responses))
         .route("/products/{id}", get(product).put(update_product))
         .route("/prices/{id}/{currency}", get(price))
         .route("/rates/{currency}", get(rate))
@@ -57,11 +61,18 @@ fn router(shop: Arc<Shop>) -> Router {
 
 /// Not cached: there's nothing to save.
 async fn index() -> &'static str {
-    "GET /products/1             a product, cached by the attribute\n\
+    "GET /catalogue              all products, a response that is cached by its headers\n\
+     GET /products/1             a product, cached by the attribute\n\
      PUT /products/1             a JSON such as {\"name\": \"lamp\", \"cents\": 1900}; what was cached of products goes\n\
      GET /prices/1/EUR           a price, cached by a call\n\
      GET /rates/EUR              a rate, cached for seconds, with its age, in a namespace of its own\n\
      GET /health, GET /metrics   how the cache is doing\n"
+}
+
+/// The layer keeps the response for a minute, and serves it while one request renews it. Clients ask each time.
+async fn catalogue(State(shop): State<Arc<Shop>>) -> ([(HeaderName, &'static str); 1], Json<Vec<Product>>) {
+    let headers = [(header::CACHE_CONTROL, "max-age=0, s-maxage=60, stale-while-revalidate=60")];
+    (headers, Json(shop.store.products().await))
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -188,7 +199,7 @@ async fn told_to_stop() {
 
 /// Where the truth is: in a real service a database.
 struct Store {
-    products: RwLock<HashMap<u64, Product>>,
+    products: RwLock<BTreeMap<u64, Product>>,
 }
 
 impl Store {
@@ -201,6 +212,11 @@ impl Store {
     async fn product(&self, id: u64) -> Option<Product> {
         sleep(Duration::from_millis(50)).await;
         self.products.read().await.get(&id).cloned()
+    }
+
+    async fn products(&self) -> Vec<Product> {
+        sleep(Duration::from_millis(50)).await;
+        self.products.read().await.values().cloned().collect()
     }
 
     async fn update(&self, id: u64, product: Product) {

@@ -36,6 +36,11 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
         assert_eq!(ask(address, "GET", "/products/9", "").0, 404);
         assert_eq!(product(address, 1), ("lamp".into(), 1900));
         assert_eq!(ask(address, "GET", "/prices/1/USD", ""), (200, "20.9".into()));
+        for _ in 0..2 {
+            assert!(
+                ask(address, "GET", "/catalogue", "").1.starts_with(r#"[{"name":"lamp","cents":1900},{"name":"chair""#)
+            );
+        }
 
         under_requests(address, |answered| {
             server.kill();
@@ -44,6 +49,7 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
             let update = ask(address, "PUT", "/products/1", r#"{"name":"lamp","cents":2000}"#);
             assert_eq!(update.0, 204, "{update:?}");
             assert_eq!(product(address, 1), ("lamp".into(), 2000));
+            assert!(ask(address, "GET", "/catalogue", "").1.contains("2000"));
             assert_eq!(ask(address, "GET", "/health", "").1.split("journal_length\":").nth(1), Some("1}"));
             assert_eq!(counted(address, "cachehouse_circuit_state", &[]), 2.0);
             server.restart();
@@ -52,6 +58,10 @@ fn no_request_fails_while_the_server_dies_and_comes_back() {
         });
         assert_eq!(product(address, 1), ("lamp".into(), 2000), "what the server still had of it is gone");
         assert_eq!(ask(address, "GET", "/prices/1/USD", ""), (200, "22.0".into()));
+        assert!(
+            ask(address, "GET", "/catalogue", "").1.contains("2000"),
+            "the response that the server had is gone, too"
+        );
         let update = ask(address, "PUT", "/products/1", r#"{"name":"lamp","cents":2100}"#);
         assert_eq!(update.0, 204, "{update:?}");
         assert_eq!(product(address, 1), ("lamp".into(), 2100));
