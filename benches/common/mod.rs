@@ -146,12 +146,16 @@ impl RedisServer {
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_at(port, arguments)
+    }
+
+    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]).args(arguments);
         command.stdout(Stdio::null());
         let process = command.spawn().expect("redis-server is installed (apt-get install redis-server)");
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Self { process, port }
     }
