@@ -36,3 +36,15 @@ impl Peer for CacheHandle {
         Ok(self.cached_async(opts!("get_user", id), || load(id)).await)
     }
 }
+
+pub(super) fn by_two_arguments() -> ByTwoArguments {
+    ByTwoArguments(in_memory())
+}
+
+pub(super) struct ByTwoArguments(CacheHandle);
+
+impl Peer for ByTwoArguments {
+    async fn get(&self, id: u64) -> Result<User, Failure> {
+        Ok(self.0.cached_async(opts!("get_user", id, "details"), || load(id)).await)
+    }
+}

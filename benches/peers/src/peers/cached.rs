@@ -35,6 +35,20 @@ async fn sharded(id: u64) -> User {
     load(id).await
 }
 
+/// The same for a call of a number and a text.
+pub(super) struct ByTwoArguments;
+
+impl Peer for ByTwoArguments {
+    async fn get(&self, id: u64) -> Result<User, Failure> {
+        Ok(sharded_by_two(id, "details").await)
+    }
+}
+
+#[concurrent_cached(max_size = 10_000, ttl_secs = 3600)]
+async fn sharded_by_two(id: u64, _fields: &'static str) -> User {
+    load(id).await
+}
+
 /// The one with `sync_writes`, which the sharded store doesn't have.
 pub(super) struct Coalescing;
 

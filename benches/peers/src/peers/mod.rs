@@ -57,6 +57,11 @@ pub(crate) async fn from_memory(port: u16) -> Line {
     ]
 }
 
+/// Memory alone, for a call of a number and a text: of the quickest peer.
+pub(crate) fn from_memory_by_two_arguments() -> Line {
+    [share(cache_house::by_two_arguments()), share(cached::ByTwoArguments), None, None, None, None]
+}
+
 /// A server, with memory before or behind it where the peer has such a thing.
 pub(crate) async fn over_server(port: u16, column: usize) -> Option<Shared> {
     match NAMES[column] {

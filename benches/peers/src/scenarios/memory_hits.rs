@@ -1,6 +1,7 @@
 //! Hits in memory, by one task.
 
 use super::KEYS;
+use crate::peers::Line;
 use crate::server::Server;
 use crate::table::{Better, Figures, Table, nanos};
 use crate::{origin, peers};
@@ -10,7 +11,11 @@ const CALLS: u64 = 50 * KEYS;
 
 pub(crate) async fn measure(table: &mut Table) {
     let server = Server::start();
-    let line = peers::from_memory(server.port).await;
+    measure_line(table, "hit in memory", peers::from_memory(server.port).await).await;
+    measure_line(table, "hit in memory, two arguments", peers::from_memory_by_two_arguments()).await;
+}
+
+async fn measure_line(table: &mut Table, row: &'static str, line: Line) {
     for peer in line.iter().flatten() {
         peer.nanos(KEYS).await;
     }
@@ -27,5 +32,5 @@ pub(crate) async fn measure(table: &mut Table) {
         }
     }
     assert_eq!(origin::runs(), runs, "each measured call was a hit");
-    table.ratios("hit in memory", &figures, Better::Less, nanos);
+    table.ratios(row, &figures, Better::Less, nanos);
 }
