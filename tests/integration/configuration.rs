@@ -90,8 +90,8 @@ fn a_namespace_s_options_stand_between_the_handle_s_and_the_call_s() {
         let key = cache.key(&options).expect("it has a key");
         assert_eq!(cache.cached(options.clone(), || 7), 7);
         assert_eq!(cache.get::<i32>(options), Some(7));
-        let life = (server.millis_left(&key) as f64 / 60_000.0).ceil() as u64;
-        (String::from_utf8(server.get(&key).expect("it's stored")).expect("it's text"), life)
+        let ttl = (server.millis_left(&key) as f64 / 60_000.0).ceil() as u64;
+        (String::from_utf8(server.get(&key).expect("it's stored")).expect("it's text"), ttl)
     };
     let named = |name: &str, namespace: &str| call(name).namespace(namespace);
     assert_eq!(stored(&cache, call("f")), ("h7".into(), 1));

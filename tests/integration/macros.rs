@@ -466,8 +466,8 @@ mod options {
         n
     }
 
-    #[cached(handle = cache, key(n), expire = life)]
-    fn as_long_as(cache: &CacheHandle, n: u8, life: Duration) -> u8 {
+    #[cached(handle = cache, key(n), expire = ttl)]
+    fn as_long_as(cache: &CacheHandle, n: u8, ttl: Duration) -> u8 {
         n
     }
 
@@ -475,10 +475,10 @@ mod options {
     fn an_entry_lives_as_long_as_expire_says() {
         let clock = ManualClock::new();
         let cache = CacheHouse::builder().clock(clock.clone()).memory().build().expect("the builder is right");
-        let life = Duration::from_secs(90);
-        let call = || (short(&cache, 1), whole_seconds(&cache, 1), as_long_as(&cache, 1, life));
+        let ttl = Duration::from_secs(90);
+        let call = || (short(&cache, 1), whole_seconds(&cache, 1), as_long_as(&cache, 1, ttl));
         call();
-        clock.advance(life - Duration::from_millis(1));
+        clock.advance(ttl - Duration::from_millis(1));
         call();
         assert_eq!(runs_and_hits(&cache), (3, 3));
         clock.advance(Duration::from_millis(1));

@@ -188,12 +188,12 @@ fn stale_hits_and_refreshes_are_counted() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         let cache = CacheHouse::builder().clock(clock.clone()).memory().build().expect("the builder is right");
-        let (life, window) = (Duration::from_secs(1), Duration::from_secs(60));
-        let options = || call(7).expire(life).stale_if_error(window);
+        let (ttl, window) = (Duration::from_secs(1), Duration::from_secs(60));
+        let options = || call(7).expire(ttl).stale_if_error(window);
         let work = |result: Result<u64, &'static str>| cache.try_cached(options(), || result);
         assert_eq!(work(Ok(49)), Ok(49));
         assert_eq!((recorder.sum(STALE_HITS, &[]), recorder.sum(REFRESHES, &[])), (0.0, 0.0));
-        clock.advance(life);
+        clock.advance(ttl);
         // One failed run, and two hits: of the caller that ran it, and of one in the pause after it.
         for _ in 0..2 {
             assert_eq!(work(Err("away")), Ok(49));

@@ -480,7 +480,7 @@ fn a_part_that_is_away_holds_up_its_own_keys_only() {
     assert_eq!(journal.len(), 0);
 }
 
-/// A step of a journal's life: something is noted, or a part of a cluster takes it.
+/// A step of a journal: something is noted, or a part of a cluster takes it.
 #[derive(Debug, Clone)]
 enum Step {
     Key(usize),

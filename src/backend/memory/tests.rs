@@ -23,7 +23,7 @@ fn content(value: u64, decoded: u64) -> Content {
     Content { form, value: Some(Box::new(value)), coder: None, bytes: None, server_key: None, mark: None }
 }
 
-const LIFE: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(60);
 
 fn value(memory: &Memory, key: &CallKey) -> Option<u64> {
     memory.find(key)?.value::<u64>().copied()
@@ -44,7 +44,7 @@ fn an_entry_lives_to_the_millisecond_of_its_expiry() {
 #[test]
 fn a_value_of_another_type_is_not_found() {
     let memory = Memory::new(limits(100, 1 << 20), Clock::default());
-    drop(memory.insert(&key("n", 1), content(7, 8), memory.now(), LIFE));
+    drop(memory.insert(&key("n", 1), content(7, 8), memory.now(), TTL));
     let entry = memory.find(&key("n", 1)).expect("it was inserted");
     assert_eq!(entry.value::<String>(), None);
 }
@@ -54,7 +54,7 @@ fn it_holds_no_more_entries_than_it_may() {
     for max_entries in [1, 2, 10, 1000] {
         let memory = Memory::new(limits(max_entries, 1 << 26), Clock::default());
         for number in 0..max_entries * 5 {
-            drop(memory.insert(&key("n", number), content(number, 8), memory.now(), LIFE));
+            drop(memory.insert(&key("n", number), content(number, 8), memory.now(), TTL));
             assert!(memory.len() <= max_entries, "{} of {max_entries}", memory.len());
         }
         assert!(memory.len() > 0, "a tier of {max_entries} holds something");
@@ -65,7 +65,7 @@ fn it_holds_no_more_entries_than_it_may() {
 fn it_holds_no_more_bytes_than_it_may() {
     let memory = Memory::new(limits(10_000, 1 << 20), Clock::default());
     for number in 0..500 {
-        drop(memory.insert(&key("n", number), content(number, 10_000), memory.now(), LIFE));
+        drop(memory.insert(&key("n", number), content(number, 10_000), memory.now(), TTL));
         assert!(memory.weight() <= 1 << 20);
     }
     assert!(memory.len() > 50, "and uses what it has: {} entries", memory.len());
@@ -75,7 +75,7 @@ fn it_holds_no_more_bytes_than_it_may() {
 fn few_entries_weigh_what_they_are() {
     let memory = Memory::new(limits(10, 64 << 20), Clock::default());
     for number in 0..9 {
-        drop(memory.insert(&key("n", number), content(number, 8), memory.now(), LIFE));
+        drop(memory.insert(&key("n", number), content(number, 8), memory.now(), TTL));
     }
     assert_eq!((memory.len(), memory.weight()), (9, 9 * (8 + ENTRY_OVERHEAD)));
 }
@@ -123,7 +123,7 @@ fn a_value_at_half_the_bound_is_kept_in_both_forms() {
         let form = memory.form(&key, bytes.len(), bytes.len() as u64, Some(&server_key)).expect("there is room");
         assert!(form.decoded && form.encoded);
         let content = Content { form, bytes: Some(bytes), server_key: Some(server_key), ..content(number, 0) };
-        drop(memory.insert(&key, content, memory.now(), LIFE));
+        drop(memory.insert(&key, content, memory.now(), TTL));
         assert_eq!(value(&memory, &key), Some(number), "just inserted");
         assert!(memory.weight() <= 64 << 20);
     }
@@ -134,8 +134,8 @@ fn clearing_counts_what_had_not_expired_and_spares_the_rest() {
     let clock = ManualClock::new();
     let memory = Memory::new(limits(100, 1 << 20), clock.clone().into());
     drop(memory.insert(&key("users", 1), content(1, 8), memory.now(), Duration::from_secs(1)));
-    drop(memory.insert(&key("users", 2), content(2, 8), memory.now(), LIFE));
-    drop(memory.insert(&key("users2", 1), content(3, 8), memory.now(), LIFE));
+    drop(memory.insert(&key("users", 2), content(2, 8), memory.now(), TTL));
+    drop(memory.insert(&key("users2", 1), content(3, 8), memory.now(), TTL));
     clock.advance(Duration::from_secs(2));
     assert_eq!(memory.remove_matching(&KeyPrefix::of_scope("p:users:")), 1);
     assert_eq!(value(&memory, &key("users", 2)), None);
@@ -163,7 +163,7 @@ fn no_lock_is_held_while_a_value_is_dropped() {
         let clock = ManualClock::new();
         let memory = Arc::new(Memory::new(limits(2, 1 << 20), clock.clone().into()));
         let meddler = |len| Content { value: Some(Box::new(Meddler(Arc::downgrade(&memory)))), ..content(0, len) };
-        let insert = |number, len| drop(memory.insert(&key("n", number), meddler(len), memory.now(), LIFE));
+        let insert = |number, len| drop(memory.insert(&key("n", number), meddler(len), memory.now(), TTL));
         let steps: [(&str, &dyn Fn()); 7] = [
             ("replaced", &|| insert(1, 8)),
             ("evicted", &|| (2..9).for_each(|number| insert(number, 8))),
@@ -171,7 +171,7 @@ fn no_lock_is_held_while_a_value_is_dropped() {
             ("removed", &|| (0..9).for_each(|number| _ = memory.remove(&key("n", number)))),
             ("cleared by prefix", &|| _ = memory.remove_matching(&KeyPrefix::of_scope("p:n:"))),
             ("expired", &|| {
-                clock.advance(2 * LIFE);
+                clock.advance(2 * TTL);
                 (0..9).for_each(|number| drop(memory.find(&key("n", number))));
             }),
             ("cleared", &|| memory.clear()),

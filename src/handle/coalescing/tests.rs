@@ -147,7 +147,7 @@ fn what_an_invalidation_takes_out_of_the_table_stores_nothing_from_then_on() {
 }
 
 #[test]
-fn a_published_value_isnt_handed_on_past_its_life_or_its_store() {
+fn a_published_value_isnt_handed_on_past_its_ttl_or_its_store() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     leader.publish(&7_u32, Duration::ZERO, true);

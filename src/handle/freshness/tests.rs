@@ -24,7 +24,7 @@ fn key(name: &str) -> CallKey {
 }
 
 #[test]
-fn a_verdict_changes_at_the_end_of_the_life_and_of_the_shorter_window() {
+fn a_verdict_changes_at_the_end_of_the_ttl_and_of_the_shorter_window() {
     use Verdict::{Fresh, IfError, Revalidate};
     for (revalidate, if_error, remaining, expected) in [
         (10, 0, 10 * SECOND + NANO, Fresh),
@@ -113,13 +113,13 @@ fn nothing_is_early_while_it_is_off_or_the_work_is_not_known() {
 proptest! {
     #[test]
     fn a_verdict_is_the_same_rule_for_any_times(
-        revalidate in 0_u64..5_000, if_error in 0_u64..5_000, remaining in 0_u64..12_000, life in 1_u64..5_000,
+        revalidate in 0_u64..5_000, if_error in 0_u64..5_000, remaining in 0_u64..12_000, ttl in 1_u64..5_000,
     ) {
         let ms = Duration::from_millis;
         let verdict = verdict(&windows(ms(revalidate), ms(if_error)), ms(remaining));
         // How long ago it was stored, and for how long it has been stale.
-        let whole = life + revalidate.max(if_error);
-        let expected = match (whole.checked_sub(remaining)).and_then(|age| age.checked_sub(life)) {
+        let whole = ttl + revalidate.max(if_error);
+        let expected = match (whole.checked_sub(remaining)).and_then(|age| age.checked_sub(ttl)) {
             None => Verdict::Fresh,
             Some(_) if revalidate == 0 && if_error == 0 => return Ok(()),
             Some(stale) if stale < revalidate => Verdict::Revalidate,

@@ -100,7 +100,7 @@ async fn the_remaining_ttl_says_whether_a_value_is_fresh_or_stale() {
 }
 
 #[tokio::test]
-async fn what_is_stored_lives_for_its_life_and_the_longer_window() {
+async fn what_is_stored_lives_for_its_ttl_and_the_longer_window() {
     let (engine, server) = engine();
     let options = revalidated().stale_if_error(3 * MINUTE);
     assert_eq!(engine.fetched(options, gives(1)).await.expect("it's made").remaining, Some(4 * MINUTE));

@@ -224,7 +224,7 @@ fn what_a_hit_needs_follows_from_the_options() {
 }
 
 #[test]
-fn jitter_takes_off_up_to_so_much_and_leaves_a_life() {
+fn jitter_takes_off_up_to_so_much_and_leaves_a_ttl() {
     let jitter = of_call(|set| set.jitter = Some(10 * SECOND));
     assert_eq!(jitter.shortened(MINUTE, 0.0), MINUTE);
     assert_eq!(jitter.shortened(MINUTE, 0.5), 55 * SECOND);

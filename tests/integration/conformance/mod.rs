@@ -25,8 +25,8 @@ pub(crate) trait Fixture: Sized {
     /// What is on the server, where there is one.
     fn server(&self) -> Option<&dyn Stored>;
 
-    /// Lets the whole life of the value at `key` go by, and not a moment more.
-    fn outlive(&self, key: &str, life: Duration);
+    /// Lets the whole TTL of the value at `key` go by, and not a moment more.
+    fn outlive(&self, key: &str, ttl: Duration);
 
     fn build(&self) -> CacheHandle {
         self.build_with(|builder| builder)
@@ -107,8 +107,8 @@ impl Fixture for Memory {
         None
     }
 
-    fn outlive(&self, _: &str, life: Duration) {
-        self.0.advance(life);
+    fn outlive(&self, _: &str, ttl: Duration) {
+        self.0.advance(ttl);
     }
 }
 
@@ -128,8 +128,8 @@ impl Fixture for Standalone {
         Some(&self.0)
     }
 
-    fn outlive(&self, key: &str, life: Duration) {
-        outlive_on(&self.0, key, life);
+    fn outlive(&self, key: &str, ttl: Duration) {
+        outlive_on(&self.0, key, ttl);
     }
 }
 
@@ -150,8 +150,8 @@ impl Fixture for Pooled {
         Some(&self.0)
     }
 
-    fn outlive(&self, key: &str, life: Duration) {
-        outlive_on(&self.0, key, life);
+    fn outlive(&self, key: &str, ttl: Duration) {
+        outlive_on(&self.0, key, ttl);
     }
 }
 
@@ -173,8 +173,8 @@ impl Fixture for ServerOnly {
         Some(&self.0)
     }
 
-    fn outlive(&self, key: &str, life: Duration) {
-        outlive_on(&self.0, key, life);
+    fn outlive(&self, key: &str, ttl: Duration) {
+        outlive_on(&self.0, key, ttl);
     }
 }
 
@@ -197,8 +197,8 @@ impl Fixture for Clustered {
         Some(&*self.0)
     }
 
-    fn outlive(&self, key: &str, life: Duration) {
-        outlive_on(&*self.0, key, life);
+    fn outlive(&self, key: &str, ttl: Duration) {
+        outlive_on(&*self.0, key, ttl);
     }
 }
 
@@ -209,9 +209,9 @@ fn at(
     options(CacheHouse::builder()).standalone(server.endpoint()).command_timeout(Duration::from_secs(5))
 }
 
-fn outlive_on(server: &dyn Stored, key: &str, life: Duration) {
+fn outlive_on(server: &dyn Stored, key: &str, ttl: Duration) {
     let left = server.millis_left(key);
-    assert!(left <= i64::try_from(life.as_millis()).expect("a short life"), "{left} ms left of {life:?}");
+    assert!(left <= i64::try_from(ttl.as_millis()).expect("a short TTL"), "{left} ms left of {ttl:?}");
     assert_ne!(left, -1, "{key} never expires");
     wait_until("the key expires on the server", DEADLINE, || server.get(key).is_none());
 }

@@ -55,11 +55,11 @@ fn hits_misses_and_runs_are_counted(fixture: &impl Fixture) {
 fn a_value_lives_as_long_as_its_call_says(fixture: &impl Fixture) {
     let cache = fixture.build();
     let runs = Runs::default();
-    let life = Duration::from_millis(137);
+    let ttl = Duration::from_millis(137);
     let key = cache.key(&call("short")).expect("it has a key");
     cache.cached(call("long"), runs.gives(1));
-    cache.cached(call("short").expire(life), runs.gives(2));
-    fixture.outlive(&key, life);
+    cache.cached(call("short").expire(ttl), runs.gives(2));
+    fixture.outlive(&key, ttl);
     assert_eq!(cache.get::<i32>(call("short")), None);
     assert_eq!(cache.cached(call("short"), runs.gives(3)), 3);
     assert_eq!(cache.cached(call("long"), runs.gives(4)), 1);
@@ -67,11 +67,11 @@ fn a_value_lives_as_long_as_its_call_says(fixture: &impl Fixture) {
 }
 
 fn a_value_lives_as_long_as_its_handle_says(fixture: &impl Fixture) {
-    let life = Duration::from_millis(83);
-    let cache = fixture.build_with(|builder| builder.expire(life));
+    let ttl = Duration::from_millis(83);
+    let cache = fixture.build_with(|builder| builder.expire(ttl));
     let key = cache.key(&call("short")).expect("it has a key");
     cache.cached(call("short"), || 1);
-    fixture.outlive(&key, life);
+    fixture.outlive(&key, ttl);
     assert_eq!(cache.cached(call("short"), || 2), 2);
 }
 
@@ -92,9 +92,9 @@ fn a_zero_expire_runs_each_time_and_stores_nothing(fixture: &impl Fixture) {
 
 fn the_shortest_expire_is_one(fixture: &impl Fixture) {
     let cache = fixture.build();
-    let life = Duration::from_nanos(1);
+    let ttl = Duration::from_nanos(1);
     let key = cache.key(&call("blink")).expect("it has a key");
-    cache.insert(call("blink").expire(life), &1).expect("it's stored");
+    cache.insert(call("blink").expire(ttl), &1).expect("it's stored");
     fixture.outlive(&key, Duration::from_millis(1));
     assert_eq!(cache.get::<i32>(call("blink")), None);
 }

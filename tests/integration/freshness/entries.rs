@@ -49,31 +49,31 @@ fn an_entry_says_where_its_value_is_from_and_how_fresh_it_is(backend: &impl Back
         let options = || revalidated("f").arg(is_async);
         let made = entry(is_async, &cache, options(), |_| Ok(1)).expect("it's made");
         assert_eq!((*made.value(), made.source(), made.is_stale()), (1, Source::Work, false));
-        assert_eq!((made.age(), made.remaining()), (Some(Duration::ZERO), Some(LIFE)));
+        assert_eq!((made.age(), made.remaining()), (Some(Duration::ZERO), Some(TTL)));
 
         let hit = entry(is_async, &cache, options(), |_| never()).expect("it's there");
         assert_eq!((*hit.value(), hit.source(), hit.is_stale()), (1, stored, false));
         assert_near(hit.age(), Duration::ZERO);
-        assert_near(hit.remaining(), LIFE);
+        assert_near(hit.remaining(), TTL);
 
         let options = || options().arg("set");
         backend.set(&cache, &options(), 1, FRESH);
         let fresh = entry(is_async, &cache, options(), |_| never()).expect("it's there");
-        assert_near(fresh.age(), 2 * LIFE - FRESH);
-        assert_near(fresh.remaining(), FRESH - LIFE);
+        assert_near(fresh.age(), 2 * TTL - FRESH);
+        assert_near(fresh.remaining(), FRESH - TTL);
 
         let options = || options().arg("stale");
         backend.set(&cache, &options(), 1, STALE);
         let stale = entry(is_async, &cache, options(), |_| fails()).expect("it's there");
         assert_eq!((*stale.value(), stale.source(), stale.is_stale()), (1, stored, true));
-        assert_near(stale.age(), 2 * LIFE - STALE);
+        assert_near(stale.age(), 2 * TTL - STALE);
         assert_eq!(stale.remaining(), Some(Duration::ZERO));
 
         let plain = plain("plain").arg(is_async);
         backend.set(&cache, &plain, 1, STALE);
         let hit = entry(is_async, &cache, plain.clone(), |_| never()).expect("it's there");
         assert!(!hit.is_stale());
-        assert_near(hit.age(), LIFE - STALE);
+        assert_near(hit.age(), TTL - STALE);
         assert_near(hit.remaining(), STALE);
         assert_eq!(hit.into_value(), 1);
     }
@@ -92,7 +92,7 @@ fn an_entry_says_where_its_value_is_from_and_how_fresh_it_is(backend: &impl Back
         };
         let (_, waited, ()) = futures::join!(leads, waits, tells);
         assert_eq!((*waited.value(), waited.source(), waited.is_stale()), (1, Source::Coalesced, false));
-        assert_near(waited.remaining(), LIFE);
+        assert_near(waited.remaining(), TTL);
     });
 }
 
@@ -113,7 +113,7 @@ fn work_sees_what_it_replaces(backend: &impl Backend) {
         let renewed = renewed.expect("it's there");
         assert_eq!((*renewed.value(), renewed.is_stale(), renewed.source()), (1, false, Source::Work));
         let hit = entry(is_async, &cache, options(), |_| never()).expect("it's stored anew");
-        assert_near(hit.remaining(), LIFE);
+        assert_near(hit.remaining(), TTL);
     }
 }
 
@@ -122,14 +122,14 @@ fn work_decides_how_long_its_value_lives(backend: &impl Backend) {
     for is_async in SIDES {
         let options = || revalidated("f").arg(is_async);
         let made = entry(is_async, &cache, options(), |cx| {
-            cx.expire(LIFE / 4);
+            cx.expire(TTL / 4);
             Ok(1)
         });
-        assert_eq!(made.expect("it's made").remaining(), Some(LIFE / 4));
+        assert_eq!(made.expect("it's made").remaining(), Some(TTL / 4));
         if let Some(remaining) = backend.remaining(&cache, &options()) {
-            assert_near(Some(remaining), LIFE / 4 + LIFE);
+            assert_near(Some(remaining), TTL / 4 + TTL);
         }
-        assert_near(entry(is_async, &cache, options(), |_| never()).expect("it's there").remaining(), LIFE / 4);
+        assert_near(entry(is_async, &cache, options(), |_| never()).expect("it's there").remaining(), TTL / 4);
         for skips in [false, true] {
             let options = || options().arg(skips);
             let made = entry(is_async, &cache, options(), |cx| {
@@ -166,7 +166,7 @@ fn a_value_decides_how_long_it_lives(backend: &impl Backend) {
             assert_near(found.remaining(), Duration::from_secs(u64::from(value)));
             assert_near(found.age(), Duration::ZERO);
         } else {
-            assert_eq!(*found.value(), 7, "zero life");
+            assert_eq!(*found.value(), 7, "zero TTL");
         }
     }
     let conditional = |n: u32| plain("g").arg(n).store_if(|value: &u32| *value > 1);
@@ -200,8 +200,8 @@ fn a_decision_that_panics_stores_nothing(backend: &impl Backend) {
 fn what_is_not_stored_is_shared_all_the_same(backend: &impl Backend) {
     let cache = backend.cache();
     let runs = Count::default();
-    for (number, life) in [Duration::ZERO, LIFE].into_iter().enumerate() {
-        let options = || plain("f").arg(number).expire_by(move |_: &u32| life).store_if(move |_: &u32| life.is_zero());
+    for (number, ttl) in [Duration::ZERO, TTL].into_iter().enumerate() {
+        let options = || plain("f").arg(number).expire_by(move |_: &u32| ttl).store_if(move |_: &u32| ttl.is_zero());
         current_thread().block_on(async {
             // So that the work doesn't begin before all have joined: what isn't stored is as old as its work.
             backend.servers().into_iter().for_each(Server::freeze);

@@ -240,7 +240,7 @@ fn a_dropped_refresh_hands_over(backend: &impl Backend) {
 fn a_refresh_runs_with_a_lease_too(backend: &impl Backend) {
     let cache = backend.cache();
     for is_async in SIDES {
-        let options = plain("f").arg(is_async).lease(LIFE);
+        let options = plain("f").arg(is_async).lease(TTL);
         backend.set(&cache, &options, 1, FRESH);
         assert_eq!(refresh(is_async, &cache, options.clone(), || Ok(2)), Ok(2));
         assert_eq!(ask(is_async, &cache, options, never), Ok(2));

@@ -18,8 +18,8 @@ use crate::support::{self, Count, DEADLINE, Server, connect, current_thread, sta
 
 type Outcome = Result<u32, &'static str>;
 
-/// The life of a value here, and each of its windows: far longer than any test takes.
-const LIFE: Duration = Duration::from_secs(600);
+/// The TTL of a value here, and each of its windows: far longer than any test takes.
+const TTL: Duration = Duration::from_secs(600);
 /// What is left of the TTL of a value that is fresh, and of one that is in its window.
 const FRESH: Duration = Duration::from_secs(900);
 const STALE: Duration = Duration::from_secs(300);
@@ -178,19 +178,19 @@ macro_rules! over_backends {
 }
 use over_backends;
 
-/// A call whose value is fresh for [`LIFE`].
+/// A call whose value is fresh for [`TTL`].
 fn plain(name: &str) -> CacheOptions {
-    CacheOptions::new(name).expire(LIFE)
+    CacheOptions::new(name).expire(TTL)
 }
 
 /// One that is served for as long again while it's renewed.
 fn revalidated(name: &str) -> CacheOptions {
-    plain(name).stale_while_revalidate(LIFE)
+    plain(name).stale_while_revalidate(TTL)
 }
 
 /// One that is served for as long again where its work fails.
 fn if_error(name: &str) -> CacheOptions {
-    plain(name).stale_if_error(LIFE)
+    plain(name).stale_if_error(TTL)
 }
 
 /// Sync callers, and async ones.

@@ -110,7 +110,7 @@ fn the_attributes_options_reach_the_engine() {
     let backend = Memory::start();
     let (cache, runs) = (backend.cache(), Count::default());
     assert_eq!(rate(&cache, &runs, Ok(1), "EUR"), Ok(1));
-    backend.clock().advance(LIFE + STALE);
+    backend.clock().advance(TTL + STALE);
     assert_eq!(rate(&cache, &runs, fails(), "EUR"), Ok(1));
     assert_eq!(rate(&cache, &runs, Ok(2), "EUR"), Ok(1), "it's held back");
     backend.clock().advance(Duration::from_secs(5));

@@ -36,7 +36,7 @@ fn slow_async_work_leaves_the_old_value_and_is_dropped(backend: &impl Backend) {
         if_error("b").soft_timeout(SHORT),
         revalidated("c").hard_timeout(SHORT),
         if_error("d").hard_timeout(SHORT),
-        if_error("e").soft_timeout(SHORT).hard_timeout(LIFE),
+        if_error("e").soft_timeout(SHORT).hard_timeout(TTL),
     ];
     for options in cases {
         backend.set(&cache, &options, 1, STALE);
@@ -209,7 +209,7 @@ fn late_work_returns_its_value_and_its_error(backend: &impl Backend) {
 fn work_in_time_is_stored(backend: &impl Backend) {
     let cache = backend.cache();
     for is_async in SIDES {
-        let options = plain("f").arg(is_async).hard_timeout(LIFE).soft_timeout(LIFE / 2);
+        let options = plain("f").arg(is_async).hard_timeout(TTL).soft_timeout(TTL / 2);
         assert_eq!(ask(is_async, &cache, options.clone(), || Ok(1)), Ok(1));
         assert_eq!(ask(is_async, &cache, options, never), Ok(1));
     }

@@ -14,7 +14,7 @@ use crate::support::{let_others_run, multi_thread};
 over_backends!(
     a_fresh_value_is_served,
     a_stale_value_is_replaced_by_quick_work,
-    without_windows_the_life_is_all,
+    without_windows_the_ttl_is_all,
     failing_work_leaves_the_old_value_for_the_window,
     failed_work_waits_for_its_pause,
     a_hundred_callers_renew_a_value_once,
@@ -50,20 +50,20 @@ fn a_stale_value_is_replaced_by_quick_work(backend: &impl Backend) {
             assert_eq!(ask(is_async, &cache, options.clone(), || Ok(2)), Ok(2));
             assert_eq!(ask(is_async, &cache, options.clone(), never), Ok(2));
             if let Some(remaining) = backend.remaining(&cache, &options) {
-                assert!(remaining > LIFE + FRESH / 2 && remaining <= 2 * LIFE, "{remaining:?}");
+                assert!(remaining > TTL + FRESH / 2 && remaining <= 2 * TTL, "{remaining:?}");
             }
         }
     }
     assert_eq!(counted(&cache), (4, 0, 4));
 }
 
-fn without_windows_the_life_is_all(backend: &impl Backend) {
+fn without_windows_the_ttl_is_all(backend: &impl Backend) {
     let cache = backend.cache();
     for is_async in SIDES {
         let options = plain("f").arg(is_async);
         assert_eq!(ask(is_async, &cache, options.clone(), || Ok(1)), Ok(1));
         if let Some(remaining) = backend.remaining(&cache, &options) {
-            assert!(remaining <= LIFE, "{remaining:?}");
+            assert!(remaining <= TTL, "{remaining:?}");
         }
         // Read as one without a window, a value is fresh to its end.
         backend.set(&cache, &options, 1, STALE);

@@ -62,7 +62,7 @@ mod decisions {
     }
 
     impl Token {
-        fn life(&self) -> Duration {
+        fn ttl(&self) -> Duration {
             Duration::from_secs(self.seconds)
         }
 
@@ -78,7 +78,7 @@ mod decisions {
         Token { text: text.to_owned(), seconds: 60 }
     }
 
-    #[cached(handle = cache, skip(cache), expire_by = Token::life)]
+    #[cached(handle = cache, skip(cache), expire_by = Token::ttl)]
     async fn token_async(cache: &CacheHandle, text: &str) -> io::Result<Token> {
         tokio::task::yield_now().await;
         Ok(Token { text: text.to_owned(), seconds: 60 })

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{SIDES, Values, ask, call, squares};
 use crate::support::{Count, Server, connect, current_thread, eventually, multi_thread, standalone};
 
-const LIFE: Duration = Duration::from_secs(600);
+const TTL: Duration = Duration::from_secs(600);
 
 /// A backend in which the values of 0 to 9 are stale, and those of 10 to 14 fresh.
 struct Stale {
@@ -26,14 +26,14 @@ impl Stale {
         for id in 0..10 {
             cache.insert(options(id), &OLD).expect("memory takes it");
         }
-        clock.advance(LIFE + LIFE / 2);
+        clock.advance(TTL + TTL / 2);
         for id in 10..15 {
             cache.insert(options(id), &(id * id)).expect("memory takes it");
         }
         let server = Server::start();
         let served = connect(standalone(server.endpoint()));
         for id in 0..15 {
-            let (value, left) = if id < 10 { (OLD, LIFE / 2) } else { (id * id, LIFE + LIFE / 2) };
+            let (value, left) = if id < 10 { (OLD, TTL / 2) } else { (id * id, TTL + TTL / 2) };
             let key = served.key(&options(id)).expect("it has a key");
             server.command(&["SET", &key, &value.to_string(), "PX", &left.as_millis().to_string()]);
         }
@@ -42,7 +42,7 @@ impl Stale {
 }
 
 fn if_error(id: u32) -> CacheOptions {
-    call(id).expire(LIFE).stale_if_error(LIFE)
+    call(id).expire(TTL).stale_if_error(TTL)
 }
 
 fn old(keys: impl IntoIterator<Item = u32>) -> Values {

@@ -98,7 +98,7 @@ fn what_went_to_and_came_from_the_server_is_served_while_its_away() {
 }
 
 #[test]
-fn a_copy_in_memory_ends_with_the_life_that_was_left_on_the_server() {
+fn a_copy_in_memory_ends_with_the_ttl_that_was_left_on_the_server() {
     let server = Server::start();
     let clock = ManualClock::new();
     let other = connected(&server);
@@ -121,14 +121,14 @@ fn a_copy_in_memory_ends_with_the_life_that_was_left_on_the_server() {
 }
 
 #[test]
-fn a_copy_in_memory_follows_a_life_that_was_shortened_on_the_server() {
+fn a_copy_in_memory_follows_a_ttl_that_was_shortened_on_the_server() {
     let server = Server::start();
     let clock = ManualClock::new();
     let other = connected(&server);
     let cache = connect(standalone(server.endpoint()).clock(clock.clone()));
     other.insert(call("f").expire(Duration::from_secs(3600)), &1).expect("it's stored");
     assert_eq!(cache.get::<i32>(call("f")), Some(1));
-    // The same value again, for a shorter life; and it's read again, though not at once.
+    // The same value again, for a shorter TTL; and it's read again, though not at once.
     other.insert(call("f").expire(Duration::from_secs(60)), &1).expect("it's stored");
     clock.advance(Duration::from_secs(400));
     assert_eq!(cache.get::<i32>(call("f")), Some(1));
@@ -320,7 +320,7 @@ fn two_types_over_the_same_bytes_are_both_served_in_an_outage() {
 }
 
 #[test]
-fn a_copy_of_a_value_that_is_replaced_while_its_life_is_asked_for_does_not_get_the_life_of_its_successor() {
+fn a_copy_of_a_value_that_is_replaced_while_its_ttl_is_asked_for_does_not_get_the_ttl_of_its_successor() {
     // Another client's write comes between the two questions of a read, whichever is the first.
     let questions = Arc::new(AtomicU32::new(0));
     let asked = Arc::clone(&questions);
