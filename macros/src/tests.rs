@@ -51,13 +51,13 @@ fn options_between_processes_are_handed_on() {
 
 #[test]
 fn options_of_freshness_are_handed_on() {
-    let arguments = "jitter = 1, stale_while_revalidate = \"2s\", stale_if_error = ttl(), retry_after = \"4ms\",
+    let arguments = "jitter = 1, stale_while_revalidate = \"2s\", stale_if_error = life(), retry_after = \"4ms\",
                      refresh_early = 1, soft_timeout = \"6s\", hard_timeout = \"7s\", max_staleness = \"1s\"";
     let written = written(arguments, "fn sum(n: u64) -> u64 { n }");
     let options: String = written.split_whitespace().collect();
     let expected = ".jitter(::core::time::Duration::from_secs(1))
                     .stale_while_revalidate(::core::time::Duration::from_secs(2))
-                    .stale_if_error(ttl())
+                    .stale_if_error(life())
                     .retry_after(::core::time::Duration::new(0,4000000u32))
                     .refresh_early(1f64)
                     .soft_timeout(::core::time::Duration::from_secs(6))
@@ -97,7 +97,7 @@ fn a_namespace_that_is_no_text_with_braces_stays_as_it_is() {
 #[test]
 fn functions_of_the_value_are_told_its_type() {
     insta::assert_snapshot!(written(
-        "expire_by = |user| user.ttl, store_if = Option::is_some, encoder = encode, decoder = decode",
+        "expire_by = |user| user.life, store_if = Option::is_some, encoder = encode, decoder = decode",
         "fn user(id: u64) -> io::Result<Option<User>> { load(id) }",
     ));
     for (output, ty) in
@@ -139,7 +139,7 @@ fn without_siblings_the_work_is_inside() {
 #[test]
 fn a_method_is_keyed_by_its_type() {
     insta::assert_snapshot!(written_in_impl(
-        "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.ttl",
+        "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.life",
         "async fn get<'a, T: Id, const N: usize>(&'a self, id: T, more: [u8; N]) -> User where T: Copy {
              self.load(id).await
          }",
