@@ -1,11 +1,12 @@
 //! What the attribute `cached` adds to a hit in memory, beside the same call by hand, in one run.
 //!
-//! `cargo bench --bench macros`. First the pairs, measured in turn (A B B A …) so that both see the same noise; then criterion's
-//! figures. `-- count attribute` and `-- count by-hand` only make the calls, for a counter of instructions.
+//! `cargo bench --bench macros`. First the instructions a hit takes, where there is `valgrind`; then the pairs, measured in turn (A B B A
+//! …) so that both see the same noise; then criterion's figures. `-- count attribute` and `-- count by-hand` only make the calls.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that can't go on stops")]
 
 use std::hint::black_box;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cache_house::{CacheHandle, CacheHouse, cached, opts};
@@ -50,21 +51,28 @@ fn main() {
     assert_eq!(cache.stats().runs, KEYS);
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "count") {
+        let calls = arguments.get(at + 2).map_or(CALLS, |calls| calls.parse().unwrap());
         return match arguments.get(at + 1).map(String::as_str) {
-            Some("attribute") => (0..CALLS).for_each(|id| drop(black_box(attribute(&cache, id % KEYS, "all")))),
-            Some("by-hand") => (0..CALLS).for_each(|id| drop(black_box(by_hand(&cache, id % KEYS, "all")))),
+            Some("attribute") => (0..calls).for_each(|id| drop(black_box(attribute(&cache, id % KEYS, "all")))),
+            Some("by-hand") => (0..calls).for_each(|id| drop(black_box(by_hand(&cache, id % KEYS, "all")))),
             Some("attribute-async") => runtime.block_on(async {
-                for id in 0..CALLS {
+                for id in 0..calls {
                     black_box(attribute_async(&cache, id % KEYS, "all").await);
                 }
             }),
             Some("by-hand-async") => runtime.block_on(async {
-                for id in 0..CALLS {
+                for id in 0..calls {
                     black_box(by_hand_async(&cache, id % KEYS, "all").await);
                 }
             }),
             _ => panic!("count attribute, by-hand, attribute-async or by-hand-async"),
         };
+    }
+    for what in ["attribute", "by-hand", "attribute-async", "by-hand-async"] {
+        match instructions(what) {
+            Some(instructions) => println!("{what:>15}: {instructions:.0} instructions a hit"),
+            None => println!("{what:>15}: no instructions are counted without valgrind"),
+        }
     }
     println!("A memory hit, median of {ROUNDS} pairs of {CALLS} calls");
     println!("{:>6} {:>12} {:>10} {:>7}", "", "attribute", "by hand", "ratio");
@@ -85,6 +93,19 @@ fn main() {
     group.bench_function("by hand", |b| b.iter(|| black_box(by_hand(&cache, black_box(7), "all"))));
     group.finish();
     criterion.final_summary();
+}
+
+/// Instructions of a hit, counted by `valgrind`, which no other program on the machine can blur: those of so many hits, without those
+/// that come before them.
+fn instructions(what: &str) -> Option<f64> {
+    let count = |calls: u64| {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe().ok()?);
+        let output = command.args(["count", what, &calls.to_string()]).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse::<f64>().ok())
+    };
+    Some((count(CALLS)? - count(0)?) / CALLS as f64)
 }
 
 /// Nanoseconds a call.

@@ -12,10 +12,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use cache_house::{CacheHouse, opts};
-use common::{ROUNDS, median};
+use common::{KEYS, ROUNDS, median};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-const KEYS: u64 = 1024;
 const CALLS: u64 = 300 * KEYS;
 
 fn main() {

@@ -202,3 +202,16 @@ fn a_value_is_read_as_another_type_wherever_it_is() {
         assert_eq!(cache.stats().runs, 1);
     }
 }
+
+#[test]
+fn what_a_pair_of_functions_has_stored_in_memory_is_of_its_type_alone() {
+    let cache = CacheHouse::builder().memory().build().expect("the builder is right");
+    let pair = || {
+        let call = call("f").encoder(|value: &u64| Ok::<_, std::fmt::Error>(value.to_string().into_bytes()));
+        call.decoder(|bytes: &[u8]| {
+            std::str::from_utf8(bytes)?.parse::<u64>().map_err(cache_house::codec::CodecError::from)
+        })
+    };
+    cache.insert(pair(), &7).expect("it's stored");
+    assert_eq!((cache.get(pair()), cache.get::<i32>(call("f"))), (Some(7), None));
+}

@@ -9,7 +9,7 @@ use super::history::tally::Outcome;
 use super::history::{History, Settings};
 use super::{SetOnDrop, is_as_promised, this_binary};
 use crate::support::hosts::{Host, Loss, WORLD, in_a_network_of_its_own};
-use crate::support::{Cluster, DEADLINE};
+use crate::support::{Cluster, DEADLINE, Server, wait_until};
 
 const HOSTS: u8 = 4;
 /// How long a fault lasts: shorter and longer than a command may take.
@@ -51,6 +51,22 @@ fn without_a_fence_an_old_answer_is_found_on_a_host() {
             let outcome = history.run(DEADLINE, found);
             assert!(found(&outcome), "{outcome:#?}");
         });
+    });
+}
+
+#[test]
+fn a_host_loses_what_it_is_to_lose_and_nothing_else() {
+    in_a_network_of_its_own("fleet::hosts::a_host_loses_what_it_is_to_lose_and_nothing_else", || {
+        let servers = [(); 2].map(|()| Server::start_with(&["--bind", "0.0.0.0", "--protected-mode", "no"]));
+        let (hosts, [lost, other]) = ([0, 1].map(Host::start), [servers[0].port(), servers[1].port()]);
+        for loss in [Loss::Both, Loss::Sent, Loss::Received] {
+            hosts[0].lose(loss, &[lost]);
+            assert!(!hosts[0].reaches(lost), "{loss:?}");
+            wait_until("the other server is reached", DEADLINE, || hosts[0].reaches(other));
+            wait_until("the other host reaches it", DEADLINE, || hosts[1].reaches(lost));
+            hosts[0].lose_nothing();
+            wait_until("nothing is lost any more", DEADLINE, || hosts[0].reaches(lost));
+        }
     });
 }
 

@@ -124,6 +124,13 @@ impl Host {
         succeeds(self.command("nft").arg(rules));
     }
 
+    /// Whether a connection to the server of this port can be made.
+    pub(crate) fn reaches(&self, port: u16) -> bool {
+        let connect = format!("exec 3<>/dev/tcp/{WORLD}/{port}");
+        let status = self.command("timeout").args(["0.5", "bash", "-c", &connect]).stderr(Stdio::null()).status();
+        status.expect("`timeout` can be run").success()
+    }
+
     /// Loses nothing any more.
     pub(crate) fn lose_nothing(&self) {
         succeeds(self.command("nft").arg("flush table ip faults"));
