@@ -190,6 +190,8 @@ heading "Documentation"
 RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --all-features --no-deps
 
 heading "Packages"
+# cargo unpacks a workspace's packages once for a version and a folder: after a change, it would build the others over an earlier run's.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/cache-house-*
 # Both at once: the library is built from its own package and that of the macros, which needs no registry to have them.
 run cargo package --workspace --allow-dirty
 for package in cache-house cache-house-cli cache-house-macros cache-house-tower; do
