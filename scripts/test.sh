@@ -170,11 +170,11 @@ else
 fi
 
 heading "Tests: unit, architecture, integration, compile-fail"
-run cargo test --workspace --all-features --lib --tests
+# Most of them wait for servers and deadlines most of their time, so twice as many run at once as there are cores.
+RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}" run cargo test --workspace --all-features --lib --tests
 
 heading "Tests: documentation and README"
-run cargo test --all-features --doc
-run cargo test -p cache-house-tower --doc
+run cargo test --workspace --all-features --doc
 
 heading "Tests: the library without features"
 run cargo test --no-default-features --lib
@@ -205,8 +205,7 @@ for package in cache-house cache-house-cli cache-house-macros cache-house-tower;
 done
 
 heading "Examples and benches build"
-run cargo build --all-features --examples --benches
-run cargo build -p cache-house-tower --examples
+run cargo build --workspace --all-features --examples --benches
 
 # Runs an example; its output has to hold the given text.
 example() {

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod coherence;
+mod compile_fail;
 mod concurrency;
 mod configuration;
 mod conformance;
@@ -31,4 +32,3 @@ mod standalone;
 mod support;
 mod sync_anywhere;
 mod tags;
-mod ui;
