@@ -247,7 +247,7 @@ fn a_file_seals_the_values_of_all_codecs() {
     let path = folder.path().join("key");
     std::fs::write(&path, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n").expect("the file can be written");
     let text = format!(
-        "[standalone]\nendpoint = {:?}\n[compression]\n[encryption]\nkey_file = {path:?}\n\
+        "[standalone]\nendpoint = {:?}\n[connection]\ncommand_timeout = \"5s\"\n[compression]\n[encryption]\nkey_file = {path:?}\n\
          [namespaces.pages]\ncodec = \"messagepack\"",
         server.endpoint()
     );

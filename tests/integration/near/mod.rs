@@ -197,7 +197,7 @@ fn each_primary_of_a_cluster_has_one() {
 fn either_kind_of_server_that_is_found_has_one() {
     let (server, cluster) = (Server::start(), Borrowed::get());
     for endpoint in [server.endpoint(), cluster.endpoint()] {
-        let builder = || CacheHouse::builder().autodetect(&*endpoint);
+        let builder = || CacheHouse::builder().autodetect(&*endpoint).command_timeout(Duration::from_secs(5));
         let [cache, other] = [builder().near_cache(LONG), builder()].map(|it| it.build().expect("it's right"));
         until_connected(&cache);
         until_connected(&other);
