@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # One target folder for all packages, and no RUSTFLAGS: other flags would build every dependency anew.
 export CARGO_TARGET_DIR="$PWD/target"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+# Most tests wait for servers and deadlines most of their time, so twice as many run at once as there are cores.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}"
 # Where Debian has `ip` and `nft`, of which its users needn't know.
 export PATH="$PATH:/usr/sbin:/sbin"
 
@@ -170,8 +172,7 @@ else
 fi
 
 heading "Tests: unit, architecture, integration, compile-fail"
-# Most of them wait for servers and deadlines most of their time, so twice as many run at once as there are cores.
-RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}" run cargo test --workspace --all-features --lib --tests
+run cargo test --workspace --all-features --lib --tests
 
 heading "Tests: documentation and README"
 run cargo test --workspace --all-features --doc
