@@ -32,23 +32,25 @@ fn a_batch_is_served_from_memory_while_the_server_is_dead() {
 fn a_batch_waits_for_a_frozen_server_no_longer_than_a_command_may_take() {
     for is_async in SIDES {
         let server = Server::start();
-        let cache = connect(standalone(server.endpoint()).command_timeout(TIMEOUT));
+        // The machine may be so busy that the calls themselves take as long as the timeout of the other tests.
+        let timeout = Duration::from_secs(1);
+        let cache = connect(standalone(server.endpoint()).command_timeout(timeout));
         assert_eq!(cache.cached_many(0..500, |id| call(*id), squares), squares(0..500));
         server.freeze();
         let begin = Instant::now();
         assert_eq!(ask(is_async, &cache, 0..500, |id| call(*id), never), Ok(squares(0..500)));
         let took = begin.elapsed();
-        assert!(took < 2 * TIMEOUT, "{took:?}");
+        assert!(took < 2 * timeout, "{took:?}");
         let begin = Instant::now();
         assert_eq!(
             ask(is_async, &cache, 490..700, |id| call(*id), |missing| Ok(squares(missing))),
             Ok(squares(490..700))
         );
         // The read of a batch counts once: the third in a row that isn't answered has the server left alone.
-        assert!(begin.elapsed() < 3 * TIMEOUT, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < 3 * timeout, "{:?}", begin.elapsed());
         let begin = Instant::now();
         assert_eq!(ask(is_async, &cache, 0..700, |id| call(*id), never), Ok(squares(0..700)));
-        assert!(begin.elapsed() < TIMEOUT, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < timeout, "{:?}", begin.elapsed());
         server.thaw();
         until_connected(&cache);
         assert_eq!(cache.stats().shed, 0);

@@ -22,6 +22,9 @@ use crate::support::{
 /// Longer than a batch with work to do waits for others.
 const LONG: Duration = Duration::from_millis(1500);
 
+/// Shorter than that.
+const BRIEF: Duration = Duration::from_millis(900);
+
 /// Runs `test` over memory, a server, and a server without memory beside it.
 fn over_each(what: &str, test: impl Fn(&CacheHandle) + Copy + Send + 'static) {
     let server = Server::start();
@@ -39,9 +42,11 @@ fn overlapping_batches_in_parallel_compute_each_key_once() {
     const BATCHES: u32 = 8;
     over_each("overlapping batches", |cache| {
         let runtime = multi_thread(4);
-        for round in 0..10 {
+        let mut rounds = 0;
+        for round in 0.. {
             let computed = Arc::new(Mutex::new(HashMap::<u32, u32>::new()));
             let (own, together) = (move |id: &u32| call(*id).arg(round), Arc::new(Barrier::new(BATCHES as usize)));
+            let begin = Instant::now();
             let batches: Vec<_> = (0..BATCHES)
                 .map(|batch| {
                     let (cache, computed, together) = (cache.clone(), Arc::clone(&computed), Arc::clone(&together));
@@ -66,7 +71,15 @@ fn overlapping_batches_in_parallel_compute_each_key_once() {
             }
             let computed = computed.lock().expect("no panic");
             assert_eq!(computed.len(), KEYS as usize);
+            if begin.elapsed() > BRIEF {
+                // The machine is so busy that batches no longer waited for each other.
+                continue;
+            }
             assert!(computed.values().all(|times| *times == 1), "round {round}: {computed:?}");
+            rounds += 1;
+            if rounds == 10 {
+                break;
+            }
         }
     });
 }
