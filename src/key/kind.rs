@@ -67,4 +67,18 @@ mod tests {
         assert_eq!(of(&format!("cachehouse::tag:{hash}")), Kind::Custom);
         assert_eq!(of(&format!("cachehouse:app:{}", &hash[1..])), Kind::Custom);
     }
+
+    #[test]
+    fn only_a_default_key_and_one_that_looks_like_it_have_twins() {
+        const ALL: [Kind; 3] = [Kind::Default, Kind::Custom, Kind::LikeDefault];
+        let have_twins = |noted: &[Kind]| {
+            let kinds = Kinds::default();
+            noted.iter().for_each(|kind| kinds.note(*kind));
+            ALL.map(|kind| kinds.may_have_twins(kind))
+        };
+        for without_twins in [&[][..], &[Kind::Default, Kind::Custom], &[Kind::Custom, Kind::LikeDefault]] {
+            assert_eq!(have_twins(without_twins), [false; 3], "{without_twins:?}");
+        }
+        assert_eq!(have_twins(&[Kind::Default, Kind::LikeDefault]), [true, false, true]);
+    }
 }

@@ -198,3 +198,92 @@ impl Folded {
 pub(super) fn first_part(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b':').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> KeyPrefix {
+        KeyPrefix::of_scope(text)
+    }
+
+    fn refused(code: &str, message: &str) -> ServerError {
+        ServerError::Refused { code: code.into(), message: message.into() }
+    }
+
+    /// Two prefixes, and a key and a key prefix that are folded.
+    fn clearings() -> Clearings {
+        let mut clearings = Clearings::of(prefix("p:n"));
+        clearings.prefixes.insert(prefix("p:m"), Clearing { sequence: 0, left: None });
+        let mut folded = Folded::new();
+        folded.add_key(&ServerKey::from("lone"));
+        folded.add_first_part(&prefix("tenant:n"));
+        clearings.folded = Some(folded);
+        clearings
+    }
+
+    #[test]
+    fn what_is_refused_is_not_tried_again_and_the_rest_is() {
+        let clearings = clearings();
+        let left = |refusals: &Refusals| {
+            let keys = ["p:n:1", "p:m:1", "lone", "tenant:x:1", "q:n:1"].into_iter();
+            keys.filter(|key| clearings.names(key.as_bytes(), refusals)).collect::<Vec<_>>()
+        };
+        let mut refusals = Refusals::default();
+        assert_eq!(left(&refusals), ["p:n:1", "p:m:1", "lone", "tenant:x:1"]);
+
+        refusals.add(&clearings, b"p:n:1", refused("ERR", "first"));
+        assert_eq!(left(&refusals), ["p:m:1", "lone", "tenant:x:1"]);
+        assert!(refusals.has(&prefix("p:n")) && !refusals.has(&prefix("p:m")) && !refusals.has_folded());
+
+        let (mut of_folded, mut of_m) = (Refusals::default(), Refusals::default());
+        of_folded.add(&clearings, b"lone", refused("ERR", "second"));
+        assert_eq!(left(&of_folded), ["p:n:1", "p:m:1"]);
+        assert!(of_folded.has_folded() && !of_folded.are_all_of(&clearings));
+        of_m.add(&clearings, b"p:m:1", refused("ERR", "third"));
+
+        refusals.join(of_m);
+        assert!(!refusals.are_all_of(&clearings), "what is folded is left");
+        refusals.join(of_folded);
+        refusals.join(Refusals::default());
+        assert!(refusals.has_folded() && refusals.are_all_of(&clearings));
+        assert_eq!(left(&refusals), [""; 0]);
+        assert_eq!(refusals.into_error(), Some(refused("ERR", "first")));
+    }
+
+    #[test]
+    fn nothing_is_left_to_try_where_each_prefix_is_refused_and_none_is_folded() {
+        let clearings = Clearings::of(prefix("p:n"));
+        let mut refusals = Refusals::default();
+        assert!(!refusals.are_all_of(&clearings) && refusals.first.is_none());
+        refusals.add(&clearings, b"p:n:1", refused("ERR", ""));
+        assert!(refusals.are_all_of(&clearings) && !refusals.has_folded());
+    }
+
+    #[test]
+    fn a_user_who_may_touch_only_what_is_below_a_prefix_clears_that() {
+        let clearings = Clearings::of(prefix("p:n"));
+        let mut refusals = Refusals::default();
+        refusals.add(&clearings, b"p:n", refused("NOPERM", ""));
+        assert!(!refusals.has(&prefix("p:n")) && clearings.names(b"p:n:1", &refusals));
+        refusals.add(&clearings, b"p:n:1", refused("NOPERM", ""));
+        assert!(refusals.has(&prefix("p:n")));
+    }
+
+    #[test]
+    fn there_is_nothing_to_clear_without_prefixes_and_folded_ones() {
+        assert!(Clearings::default().is_empty() && !Clearings::of(prefix("p")).is_empty());
+        assert!(!Clearings { folded: Some(Folded::new()), ..Clearings::default() }.is_empty());
+    }
+
+    #[test]
+    fn both_halves_of_a_print_are_hashes() {
+        let folded = Folded::new();
+        let (mut high, mut low) = (HashSet::new(), HashSet::new());
+        for number in 0_u8..50 {
+            let print = folded.print(&[number], false);
+            assert!(high.insert(print >> 64) && low.insert(print as u64), "two of {number} are the same");
+            assert_ne!(print, folded.print(&[number], true));
+        }
+    }
+}

@@ -143,6 +143,22 @@ fn a_key_that_two_calls_name_is_one_item_of_the_scope_that_either_knows() {
 }
 
 #[test]
+fn a_key_counts_for_its_namespace_also_where_another_call_names_it_later() {
+    let by_hand = |namespace: &str, number: usize| {
+        let made = format!("p:n:{number}");
+        key_with(namespace, "f", Some(&move |_: &KeyContext<'_>| made.clone()))
+    };
+    let journal = Journal::default();
+    for number in 0..=MAX_KEYS_A_SCOPE {
+        for namespace in ["n", "m"] {
+            journal.add_key(&by_hand(namespace, number)).expect("there is room");
+        }
+    }
+    // Past the bound, the namespace is one item; of the other call, the last key is known alone.
+    assert!(journal.len() <= 2, "{}", journal.len());
+}
+
+#[test]
 fn an_unavailable_server_takes_nothing_away() {
     let journal = Journal::default();
     journal.add_key(&key("n", 1)).expect("there is room");
