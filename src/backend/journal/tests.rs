@@ -479,7 +479,8 @@ fn a_part_that_is_away_holds_up_its_own_keys_only() {
     let mut away = SlotSet::none();
     away.insert_range(0..=8191);
     let is_away = |key: &CallKey| away.contains(slot_of(&key.server_key()));
-    let keys: Vec<_> = (0..100).map(|number| key("n", number)).collect();
+    // More than are removed at once.
+    let keys: Vec<_> = (0..3 * BATCH).map(|number| key("n", number)).collect();
     keys.iter().for_each(|key| journal.add_key(key).expect("there is room"));
     journal.add_prefix(KeyPrefix::of_scope("p:m:"));
     assert!((0..100).all(|number| journal.blocks(&key("m", number))));

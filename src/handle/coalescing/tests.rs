@@ -1,5 +1,8 @@
+mod keys;
+
+use std::hash::BuildHasher;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
@@ -7,13 +10,17 @@ use foldhash::quality::FixedState;
 use super::watched::PULSE;
 use super::*;
 use crate::deadline;
-use crate::key::{CallParts, KeyPrefix, Scope};
+use crate::key::{CallParts, KeyBuilder, KeyPrefix, Scope};
 use crate::watchdog::Watched;
 
 fn key(namespace: &str, name: &str) -> CallKey {
+    key_by(namespace, name, None, &FixedState::default())
+}
+
+fn key_by(namespace: &str, name: &str, builder: Option<&dyn KeyBuilder>, hasher: &impl BuildHasher) -> CallKey {
     let scope = Scope::new("p", namespace).expect("both parts are given");
     let parts = CallParts { module: None, name: name.as_bytes(), args: b"", kwargs: &[], version: 0, tokens: &[] };
-    CallKey::new(&parts, &scope, None, &FixedState::default()).expect("the call has a key")
+    CallKey::new(&parts, &scope, builder, hasher).expect("the call has a key")
 }
 
 fn flights() -> Arc<Flights> {
@@ -158,6 +165,55 @@ fn a_published_value_isnt_handed_on_past_its_ttl_or_its_store() {
     drop(leader.begin_store().expect("nothing was invalidated"));
     // Though its leader isn't polled any more.
     drop(lead(&flights, &key("n", "a")));
+}
+
+#[test]
+fn a_value_that_isnt_handed_on_goes_only_to_those_who_wait_already() {
+    let flights = flights();
+    let ways: [&dyn Fn(&Leader); 2] = [&|leader| leader.publish(&1_u32, Duration::from_secs(5), false), &|leader| {
+        leader.publish_as_of_work(&1_u32, None)
+    }];
+    for publish in ways {
+        let leader = lead(&flights, &key("n", "a"));
+        let early = wait(&flights, &key("n", "a"));
+        publish(&leader);
+        assert_eq!(ended_now(&early).and_then(landed), Some(1));
+        drop(leader);
+
+        let leader = lead(&flights, &key("n", "a"));
+        publish(&leader);
+        assert!(ended_now(&wait(&flights, &key("n", "a"))).is_none());
+        drop(leader);
+    }
+}
+
+#[test]
+fn a_value_that_no_caller_waits_for_is_not_cloned() {
+    #[derive(Default)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    let (flights, value) = (flights(), Counted::default());
+    lead(&flights, &key("n", "a")).finish(&value, None, false);
+    assert_eq!(value.0.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_leader_that_an_insert_has_overtaken_waits_until_that_has_ended() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    assert_eq!(leader.replaced(far()).await, None);
+    let (insert, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
+    let mut replaced = pin!(leader.replaced(far()));
+    assert!(futures::poll!(replaced.as_mut()).is_pending());
+    insert.finish(&2_u32, None, false);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), replaced).await, Ok(Some(true)));
 }
 
 #[test]
@@ -385,6 +441,18 @@ fn the_watchdog_has_flights_give_way_that_callers_wait_for() {
     assert!(matches!(ended_now(&waiting), Some(Phase::Abandoned)));
     assert!(keeps(&unwanted), "whoever comes next sees to that");
     assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
+}
+
+#[test]
+fn the_watchdog_looks_again_as_long_as_a_caller_waits() {
+    let flights = flights();
+    let now = Instant::now();
+    let leader = lead_blocking(&flights, &key("n", "a"));
+    assert_eq!(flights.look(now), None);
+    drop(wait(&flights, &key("n", "a")));
+    assert_eq!(flights.look(now), Some(now + PULSE));
+    leader.finish(&1_u32, None, false);
+    assert_eq!(flights.look(now), None);
 }
 
 #[test]
