@@ -2,6 +2,7 @@
 
 mod fake;
 mod freshness;
+mod routes;
 
 use std::future::Future;
 use std::pin::pin;
@@ -38,8 +39,12 @@ fn engine() -> (Engine<Fake>, Fake) {
 /// A process that uses this server.
 fn engine_of(server: &Fake) -> Engine<Fake> {
     let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
+    engine_with(server, Some(Memory::new(limits, Clock::default())))
+}
+
+fn engine_with(server: &Fake, memory: Option<Memory>) -> Engine<Fake> {
     let tiers = Tiers {
-        memory: Some(Memory::new(limits, Clock::default())),
+        memory,
         server: Some(Measured::new(server.clone())),
         journal: Arc::default(),
         counters: Arc::default(),

@@ -1,4 +1,5 @@
 mod keys;
+mod waiting;
 
 use std::hash::BuildHasher;
 use std::pin::pin;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(super) struct State {
     /// The operation that is held back until another is named, or none.
     pub(super) held: Mutex<Option<&'static str>>,
     pub(super) released: Notify,
+    /// Whether no node of it is available.
+    pub(super) is_away: AtomicBool,
     /// How an operation fails.
     pub(super) failing: Mutex<HashMap<&'static str, ServerError>>,
 }
@@ -82,7 +85,11 @@ impl State {
 
 impl Server for Fake {
     fn is_available(&self, _: &CallKey) -> bool {
-        true
+        !self.0.is_away.load(Ordering::SeqCst)
+    }
+
+    fn is_available_for_all(&self) -> bool {
+        !self.0.is_away.load(Ordering::SeqCst)
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {

@@ -1,0 +1,67 @@
+//! For what a caller waits that has joined a flight, and for how long.
+
+use super::super::together::Hold;
+use super::super::*;
+use super::{ended_now, far, flights, key, landed, lead, wait};
+
+/// What a caller is that joins now.
+fn join(flights: &Arc<Flights>) -> (Arc<Flight>, Joined) {
+    match flights.join(&key("n", "a"), Caller::asynchronous()) {
+        Join::Leader(_) => panic!("none leads"),
+        Join::Wait(flight, joined) => (flight, joined),
+    }
+}
+
+#[test]
+fn a_flight_asks_from_its_question_on_until_its_work_begins() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let is_asking = || {
+        let (flight, joined) = join(&flights);
+        flight.is_asking(joined)
+    };
+    assert!(!is_asking());
+    let Hold::Leads(leader) = ({
+        let hold = Hold::Leads(leader);
+        hold.asks();
+        hold
+    }) else {
+        unreachable!("it leads")
+    };
+    assert!(is_asking());
+    leader.begins_work();
+    assert!(!is_asking());
+}
+
+#[test]
+fn a_renewal_is_waited_for_until_its_leader_has_left() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let flight = wait(&flights, &key("n", "a"));
+    leader.renews(&1_u32, Some(Duration::from_secs(5)), false);
+    assert!(flight.is_waited_for());
+    drop(leader);
+    assert!(!flight.is_waited_for());
+}
+
+#[tokio::test]
+async fn a_caller_with_nothing_to_fall_back_on_waits_past_its_soft_timeout() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let flight = wait(&flights, &key("n", "a"));
+    let soft = Instant::now();
+    let mut late = std::pin::pin!(flight.ended_or_late(soft));
+    for _ in 0..20 {
+        assert!(futures::poll!(late.as_mut()).is_pending());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    leader.finish(&1_u32, None, false);
+    assert_eq!(late.await.and_then(landed), Some(1));
+
+    let leader = lead(&flights, &key("n", "a"));
+    let flight = wait(&flights, &key("n", "a"));
+    leader.falls_back();
+    assert!(flight.ended_or_late(soft).await.is_none() && ended_now(&flight).is_none());
+    leader.finish(&2_u32, None, false);
+    assert_eq!(flight.ended_or_late(far()).await.and_then(landed), Some(2));
+}
