@@ -97,6 +97,7 @@ impl Server for Fake {
     }
 
     async fn get_with_ttl(&self, key: &ServerKey) -> Result<Option<(Bytes, Ttl)>, ServerError> {
+        self.0.log.lock().push("ttl");
         let value = self.get(key).await?;
         let ttl = self.0.ttls.lock().get(key).copied().unwrap_or(Duration::from_secs(60));
         Ok(value.map(|bytes| (bytes, Ttl::Remaining(ttl))))

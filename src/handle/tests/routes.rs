@@ -1,4 +1,4 @@
-//! Where calls and inserts go.
+//! Where calls and inserts go, and what the server is asked.
 
 use super::*;
 use crate::backend::invalidation::Invalidation;
@@ -63,4 +63,30 @@ async fn a_value_too_large_for_memory_alone_is_not_counted_beside_a_server() {
     let value = infallible(engine.read_through(&call(), Caller::asynchronous, Want::VALUE, work).await).value;
     assert_eq!((value.len(), engine.inner.tiers.stats().uncached), (large.len(), 0));
     assert!(!engine.in_memory());
+}
+
+#[tokio::test]
+async fn the_remaining_ttl_is_asked_for_where_it_decides() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let fresh = || call().expire(MINUTE);
+    let with_window = || fresh().stale_if_error(MINUTE);
+    // Of two reads: with a copy in memory, and what that has left; and without memory.
+    let cases: [(&dyn Fn() -> CacheOptions, Duration, [usize; 2]); 3] =
+        [(&fresh, MINUTE / 2, [1, 0]), (&with_window, 3 * MINUTE / 2, [1, 2]), (&with_window, MINUTE / 2, [2, 2])];
+    for (options, remaining, asked) in cases {
+        let of_each = [true, false].map(|has_memory| async move {
+            let server = Fake::default();
+            let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
+            let engine = engine_with(&server, has_memory.then(|| Memory::new(limits, Clock::default())));
+            let key = engine.key().server_key();
+            server.0.values.lock().insert(key.clone(), Bytes::from_static(b"1"));
+            server.0.ttls.lock().insert(key, remaining);
+            for _ in 0..2 {
+                let _: Option<i32> = engine.get(&options(), Caller::asynchronous()).await;
+            }
+            server.count("ttl")
+        });
+        let [with_memory, without] = of_each;
+        assert_eq!([with_memory.await, without.await], asked, "{remaining:?}");
+    }
 }

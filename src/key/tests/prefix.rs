@@ -37,6 +37,12 @@ fn a_prefix_spares_what_only_begins_with_the_same_letters() {
 }
 
 #[test]
+fn prefixes_are_ordered_by_their_texts() {
+    let [one, other] = ["app:m", "app:n"].map(prefix);
+    assert!(one != other && one == one.clone() && one < other && other > one);
+}
+
+#[test]
 fn a_trailing_colon_makes_no_difference() {
     assert_eq!(prefix("cachehouse:users:"), prefix("cachehouse:users"));
     assert_eq!(KeyPrefix::of_scope("cachehouse:users:"), prefix("cachehouse:users"));
