@@ -168,6 +168,18 @@ fn an_unavailable_server_takes_nothing_away() {
 }
 
 #[test]
+fn a_first_part_shows_whether_the_server_takes_invalidations() {
+    let journal = Journal::default();
+    (0..2 * BATCH).for_each(|number| journal.add_key(&key("n", number)).expect("there is room"));
+    let unavailable = Recorder { unavailable: true, ..Recorder::default() };
+    assert_eq!(block_on(journal.begin_replay(&unavailable)), Err(Unavailable::TimedOut));
+    assert_eq!(journal.len(), 2 * BATCH);
+    let server = Recorder::default();
+    assert_eq!(block_on(journal.begin_replay(&server)), Ok(()));
+    assert_eq!((journal.len(), server.removed.lock().len()), (BATCH, BATCH));
+}
+
+#[test]
 fn a_poisoned_key_does_not_hold_up_the_others() {
     let journal = Journal::default();
     for number in 0..10 {

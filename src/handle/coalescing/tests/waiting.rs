@@ -3,6 +3,7 @@
 use super::super::together::Hold;
 use super::super::*;
 use super::{ended_now, far, flights, key, landed, lead, wait};
+use crate::handle::caller::BatchPulse;
 
 /// What a caller is that joins now.
 fn join(flights: &Arc<Flights>) -> (Arc<Flight>, Joined) {
@@ -31,6 +32,17 @@ fn a_flight_asks_from_its_question_on_until_its_work_begins() {
     assert!(is_asking());
     leader.begins_work();
     assert!(!is_asking());
+}
+
+#[test]
+fn a_batch_leads_the_keys_that_none_leads_and_waits_for_the_others() {
+    let flights = flights();
+    let caller = Caller::asynchronous();
+    let pulse = BatchPulse::new(caller);
+    let _leader = lead(&flights, &key("n", "b"));
+    let keys = ["a", "b", "c"].map(|name| key("n", name));
+    let joined: Vec<_> = flights.join_all(keys.iter(), caller, &pulse).collect();
+    assert!(matches!(joined[..], [Join::Leader(_), Join::Wait(..), Join::Leader(_)]));
 }
 
 #[test]
