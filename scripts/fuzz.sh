@@ -24,8 +24,8 @@ fuzz() {
     BOLERO_TEST_NAME="$1" BOLERO_FUZZER=1 BOLERO_LIBFUZZER_ARGS="${*:2}" "$binary" "$1" --exact --nocapture >"$scratch/output" 2>&1
 }
 
-# bolero says where each target keeps its inputs.
-CARGO_BOLERO_SELECT=all "$binary" --nocapture --test-threads 1 | grep '"__bolero_target"' |
+# bolero says where each target keeps its inputs. The names of all begin with `any_`.
+CARGO_BOLERO_SELECT=all "$binary" any_ --nocapture --test-threads 1 2>/dev/null | grep '"__bolero_target"' |
     sed 's/.*"work_dir":"\([^"]*\)".*"test_name":"\([^"]*\)".*/\2 \1/' >"$scratch/targets"
 while read -r name folder; do
     [[ "$name" == *"$wanted"* ]] || continue
