@@ -39,7 +39,9 @@ fn a_prefix_spares_what_only_begins_with_the_same_letters() {
 #[test]
 fn prefixes_are_ordered_by_their_texts() {
     let [one, other] = ["app:m", "app:n"].map(prefix);
-    assert!(one != other && one == one.clone() && one < other && other > one);
+    assert_ne!(one, other);
+    assert_eq!(one, one.clone());
+    assert!(one < other);
 }
 
 #[test]
