@@ -41,7 +41,11 @@ while read -r name folder; do
     fi
     inputs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$scratch/output")
     # How often a line is run makes no input one of its own.
-    fuzz "$name" -merge=1 -use_counters=0 "$least" "$new" "$folder/corpus"
+    if ! fuzz "$name" -merge=1 -use_counters=0 "$least" "$new" "$folder/corpus"; then
+        tail -n 100 "$scratch/output"
+        echo "failed: the inputs of $name can't be merged; its corpus is as it was" >&2
+        exit 1
+    fi
     rm -rf "$folder/corpus"
     cp -r "$least" "$folder/corpus"
     printf '%s: %s inputs, %s kept\n' "$name" "$inputs" "$(find "$folder/corpus" -type f | wc -l)"

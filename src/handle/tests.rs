@@ -38,13 +38,14 @@ fn engine() -> (Engine<Fake>, Fake) {
 
 /// A process that uses this server.
 fn engine_of(server: &Fake) -> Engine<Fake> {
-    let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
-    engine_with(server, Some(Memory::new(limits, Clock::default())))
+    engine_with(server, true)
 }
 
-fn engine_with(server: &Fake, memory: Option<Memory>) -> Engine<Fake> {
+/// The same, with or without memory.
+fn engine_with(server: &Fake, has_memory: bool) -> Engine<Fake> {
+    let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
     let tiers = Tiers {
-        memory,
+        memory: has_memory.then(|| Memory::new(limits, Clock::default())),
         server: Some(Measured::new(server.clone())),
         journal: Arc::default(),
         counters: Arc::default(),

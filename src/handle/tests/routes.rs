@@ -20,8 +20,7 @@ impl Engine<Fake> {
 fn a_key_is_read_from_the_server_unless_that_is_away_or_the_journal_names_it() {
     for has_memory in [false, true] {
         let server = Fake::default();
-        let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
-        let engine = engine_with(&server, has_memory.then(|| Memory::new(limits, Clock::default())));
+        let engine = engine_with(&server, has_memory);
         let (tiers, key) = (&engine.inner.tiers, engine.key());
         let instead = if has_memory { Route::Memory } else { Route::Nowhere };
         assert_eq!((tiers.route(&key), tiers.all_go_to_server()), (Route::Server, true));
@@ -73,11 +72,8 @@ async fn the_remaining_ttl_is_asked_for_where_it_decides() {
     for (window, remaining, asked) in cases {
         let of_each = [true, false].map(|has_memory| async move {
             let server = Fake::default();
-            let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
-            let engine = engine_with(&server, has_memory.then(|| Memory::new(limits, Clock::default())));
-            let key = engine.key().server_key();
-            server.0.values.lock().insert(key.clone(), Bytes::from_static(b"1"));
-            server.0.ttls.lock().insert(key, remaining);
+            let engine = engine_with(&server, has_memory);
+            server.holds(&engine, "1", remaining);
             for _ in 0..2 {
                 let _: Option<i32> =
                     engine.get(&call().expire(MINUTE).stale_if_error(window), Caller::asynchronous()).await;

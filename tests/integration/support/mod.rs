@@ -50,17 +50,24 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     }
 }
 
-/// After how long code that only computes is taken to hang: some of it takes 10 s of a core, of which a busy machine has little to give.
-const HANGS: Duration = Duration::from_secs(120);
-
 /// Runs `code` on a thread of its own, so that a hang is a failure which names `what` and not the end of all tests.
 #[track_caller]
 pub(crate) fn finishes<R: Send + 'static>(what: &str, code: impl FnOnce() -> R + Send + 'static) -> R {
+    finishes_within(DEADLINE, what, code)
+}
+
+/// The same for code that computes for so long that a busy machine needs more time.
+#[track_caller]
+pub(crate) fn finishes_within<R: Send + 'static>(
+    deadline: Duration,
+    what: &str,
+    code: impl FnOnce() -> R + Send + 'static,
+) -> R {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         let _ = sender.send(code());
     });
-    match receiver.recv_timeout(HANGS) {
+    match receiver.recv_timeout(deadline) {
         Ok(output) => output,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs: {what}"),
         Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {

@@ -22,13 +22,9 @@ fn a_flight_asks_from_its_question_on_until_its_work_begins() {
         flight.is_asking(joined)
     };
     assert!(!is_asking());
-    let Hold::Leads(leader) = ({
-        let hold = Hold::Leads(leader);
-        hold.asks();
-        hold
-    }) else {
-        unreachable!("it leads")
-    };
+    let hold = Hold::Leads(leader);
+    hold.asks();
+    let Hold::Leads(leader) = hold else { unreachable!("it leads") };
     assert!(is_asking());
     leader.begins_work();
     assert!(!is_asking());
