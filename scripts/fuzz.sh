@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Looks for inputs that break what reads them: runs each fuzz target under libFuzzer and the address sanitizer for $1 seconds (60), then
-# keeps as its corpus the inputs that reach something no other does. `cargo test` runs the targets over their corpora. $2 is a part of
+# keeps as its corpus 120 of those that reached something new. `cargo test` runs the targets over their corpora. $2 is a part of
 # the names of the targets to run. Needs the nightly compiler and, once, ten minutes to build.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,12 +40,11 @@ while read -r name folder; do
         exit 1
     fi
     inputs=$(sed -n 's/^Done \([0-9]*\) runs.*/\1/p' "$scratch/output")
-    # How often a line is run makes no input one of its own.
-    if ! fuzz "$name" -merge=1 -use_counters=0 "$least" "$new" "$folder/corpus"; then
-        tail -n 100 "$scratch/output"
-        echo "failed: the inputs of $name can't be merged; its corpus is as it was" >&2
-        exit 1
-    fi
+    # Some of each length. libFuzzer's merge would choose better, but it starts this program again without the target's name.
+    cp "$folder"/corpus/* "$new" 2>/dev/null || true
+    find "$new" -type f -printf '%s %p\n' | sort -n >"$scratch/found"
+    awk -v all="$(wc -l <"$scratch/found")" -v most=120 \
+        'all <= most || int(NR * most / all) != int((NR - 1) * most / all) { print $2 }' "$scratch/found" | xargs cp -t "$least"
     rm -rf "$folder/corpus"
     cp -r "$least" "$folder/corpus"
     printf '%s: %s inputs, %s kept\n' "$name" "$inputs" "$(find "$folder/corpus" -type f | wc -l)"
