@@ -1,8 +1,8 @@
 //! Integration tests: the whole crate through its public API, against real servers.
 
+mod chains;
 mod clusters;
 mod coherence;
-mod compile_fail;
 mod concurrency;
 mod configuration;
 mod conformance;
