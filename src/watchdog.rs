@@ -126,7 +126,7 @@ pub(crate) async fn within<F: Future>(deadline: Instant, what: F) -> Option<F::O
             return Poll::Ready(Some(output));
         }
         deadline::note(deadline);
-        if deadline::is_blocking() {
+        if deadline::is_kept_for(cx.waker()) {
             return if surroundings::now() >= deadline { Poll::Ready(None) } else { Poll::Pending };
         }
         late.as_mut().poll(cx).map(|()| None)

@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     expires: AtomicU64,
     /// The [`Moment`] at which that was known.
     learned: AtomicU64,
-    /// The [`Moment`] of the server's last word about the value; of its computation, where the server has none.
+    /// The [`Moment`] when the server last confirmed the value; of its computation, where the server has none.
     confirmed: AtomicU64,
     /// The decoded value; empty until the first hit on what came as bytes.
     decoded: OnceLock<Decoded>,
@@ -159,6 +159,23 @@ impl Memory {
     /// Keeps `content` for `ttl`, counted from `since`.
     pub(crate) fn insert(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
         self.kinds.note(key.kind());
+        let (entry, weight) = Self::entry(content, since, ttl);
+        let (outgoing, evictions) = self.table.insert(key.stored(), entry, weight);
+        Evicted { entries: outgoing, evictions }
+    }
+
+    /// The same, but keeps nothing where something was learned of the key after `since`: which of the two is newer isn't known.
+    pub(crate) fn insert_unless_newer(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
+        if self.table.get(key).is_none_or(|entry| entry.learned() <= since) {
+            return self.insert(key, content, since, ttl);
+        }
+        let mut entries = self.take_all(key);
+        // Its drop is the user's code.
+        entries.push(Self::entry(content, since, ttl).0);
+        Evicted { entries, evictions: 0 }
+    }
+
+    fn entry(content: Content, since: Moment, ttl: Duration) -> (Arc<Entry>, u64) {
         let Content { form, value, coder, bytes, server_key, mark } = content;
         let decoded = OnceLock::new();
         if let Some(value) = value {
@@ -174,8 +191,7 @@ impl Memory {
             server_key,
             mark: ArcSwapOption::from(mark),
         };
-        let (outgoing, evictions) = self.table.insert(key.stored(), Arc::new(entry), form.weight);
-        Evicted { entries: outgoing, evictions }
+        (Arc::new(entry), form.weight)
     }
 
     /// Drops the entry of `key`; whether there was one that hadn't expired.
@@ -186,9 +202,13 @@ impl Memory {
 
     /// Takes the entry of `key` out; the caller drops it outside its locks.
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
+        Evicted { entries: self.take_all(key), evictions: 0 }
+    }
+
+    fn take_all(&self, key: &CallKey) -> Vec<Arc<Entry>> {
         let mut entries = self.take_twins(key);
         entries.extend(self.table.remove_if(key, |_| true));
-        Evicted { entries, evictions: 0 }
+        entries
     }
 
     /// Takes out what other calls have that are given the same key on the server: a key builder may return the default key of another
@@ -242,6 +262,10 @@ impl Entry {
         Moment::from_nanos(self.expires.load(Ordering::Relaxed))
     }
 
+    fn learned(&self) -> Moment {
+        Moment::from_nanos(self.learned.load(Ordering::Relaxed))
+    }
+
     /// What remains of its TTL.
     pub(crate) fn remaining(&self, now: Moment) -> Duration {
         Duration::from_nanos(self.expires().as_nanos().saturating_sub(now.as_nanos()))
@@ -249,9 +273,9 @@ impl Entry {
 
     /// Whether so much time has passed since its TTL was known that it's worth asking again.
     pub(crate) fn is_ttl_uncertain(&self, now: Moment) -> bool {
-        let learned = self.learned.load(Ordering::Relaxed);
-        let ttl = Duration::from_nanos(self.expires.load(Ordering::Relaxed).saturating_sub(learned));
-        now > Moment::from_nanos(learned).after((ttl / 10).max(TTL_IS_CERTAIN))
+        let learned = self.learned();
+        let ttl = Duration::from_nanos(self.expires().as_nanos().saturating_sub(learned.as_nanos()));
+        now > learned.after((ttl / 10).max(TTL_IS_CERTAIN))
     }
 
     /// The server has said what remains of its TTL.
@@ -265,7 +289,7 @@ impl Entry {
         self.confirmed.store(at.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Whether the server's last word about the value is older than `age`.
+    /// Whether the server confirmed the value longer ago than `age`.
     pub(crate) fn was_confirmed_before(&self, now: Moment, age: Duration) -> bool {
         let confirmed = Moment::from_nanos(self.confirmed.load(Ordering::Relaxed));
         let by_mark = self.mark.load().as_ref().and_then(|mark| mark.confirmed());

@@ -28,7 +28,7 @@ pub(crate) struct Tiers<S> {
     pub(crate) journal: Arc<Journal>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_value_bytes: u64,
-    /// How old the server's last word about a copy may be that is served in an outage.
+    /// For how long after the server confirmed a copy it's served in an outage.
     pub(crate) fallback_max_age: Option<Duration>,
     /// How old an answer of the near cache may be; `None`: there is no near cache.
     pub(crate) near: Option<Duration>,
@@ -146,8 +146,8 @@ impl<S: Server> Tiers<S> {
         self.server.as_ref().is_some_and(|server| server.is_available_for_all()) && self.journal.len() == 0
     }
 
-    /// What the work that is about to run may do with its value on the server.
-    pub(crate) async fn begin_fill<C>(&self, call: &ResolvedCall<'_, C>) -> Fill {
+    /// What the work that is about to run, in `wait` at the latest, may do with its value on the server.
+    pub(crate) async fn begin_fill<C>(&self, call: &ResolvedCall<'_, C>, wait: Duration) -> Fill {
         let (Some(server), Route::Server) = (&self.server, self.route(call.key)) else { return Fill::Withheld };
         if call.ttl.is_zero() {
             return Fill::Withheld;
@@ -156,7 +156,8 @@ impl<S: Server> Tiers<S> {
             return Fill::Unfenced { is_checked: false };
         }
         // Work that ends just in time has its value stored yet: the lease stands until the store is decided.
-        let limit = call.freshness.hard_timeout.map(|hard| hard.saturating_add(server.patience()));
+        let hard = call.freshness.hard_timeout;
+        let limit = hard.map(|hard| hard.saturating_add(wait).saturating_add(server.patience()));
         match server.take_lease(&call.key.server_key(), limit).await {
             Ok(Some(lease)) => Fill::Fenced(lease),
             Ok(None) => {
@@ -213,10 +214,12 @@ impl<S: Server> Tiers<S> {
         // Before the store, after which the flight is over: weighing and cloning are the user's code, which may call for this very key.
         let content = self.content(call, value, &encoded, server_key.as_ref());
         let fits = content.is_some() || self.memory.is_none() || self.server.is_some();
+        // Before the store: the server's TTL counts from then at the earliest, and the caller may be polled again long after.
+        let since = self.memory.as_ref().map(Memory::now);
         let keep = || {
-            if let Some(memory) = &self.memory {
+            if let (Some(memory), Some(since)) = (&self.memory, since) {
                 fence.commit(|| match content {
-                    Some(content) => memory.insert(call.key, content, memory.now(), ttl),
+                    Some(content) => memory.insert_unless_newer(call.key, content, since, ttl),
                     // What it was to replace goes all the same.
                     None => memory.take(call.key),
                 });

@@ -36,7 +36,7 @@ use crate::telemetry::metrics::{Answer, Timer};
 
 /// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
 /// fails, the work, which can't run a second time, has to run for its keys too.
-const JOINT_WAIT: Duration = Duration::from_secs(1);
+pub(super) const JOINT_WAIT: Duration = Duration::from_secs(1);
 
 /// How the calls of a batch have joined the flights of their keys, by their places.
 #[derive(Default)]
@@ -132,7 +132,7 @@ impl<S: Server> Engine<S> {
                 // The work runs in the same surroundings, whatever the cache has to wait for before.
                 blocking::in_place(caller.place(), || {
                     let work = |keys| async { work(keys) };
-                    blocking::block_on_parts(pulse.run(self.finish(&keys, batch, caller, &pulse, work)))
+                    blocking::block_on(pulse.run(self.finish(&keys, batch, caller, &pulse, work)))
                 })?
             }
         };
@@ -229,6 +229,7 @@ impl<S: Server> Engine<S> {
             // Without a result, all calls have ended: with old values, which are served because the work takes too long.
             if let Some(result) = progress.beside(&mut runs, running, is_needed).await {
                 timer.worked();
+                joint.ends(surroundings::now());
                 match result {
                     Ok(computed) => values = computed,
                     Err(error) => failed = Some(error),

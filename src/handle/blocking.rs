@@ -2,7 +2,7 @@
 //!
 //! A blocked thread keeps its deadlines by its own clock, see [`deadline`]: no task of any runtime has to run for it to go on.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -22,19 +22,13 @@ pub(super) fn block_on<F: Future>(operation: F) -> F::Output {
     block_on_until(operation, None).unwrap_or_else(|| unreachable!("there is no deadline to pass"))
 }
 
-/// The same for an operation that polls its parts only once they are woken.
-pub(super) fn block_on_parts<F: Future>(operation: F) -> F::Output {
-    let mut operation = pin!(operation);
-    block_on(poll_fn(|cx| deadline::unobserved(|| operation.as_mut().poll(cx))))
-}
-
 /// The same as [`block_on`], given up at the deadline.
 pub(super) fn block_on_until<F: Future>(operation: F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut operation = pin!(operation);
     let waker = Waker::from(Arc::new(Unpark(Parker::of_this_thread())));
     let mut cx = Context::from_waker(&waker);
     // Most operations need no waiting, and then no worker is taken from its runtime.
-    let (polled, mut until) = deadline::observe(|| operation.as_mut().poll(&mut cx));
+    let (polled, mut until) = deadline::observe(&waker, || operation.as_mut().poll(&mut cx));
     if let Poll::Ready(output) = polled {
         return Some(output);
     }
@@ -47,7 +41,7 @@ pub(super) fn block_on_until<F: Future>(operation: F, deadline: Option<Instant>)
             let nap = now + LONGEST_NAP;
             let wake = deadline.into_iter().chain(until).fold(nap, Instant::min);
             surroundings::park_until(wake);
-            let (polled, next) = deadline::observe(|| operation.as_mut().poll(&mut cx));
+            let (polled, next) = deadline::observe(&waker, || operation.as_mut().poll(&mut cx));
             if let Poll::Ready(output) = polled {
                 return Some(output);
             }

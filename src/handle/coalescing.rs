@@ -61,6 +61,17 @@ pub(crate) enum Join {
     Wait(Arc<Flight>, Joined),
 }
 
+/// How old a flight's value may be: another process may have invalidated it since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AsOf {
+    /// As old as the flight's last question to the server, whose answer it is.
+    Question,
+    /// As old as the flight's work, which no fence has confirmed.
+    Work,
+    /// The server has no newer word.
+    Now,
+}
+
 /// The leader's hold on a flight; dropped before it ended, it hands over to a waiter.
 pub(crate) struct Leader {
     flights: Arc<Flights>,
@@ -112,8 +123,10 @@ impl Flights {
                 let joined = Joined(flight.steps.load(Ordering::SeqCst));
                 return Ok(Join::Wait(flight, joined));
             }
+            // Its leader isn't polled any more, or its work takes too long. A store of it that is under way is known of in the other table.
+            // No other may begin: an invalidation wouldn't find it from here on.
+            state.invalidated |= gives_way || !state.storing;
             drop(state);
-            // Its leader isn't polled any more, or its work takes too long; a store of it is known of in the other table.
             remove(&mut shard.current, &flight);
             if gives_way {
                 return Err(flight);
@@ -317,8 +330,10 @@ impl Leader {
     /// The others take turns again.
     pub(crate) fn publish_as_of_work<T: Clone + Any + Send + Sync>(&self, value: &T, remaining: Option<Duration>) {
         if self.flight.state.lock().waiters > 0 {
-            let (value, step) = (Arc::new(value.clone()), Some(self.flight.work.load(Ordering::SeqCst)));
-            self.flight.end(Phase::Landed(Landed { value, remaining, step, is_final: true }));
+            // Those that come later wait for the leader's end, which may not come.
+            let until = surroundings::now() + HANDED_ON;
+            let phase = self.landed(value, remaining, AsOf::Work, true);
+            self.flight.end_with(phase, |state| state.handed_on_until = Some(until));
         }
     }
 
@@ -333,22 +348,22 @@ impl Leader {
         self.flight.steps.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The flight has its value, with what remains of its TTL; `is_answer`: from the server, which it asked last.
-    pub(crate) fn finish<T>(mut self, value: &T, remaining: Option<Duration>, is_answer: bool)
+    /// The flight has its value, with what remains of its TTL.
+    pub(crate) fn finish<T>(mut self, value: &T, remaining: Option<Duration>, as_of: AsOf)
     where
         T: Clone + Any + Send + Sync,
     {
         if self.leave() {
-            self.flight.end(self.landed(value, remaining, is_answer, true));
+            self.flight.end(self.landed(value, remaining, as_of, true));
         }
     }
 
     /// The leader renews this value, which callers are served meanwhile: those that wait get it, and those that come read it themselves.
-    pub(crate) fn renews<T>(&self, value: &T, remaining: Option<Duration>, is_answer: bool)
+    pub(crate) fn renews<T>(&self, value: &T, remaining: Option<Duration>, as_of: AsOf)
     where
         T: Clone + Any + Send + Sync,
     {
-        let phase = self.landed(value, remaining, is_answer, false);
+        let phase = self.landed(value, remaining, as_of, false);
         self.flight.end_with(phase, |state| state.renews = true);
     }
 
@@ -357,11 +372,15 @@ impl Leader {
         self.flight.state.lock().falls_back = true;
     }
 
-    fn landed<T>(&self, value: &T, remaining: Option<Duration>, is_answer: bool, is_final: bool) -> Phase
+    fn landed<T>(&self, value: &T, remaining: Option<Duration>, as_of: AsOf, is_final: bool) -> Phase
     where
         T: Clone + Any + Send + Sync,
     {
-        let step = is_answer.then(|| self.flight.steps.load(Ordering::SeqCst));
+        let step = match as_of {
+            AsOf::Question => Some(self.flight.steps.load(Ordering::SeqCst)),
+            AsOf::Work => Some(self.flight.work.load(Ordering::SeqCst)),
+            AsOf::Now => None,
+        };
         Phase::Landed(Landed { value: Arc::new(value.clone()), remaining, step, is_final })
     }
 

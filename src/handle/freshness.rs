@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::coalescing::Leader;
+use super::coalescing::{AsOf, Leader};
 use super::entry::Source;
 use crate::clock::{Clock, Moment};
 use crate::key::CallKey;
@@ -23,6 +23,13 @@ pub(super) struct Fetched<T> {
     pub(super) source: Source,
     /// What remains of its TTL, the stale window included; `None` where that isn't known, or has no end.
     pub(super) remaining: Option<Duration>,
+}
+
+impl<T> Fetched<T> {
+    /// How old it may be, unless it's of this call's own work.
+    pub(super) fn as_of(&self) -> AsOf {
+        if self.source == Source::Server { AsOf::Question } else { AsOf::Now }
+    }
 }
 
 /// What a value is good for.
@@ -62,7 +69,7 @@ impl Leader {
     /// Has other callers served this value while it's renewed, or where its work takes too long for them.
     pub(super) fn announce<T: Clone + Any + Send + Sync>(&self, Old { fetched, verdict }: &Old<T>) {
         if verdict.is_served() {
-            self.renews(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+            self.renews(&fetched.value, fetched.remaining, fetched.as_of());
         } else {
             self.falls_back();
         }

@@ -1,6 +1,7 @@
 //! What the calls of a batch have in common: they begin their work together, and it's one run.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::surroundings::Notify;
 use crate::surroundings::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ pub(super) struct Joint {
     at_work: AtomicUsize,
     has_begun: AtomicBool,
     begins: Notify,
+    /// When the work ended. Its values are handed out after that, some at a time.
+    ended: OnceLock<Instant>,
     /// The batch waits for nothing more that others compute.
     is_pressed: AtomicBool,
 }
@@ -50,6 +53,11 @@ impl Joint {
         self.begins.notify_waiters();
     }
 
+    /// The work has ended.
+    pub(super) fn ends(&self, at: Instant) {
+        let _ = self.ended.set(at);
+    }
+
     /// Has calls that wait for other processes run their work.
     pub(super) fn press(&self) {
         self.is_pressed.store(true, Ordering::Relaxed);
@@ -76,6 +84,11 @@ impl Seat {
     /// The call's work has begun.
     pub(super) fn works(&self) {
         self.joint.at_work.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// When the work of the batch ended, if it has.
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        self.joint.ended.get().copied()
     }
 
     /// There is no value, so an old one isn't served either.

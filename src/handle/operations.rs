@@ -4,6 +4,7 @@ use std::any::Any;
 
 use super::applied::Applied;
 use super::caller::Caller;
+use super::coalescing::AsOf;
 use super::engine::Engine;
 use super::entry::Source;
 use super::freshness::{Fetched, Verdict};
@@ -121,7 +122,7 @@ impl<S: Server> Engine<S> {
                     // By an insert that has come after this one. What it didn't do it has journalled.
                     Some(true) if in_order => {
                         pending.confirm();
-                        leader.finish(value, Some(ttl), false);
+                        leader.finish(value, Some(ttl), AsOf::Now);
                         return Ok(applied(tiers.journal.blocks(&key)));
                     }
                     Some(_) => Err(ServerError::Unavailable(Unavailable::TimedOut)),
@@ -141,7 +142,7 @@ impl<S: Server> Engine<S> {
                 Err(error)
             }
         };
-        leader.finish(value, Some(ttl), false);
+        leader.finish(value, Some(ttl), AsOf::Now);
         result
     }
 

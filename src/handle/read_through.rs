@@ -307,7 +307,7 @@ impl<S: Server> Engine<S> {
                 };
                 if verdict == Verdict::Fresh || self.waits_to_retry(call, verdict) {
                     self.served(options, call.key, &found, verdict);
-                    leader.finish(&found.value, found.remaining, found.source == Source::Server);
+                    leader.finish(&found.value, found.remaining, found.as_of());
                     return Outcome::Found(found);
                 }
                 let storable = if found.source == Source::Server { Storable::Yes } else { Storable::Unavailable };

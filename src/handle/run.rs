@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use super::coalescing::{Leader, Storable};
+use super::batch::JOINT_WAIT;
+use super::coalescing::{AsOf, Leader, Storable};
 use super::engine::Engine;
 use super::entry::{Decisions, Source};
 use super::freshness::{Fetched, Old, Verdict, computed};
@@ -79,14 +80,19 @@ impl<S: Server> Engine<S> {
                 if let Some(old) = old.filter(|_| !is_detached) {
                     self.answered(options, old.missed());
                 }
-                leader.finish(&found.value, found.remaining, found.source == Source::Server);
+                let as_of = match found.as_of() {
+                    // What its fence has confirmed, the waiters have already.
+                    AsOf::Now if call.fence && self.inner.tiers.route(key) == Route::Server => AsOf::Work,
+                    as_of => as_of,
+                };
+                leader.finish(&found.value, found.remaining, as_of);
                 Ok(found)
             }
             (Ok(Ran::Old), Some(Old { fetched, verdict })) => {
                 if !is_detached {
                     self.served(options, key, &fetched, verdict);
                 }
-                leader.finish(&fetched.value, fetched.remaining, fetched.source == Source::Server);
+                leader.finish(&fetched.value, fetched.remaining, fetched.as_of());
                 Ok(fetched)
             }
             (Ok(Ran::Old), None) => unreachable!("there is no old value"),
@@ -118,7 +124,8 @@ impl<S: Server> Engine<S> {
     {
         let (tiers, seat) = (&self.inner.tiers, work.decisions.and_then(|decisions| decisions.seat.as_ref()));
         // Before the work begins: what is invalidated from here on is refused by the fence.
-        let fill = if storable == Storable::Yes { tiers.begin_fill(call).await } else { Fill::Withheld };
+        let fill =
+            if storable == Storable::Yes { tiers.begin_fill(call, before_work(seat)).await } else { Fill::Withheld };
         let waited = match fill {
             Fill::Fenced(lease) if call.lease.is_zero() => Waited::Run(Fill::Fenced(lease)),
             // Another process renews the value.
@@ -160,7 +167,13 @@ impl<S: Server> Engine<S> {
         leader.begins_work();
         let running = run(old.map(|old| old.fetched.value.clone()));
         let mut running = pin!(spans::of_work(|| options.name(), running));
-        let ended = until(old.and(soft).or(hard), running.as_mut()).await;
+        let deadline = old.and(soft).or(hard);
+        let in_time = |ended: Instant| deadline.is_some_and(|deadline| ended < deadline);
+        let ended = match until(deadline, running.as_mut()).await {
+            // That of its batch has, and the value is on its way.
+            None if seat.and_then(Seat::ended_at).is_some_and(in_time) => Some(running.as_mut().await),
+            ended => ended,
+        };
         let result = match (ended, old) {
             (Some(result), _) => result,
             (None, Some(_)) => {
@@ -178,7 +191,8 @@ impl<S: Server> Engine<S> {
         if let Some(timer) = timer {
             timer.worked();
         }
-        let is_late = hard.is_some_and(|hard| surroundings::now() >= hard);
+        let ended_at = seat.and_then(Seat::ended_at).unwrap_or_else(surroundings::now);
+        let is_late = hard.is_some_and(|hard| ended_at >= hard);
         if is_late {
             // The lease may be held by another call by now, which shares its token; it ends by its TTL.
             fill = Fill::Withheld;
@@ -316,7 +330,7 @@ impl<S: Server> Engine<S> {
                 Read::Miss => {}
                 Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
             }
-            match tiers.begin_fill(call).await {
+            match tiers.begin_fill(call, before_work(seat)).await {
                 // The holder has failed, or its value was invalidated: this call is the next.
                 Fill::Fenced(next) if !next.is_shared => {
                     break self.look_again(call, options, leader, old, next).await;
@@ -379,6 +393,11 @@ impl<S: Server> Engine<S> {
             tracing::debug!(target: "cache_house", call = %options.name(), %error, "the value isn't stored");
         }
     }
+}
+
+/// How long the work may yet wait for its batch, once a call has its lease.
+fn before_work(seat: Option<&Seat>) -> Duration {
+    seat.map_or(Duration::ZERO, |_| JOINT_WAIT)
 }
 
 /// What `work` comes to, if that's by `deadline`.

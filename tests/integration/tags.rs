@@ -499,3 +499,20 @@ fn a_sync_call_inside_a_runtime_waits_for_no_task_that_it_blocks() {
         }
     });
 }
+
+#[test]
+fn a_sync_batch_waits_no_longer_for_tokens_that_another_process_makes_than_a_call() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let tag = |n: usize| format!("of-{n}");
+    for n in 0..40 {
+        // It has begun to, and has died.
+        let lease = format!("cachehouse::lease:{{cachehouse::tag:{}}}", tag(n));
+        server.command(&["SET", &lease, "token", "PX", "60000"]);
+    }
+    let values: HashMap<_, _> = finishes("a batch with forty tags", move || {
+        let work = |missing: Vec<_>| missing.into_iter().map(|n| (n, n)).collect();
+        cache.cached_many(0..40_usize, |n| user(*n).tag(tag(*n)), work)
+    });
+    assert_eq!(values.len(), 40);
+}

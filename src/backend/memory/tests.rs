@@ -189,3 +189,17 @@ fn no_lock_is_held_while_a_value_is_dropped() {
         last = next.unwrap_or_else(|_| panic!("a lock is held while a value is {last}"));
     }
 }
+
+#[test]
+fn of_two_values_of_which_the_newer_isnt_known_neither_is_kept() {
+    let clock = ManualClock::new();
+    let memory = Memory::new(limits(100, 1 << 20), clock.clone().into());
+    let since = memory.now();
+    clock.advance(Duration::from_secs(1));
+    drop(memory.insert(&key("n", 1), content(7, 8), memory.now(), TTL));
+    drop(memory.insert_unless_newer(&key("n", 1), content(6, 8), since, TTL));
+    assert_eq!(value(&memory, &key("n", 1)), None);
+    drop(memory.insert_unless_newer(&key("n", 1), content(8, 8), since, TTL));
+    clock.advance(TTL - Duration::from_secs(1));
+    assert_eq!(value(&memory, &key("n", 1)), None, "its TTL counts from then");
+}

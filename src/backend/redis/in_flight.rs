@@ -249,7 +249,7 @@ impl<F: Future> Future for Timed<'_, F> {
             OVERDUE => Poll::Ready(Err(Unanswered::Overdue)),
             LOST => Poll::Ready(Err(Unanswered::Lost)),
             STARVED_OUT => Poll::Ready(Err(Unanswered::Starved)),
-            due if deadline::is_blocking() && is_watched(due) => {
+            due if deadline::is_kept_for(cx.waker()) && is_watched(due) => {
                 let in_flight = this.permit.in_flight;
                 let starved = in_flight.start + Duration::from_nanos(due) + patience_with_sweeper(in_flight.timeout);
                 if Instant::now() >= starved {

@@ -209,7 +209,9 @@ impl<S: Server> Tiers<S> {
                 };
                 let ttl = match ttl {
                     Ttl::Remaining(ttl) => Some(ttl),
-                    Ttl::Endless => Some(call.ttl),
+                    // Its copy is fresh for as long as that of a value which is stored now.
+                    Ttl::Endless if call.ttl.is_zero() => Some(Duration::ZERO),
+                    Ttl::Endless => Some(call.ttl.saturating_add(call.freshness.stale_window())),
                     Ttl::Unknown => None,
                 };
                 let value = match question.warm.as_ref().filter(|entry| entry.bytes() == Some(&bytes)) {

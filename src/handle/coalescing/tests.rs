@@ -4,6 +4,7 @@ mod waiting;
 use std::hash::BuildHasher;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
@@ -65,7 +66,7 @@ async fn waiters_get_the_leaders_value() {
     let flight = wait(&flights, &key("n", "a"));
     let mut early = pin!(flight.ended());
     assert!(futures::poll!(early.as_mut()).is_pending());
-    leader.finish(&7_u32, None, false);
+    leader.finish(&7_u32, None, AsOf::Now);
     assert_eq!(landed(early.await), Some(7));
     assert_eq!(landed(flight.ended().await), Some(7), "also who asks late");
     drop(lead(&flights, &key("n", "a")));
@@ -92,7 +93,7 @@ fn nothing_is_kept_nor_joined_once_the_key_is_invalidated() {
     assert!(flights.invalidate(&Invalidation::Key(key("n", "a"))).0.is_empty());
     assert!(!keeps(&one) && one.begin_store().is_none());
     let fresh = lead(&flights, &key("n", "a"));
-    one.finish(&1_u32, None, false);
+    one.finish(&1_u32, None, AsOf::Now);
     assert!(keeps(&fresh), "the flight that came after is none of the old one's business");
     assert!(keeps(&other));
     flights.invalidate(&Invalidation::Matching(KeyPrefix::of_scope("p:m:")));
@@ -201,7 +202,7 @@ fn a_value_that_no_caller_waits_for_is_not_cloned() {
     }
 
     let (flights, value) = (flights(), Counted::default());
-    lead(&flights, &key("n", "a")).finish(&value, None, false);
+    lead(&flights, &key("n", "a")).finish(&value, None, AsOf::Now);
     assert_eq!(value.0.load(Ordering::SeqCst), 0);
 }
 
@@ -213,7 +214,7 @@ async fn a_leader_that_an_insert_has_overtaken_waits_until_that_has_ended() {
     let (insert, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
     let mut replaced = pin!(leader.replaced(far()));
     assert!(futures::poll!(replaced.as_mut()).is_pending());
-    insert.finish(&2_u32, None, false);
+    insert.finish(&2_u32, None, AsOf::Now);
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), replaced).await, Ok(Some(true)));
 }
 
@@ -226,8 +227,9 @@ fn a_store_that_ends_after_its_invalidation_is_blocked_and_then_journalled() {
     let stores = flights.invalidate(&Invalidation::Key(key("n", "a")));
     // A thread that blocks gives up by its own clock.
     let past = Instant::now();
-    let (given_up, _) = deadline::observe(|| futures::FutureExt::now_or_never(stores.ended(past)));
-    assert_eq!(given_up, Some(false));
+    let mut cx = Context::from_waker(Waker::noop());
+    let (given_up, _) = deadline::observe(Waker::noop(), || pin!(stores.ended(past)).poll(&mut cx));
+    assert_eq!(given_up, Poll::Ready(false));
     stores.overtake(&journal);
     // Blocked before it ends, and to be removed after.
     assert!(journal.blocks(&key("n", "a")) && journal.len() == 1);
@@ -268,7 +270,7 @@ fn a_value_from_outside_takes_the_key_over() {
     assert!(is_settled(&stores) && !keeps(&computing) && keeps(&inserting));
     let flight = wait(&flights, &key("n", "a"));
     drop(computing);
-    inserting.finish(&5_u32, None, false);
+    inserting.finish(&5_u32, None, AsOf::Now);
     assert_eq!(landed(futures::executor::block_on(flight.ended())), Some(5));
 }
 
@@ -314,7 +316,7 @@ fn a_waiter_on_a_renewal_gets_the_old_value_and_a_later_caller_reads_it() {
     let leader = lead(&flights, &key("n", "a"));
     let waiting = wait(&flights, &key("n", "a"));
     assert!(!waiting.renews() && ended_now(&waiting).is_none());
-    leader.renews(&1_u32, Some(Duration::from_secs(5)), false);
+    leader.renews(&1_u32, Some(Duration::from_secs(5)), AsOf::Now);
     let Some(Phase::Landed(old)) = ended_now(&waiting) else { panic!("the old value is there") };
     assert_eq!(
         (old.value.downcast_ref(), old.remaining, old.is_final),
@@ -322,7 +324,7 @@ fn a_waiter_on_a_renewal_gets_the_old_value_and_a_later_caller_reads_it() {
     );
     let late = wait(&flights, &key("n", "a"));
     assert!(late.renews() && !is_over(&late), "the flight goes on");
-    leader.finish(&2_u32, None, false);
+    leader.finish(&2_u32, None, AsOf::Now);
     assert!(is_over(&late));
     drop(lead(&flights, &key("n", "a")));
 }
@@ -332,7 +334,7 @@ async fn a_leader_that_renews_and_is_dropped_or_fails_frees_its_key() {
     for fails in [false, true] {
         let flights = flights();
         let leader = lead(&flights, &key("n", "a"));
-        leader.renews(&1_u32, None, false);
+        leader.renews(&1_u32, None, AsOf::Now);
         let late = wait(&flights, &key("n", "a"));
         let mut over = pin!(late.over());
         assert!(futures::poll!(over.as_mut()).is_pending());
@@ -357,9 +359,9 @@ fn an_answer_may_be_older_than_a_caller_that_joined_after_the_question() {
         leader.asks();
         let Join::Wait(_, after) = flights.join(&key("n", "a"), Caller::asynchronous()) else { panic!("one leads") };
         if renews {
-            leader.renews(&1_u32, None, true);
+            leader.renews(&1_u32, None, AsOf::Question);
         } else {
-            leader.finish(&1_u32, None, true);
+            leader.finish(&1_u32, None, AsOf::Question);
         }
         let Some(Phase::Landed(landed)) = ended_now(&flight) else { panic!("it has landed") };
         assert_eq!((landed.may_precede(before), landed.may_precede(after)), (false, true));
@@ -383,7 +385,7 @@ fn a_forced_flight_takes_the_key_over_and_is_shared_while_it_runs() {
     assert!(is_settled(&stores) && ended_now(&second).is_none());
     assert!(wait(&flights, &key("n", "a")).renews(), "other callers are served what there is");
     drop(older);
-    leader.finish(&2_u32, None, false);
+    leader.finish(&2_u32, None, AsOf::Now);
     assert_eq!(ended_now(&second).and_then(landed), Some(2));
     let (next, _) = lead_forced(&flights, &key("n", "a"));
     // Its value has landed: a refresh that comes now takes over.
@@ -402,7 +404,7 @@ fn a_flight_gives_way_from_its_time_on() {
     let next = lead(&flights, &key("n", "a"));
     assert!(matches!(ended_now(&waiting), Some(Phase::Abandoned)), "who waited takes a turn");
     assert!(is_over(&waiting) && !keeps(&leader) && leader.begin_store().is_none());
-    leader.finish(&1_u32, None, false);
+    leader.finish(&1_u32, None, AsOf::Now);
     assert!(keeps(&next), "the flight that came after is none of the late one's business");
     next.gives_way_at(Some(Instant::now()));
     next.gives_way_at(None);
@@ -452,7 +454,7 @@ fn the_watchdog_looks_again_as_long_as_a_caller_waits() {
     assert_eq!(flights.look(now), None);
     drop(wait(&flights, &key("n", "a")));
     assert_eq!(flights.look(now), Some(now + PULSE));
-    leader.finish(&1_u32, None, false);
+    leader.finish(&1_u32, None, AsOf::Now);
     assert_eq!(flights.look(now), None);
 }
 
@@ -470,7 +472,7 @@ fn an_invalidated_flight_is_looked_after_until_it_ends() {
         let behind = || flights.shards.iter().map(|shard| shard.lock().behind.len()).sum::<usize>();
         flights.look(Instant::now());
         assert_eq!(behind(), 1);
-        leader.finish(&1_u32, None, false);
+        leader.finish(&1_u32, None, AsOf::Now);
         flights.look(Instant::now());
         assert_eq!(behind(), 0);
         // Nobody waits for it.
@@ -527,7 +529,7 @@ fn the_value_of_a_flight_left_behind_is_dropped_outside_the_locks() {
     flights.invalidate_all();
     let value = Looks::of(&flights, &waiting, &was_held);
     drop(waiting);
-    leader.finish(&value, None, false);
+    leader.finish(&value, None, AsOf::Now);
     flights.look(Instant::now());
     assert!(flights.shards.iter().all(|shard| shard.lock().behind.is_empty()));
     assert!(!was_held.load(Ordering::SeqCst));
@@ -539,7 +541,7 @@ fn the_value_that_a_leader_renews_is_dropped_outside_the_locks() {
     for fails in [false, true] {
         let leader = lead(&flights, &key("n", "a"));
         let waiting = wait(&flights, &key("n", "a"));
-        leader.renews(&Looks::of(&flights, &waiting, &was_held), None, false);
+        leader.renews(&Looks::of(&flights, &waiting, &was_held), None, AsOf::Now);
         if fails {
             leader.fail(Storable::Yes, None);
         } else {

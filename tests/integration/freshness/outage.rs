@@ -117,3 +117,18 @@ fn the_attributes_options_reach_the_engine() {
     assert_eq!(rate(&cache, &runs, Ok(2), "EUR"), Ok(2));
     assert_eq!(runs.read(), 3);
 }
+
+#[test]
+fn a_copy_of_a_value_without_a_ttl_is_fresh_in_an_outage() {
+    finishes("a value without a TTL", || {
+        let backend = Standalone::start();
+        let (cache, options) = (backend.cache(), if_error("endless"));
+        backend.set(&cache, &options, 1, STALE);
+        let key = cache.key(&options).expect("it has a key");
+        assert_eq!(backend.0.command(&["PERSIST", &key]).integer(), 1);
+        assert_eq!(ask(false, &cache, options.clone(), never), Ok(1));
+        backend.0.kill();
+        until_degraded(&cache);
+        assert_eq!(ask(false, &cache, options, never), Ok(1));
+    });
+}

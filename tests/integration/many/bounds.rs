@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{SIDES, Values, ask, call, never, squares};
 use crate::support::{
-    Count, DEADLINE, Server, connect, connected, finishes_within, multi_thread, standalone, wait_until,
+    Count, DEADLINE, Mode, Proxy, Server, connect, connected, finishes_within, multi_thread, standalone, wait_until,
 };
 
 #[test]
@@ -84,4 +84,18 @@ fn two_processes_that_wait_for_each_others_keys_both_end() {
         assert_eq!((up, down), (squares(0..200), squares(0..200)));
     }
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn values_that_are_handed_out_after_the_hard_timeout_are_stored_if_the_work_ended_before() {
+    const KEYS: u32 = 1_000;
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let cache = connect(standalone(proxy.endpoint()));
+    // 256 at once, so the last ones are stored after four round trips.
+    proxy.set(Mode::Delay(Duration::from_millis(350)));
+    let options = |id: &u32| call(*id).hard_timeout(Duration::from_secs(1));
+    let values = ask(true, &cache, 0..KEYS, options, |missing| Ok(squares(missing))).expect("the work succeeds");
+    assert_eq!(values.len(), KEYS as usize);
+    assert_eq!(server.keys().len(), KEYS as usize, "{:?}", cache.stats());
 }

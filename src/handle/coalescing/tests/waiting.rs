@@ -46,7 +46,7 @@ fn a_renewal_is_waited_for_until_its_leader_has_left() {
     let flights = flights();
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
-    leader.renews(&1_u32, Some(Duration::from_secs(5)), false);
+    leader.renews(&1_u32, Some(Duration::from_secs(5)), AsOf::Now);
     assert!(flight.is_waited_for());
     drop(leader);
     assert!(!flight.is_waited_for());
@@ -63,13 +63,55 @@ async fn a_caller_with_nothing_to_fall_back_on_waits_past_its_soft_timeout() {
         assert!(futures::poll!(late.as_mut()).is_pending());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    leader.finish(&1_u32, None, false);
+    leader.finish(&1_u32, None, AsOf::Now);
     assert_eq!(late.await.and_then(landed), Some(1));
 
     let leader = lead(&flights, &key("n", "a"));
     let flight = wait(&flights, &key("n", "a"));
     leader.falls_back();
     assert!(flight.ended_or_late(soft).await.is_none() && ended_now(&flight).is_none());
-    leader.finish(&2_u32, None, false);
+    leader.finish(&2_u32, None, AsOf::Now);
     assert_eq!(flight.ended_or_late(far()).await.and_then(landed), Some(2));
+}
+
+#[test]
+fn what_no_fence_has_confirmed_may_be_older_than_callers_that_came_after_the_work_began() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    let (_, before) = join(&flights);
+    leader.begins_work();
+    let (flight, after) = join(&flights);
+    leader.finish(&1_u32, None, AsOf::Work);
+    let Some(Phase::Landed(landed)) = ended_now(&flight) else { panic!("it has ended") };
+    assert!(!landed.may_precede(before) && landed.may_precede(after));
+}
+
+#[test]
+fn a_leader_that_has_published_unstored_work_and_is_not_polled_again_frees_its_key() {
+    let flights = flights();
+    let leader = lead(&flights, &key("n", "a"));
+    leader.begins_work();
+    drop(wait(&flights, &key("n", "a")));
+    leader.publish_as_of_work(&1_u32, None);
+    drop(wait(&flights, &key("n", "a")));
+    std::thread::sleep(HANDED_ON);
+    drop(lead(&flights, &key("n", "a")));
+}
+
+#[test]
+fn what_leaves_the_table_with_its_store_to_come_stores_nothing() {
+    let flights = flights();
+    // An insert whose caller isn't polled for a while.
+    let (insert, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
+    insert.publish(&1_u32, Duration::from_millis(1), true);
+    std::thread::sleep(Duration::from_millis(2));
+    let next = lead(&flights, &key("n", "a"));
+    // An invalidation finds the next one alone.
+    assert!(insert.begin_store().is_none());
+    next.finish(&2_u32, None, AsOf::Now);
+
+    let late = lead(&flights, &key("n", "a"));
+    late.gives_way_at(Some(surroundings::now()));
+    let Err(flight) = flights.try_join(&key("n", "a"), Caller::asynchronous()) else { panic!("it gives way") };
+    assert!(flight.state.lock().invalidated, "from when it has left the table");
 }
