@@ -121,12 +121,12 @@ impl ReasonKind {
 pub enum NearCache {
     /// No near cache is configured.
     Off,
-    /// Not yet, or not at the moment: there is no connection on which the server reports changes, so each hit asks the server.
+    /// There is no connection yet, or none now, on which the server reports changes. So each hit asks the server.
     Connecting,
     /// Hits are served from memory, unless they may be too old. Of a cluster: on all nodes.
     On,
-    /// The server, or what is before it, doesn't report changes, so each hit asks the server. It's tried again after 30 s, and once there
-    /// is a new connection.
+    /// The server, or a proxy before it, doesn't report changes. So each hit asks the server. Tried again after 30 s and with each new
+    /// connection.
     Unavailable {
         /// Why, in one line.
         reason: String,
@@ -233,7 +233,7 @@ impl fmt::Display for Reason {
             write!(f, ": {}", self.detail)?;
         }
         match self.fallback_max_age {
-            Some(age) => write!(f, "; memory serves copies for {age:?} after the server's last word"),
+            Some(age) => write!(f, "; memory serves copies for {age:?} after the server confirmed them"),
             None => Ok(()),
         }
     }

@@ -17,7 +17,7 @@ pub use context::{KeyBuilder, KeyContext};
 pub(crate) use framed::ServerKey;
 pub(crate) use kind::{Kind, Kinds};
 pub(crate) use parts::CallParts;
-pub(crate) use prefix::{KeyPrefix, NEAR, TAG};
+pub(crate) use prefix::{KeyPrefix, NEAR, TAG, widest_of};
 pub(crate) use scope::Scope;
 
 #[cfg(test)]

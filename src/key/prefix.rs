@@ -79,13 +79,8 @@ impl KeyPrefix {
 
     /// All keys of the first part that this prefix has: those of the cache's own where it's one of them, else the others.
     pub(crate) fn widest(&self) -> Self {
-        let first = self.text.split(':').next().unwrap_or_default();
-        let own = if is_own(self.text.as_bytes()) {
-            [TAG, NEAR].into_iter().find(|own| self.text[first.len()..].starts_with(own))
-        } else {
-            None
-        };
-        Self { text: format!("{first}{}", own.unwrap_or_default()).into(), spares_own: own.is_none() }
+        let len = widest_of(self.text.as_bytes()).len();
+        Self { text: self.text[..len].into(), spares_own: !is_own(self.text.as_bytes()) }
     }
 
     /// Whether the key of this [framed](super::framed) text is named.
@@ -102,6 +97,14 @@ impl KeyPrefix {
 /// What stands between the key prefix and the rest in keys of the cache's own. No scope can make it.
 pub(crate) const TAG: &str = "::tag";
 pub(crate) const NEAR: &str = "::near";
+
+/// The text of the [widest](KeyPrefix::widest) prefix that names this key; [`KeyPrefix::of_scope`] makes the prefix of it.
+pub(crate) fn widest_of(key: &[u8]) -> &[u8] {
+    let first = key.iter().position(|byte| *byte == b':').unwrap_or(key.len());
+    let own =
+        is_own(key).then(|| [TAG, NEAR].into_iter().find(|own| key[first..].starts_with(own.as_bytes()))).flatten();
+    &key[..first + own.map_or(0, str::len)]
+}
 
 /// Whether this is a key of the cache's own: a tag's token, or a near cache's sentinel. (Leases have their own walk.)
 pub(super) fn is_own(key: &[u8]) -> bool {

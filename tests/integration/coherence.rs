@@ -9,8 +9,8 @@ use cache_house::{CacheHandle, CacheOptions, KeyContext};
 
 use crate::support::cluster::{Borrowed, clustered};
 use crate::support::{
-    DEADLINE, Mode, Proxy, Server, connect, connect_in, connected, multi_thread, standalone, until_connected,
-    until_degraded, wait_until,
+    DEADLINE, Mode, Proxy, Server, connect, connect_in, connected, current_thread, finishes, multi_thread, standalone,
+    until_connected, until_degraded, wait_until,
 };
 
 fn call(name: &str) -> CacheOptions {
@@ -283,4 +283,64 @@ fn work_that_is_dropped_hands_its_lease_over() {
     task.abort();
     assert_eq!(cache.cached(call("f"), || 2), 2);
     assert_eq!(server.keys(), [cache.key(&call("f")).expect("it has a key")], "stored, and the lease is spent");
+}
+
+#[test]
+fn sync_work_that_blocks_on_a_call_waits_no_longer_for_its_lease_than_it_says() {
+    let server = Server::start();
+    let cache = connected(&server);
+    let key = cache.key(&call("inner")).expect("it has a key");
+    // Its holder is gone.
+    server.command(&["SET", &format!("cachehouse::lease:{{{key}}}"), "token", "PX", "60000"]);
+    let value = finishes("work that blocks on a call", move || {
+        let inner = || cache.cached_async(call("inner").lease(Duration::from_millis(100)), async || 7);
+        cache.cached(call("outer"), || current_thread().block_on(inner()))
+    });
+    assert_eq!(value, 7);
+}
+
+#[test]
+fn a_value_that_cant_be_stored_isnt_given_to_a_caller_that_came_after_an_invalidation() {
+    let server = Server::start();
+    let (cache, other) = (connect(standalone(server.endpoint()).max_value_bytes(1_000)), connected(&server));
+    let (running, runs) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let cache = &cache;
+        let first = scope.spawn(move || {
+            cache.cached(call("f"), || {
+                running.send(()).expect("the test waits");
+                ends.recv_timeout(DEADLINE).expect("the test ends it");
+                "old".repeat(1_000)
+            })
+        });
+        runs.recv_timeout(DEADLINE).expect("the work runs");
+        other.remove(call("f")).expect("the server is there");
+        let second = scope.spawn(|| cache.cached(call("f"), || "new".repeat(1_000)));
+        // It joins the first one meanwhile.
+        thread::sleep(Duration::from_millis(200));
+        end.send(()).expect("the work waits");
+        assert!(first.join().expect("it doesn't panic").starts_with("old"));
+        assert!(second.join().expect("it doesn't panic").starts_with("new"));
+    });
+    assert_eq!(cache.stats().uncached, 2);
+}
+
+#[test]
+fn a_key_that_may_not_be_removed_leaves_no_lease_of_another() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~cachehouse:*", "+@all"]);
+    let proxy = Proxy::of(&server);
+    let (filling, cut_off) = (connected(&server), connect(standalone(proxy.endpoint()).username("app").password("pw")));
+    fill_overtaken_by(&filling, || {
+        proxy.set(Mode::Refuse);
+        until_degraded(&cut_off);
+        for options in [call("f"), call("f").key_prefix("foreign")] {
+            assert!(cut_off.remove(options).expect("it's journalled").journalled);
+        }
+        proxy.set(Mode::Pass);
+        wait_until("what is refused alone is left", DEADLINE, || cut_off.stats().journal_length == 1);
+    });
+    assert_eq!(filling.get::<String>(call("f")), None);
+    assert_eq!(filling.stats().fenced, 1);
 }

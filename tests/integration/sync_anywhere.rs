@@ -323,3 +323,24 @@ fn calls_under_way_when_the_handles_runtime_ends_return() {
         until_connected(&cache);
     });
 }
+
+#[test]
+fn a_runtime_that_ends_before_it_has_run_anything_leaves_the_io_a_thread_of_its_own() {
+    finishes("a connection without its runtime", || {
+        let server = Server::start();
+        let runtime = multi_thread(1);
+        let (blocking, blocked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        runtime.spawn(async move {
+            blocking.send(()).expect("the test waits");
+            // Until the other end is dropped.
+            let _ = released.recv();
+        });
+        blocked.recv().expect("the only worker is busy");
+        let cache = runtime.block_on(async { standalone(server.endpoint()).build().expect("the builder is right") });
+        runtime.shutdown_background();
+        drop(release);
+        until_connected(&cache);
+        cache.close();
+    });
+}

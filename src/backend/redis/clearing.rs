@@ -11,7 +11,7 @@ use super::super::slots::SlotSet;
 use super::inner::Inner;
 use super::node::{Failed, Node};
 use super::pool::Pool;
-use super::removals::{drop_leases, unlink};
+use super::removals::{drop_leases, unlink, unlink_permitted};
 use super::reply;
 use super::scan::{self, Walk};
 use crate::backend::invalidation::Invalidation;
@@ -37,11 +37,9 @@ pub(super) async fn clear_all(
     let (mut removed, mut refusals) = (0, Refusals::default());
     let mut leases = Walk::over_leases(node, pool, clearings);
     while let Some(page) = leases.next_page(&refusals).await? {
-        match unlink(node, pool, &page).await {
-            Err(error @ ServerError::Unavailable(_)) => return Err(error),
-            // Where it isn't permitted, no fill has a lease.
-            _ => check_deadline(until)?,
-        }
+        // Where it isn't permitted, no fill has a lease.
+        unlink_permitted(node, pool, &page).await?;
+        check_deadline(until)?;
     }
     if let Some(exact) = scan::exact(clearings) {
         drop_leases(node, pool, std::slice::from_ref(&exact)).await?;
@@ -52,6 +50,10 @@ pub(super) async fn clear_all(
     while let Some(page) = walk.next_page(&refusals).await? {
         removed += unlink_allowed(node, pool, &page, clearings, &mut refusals).await?;
         check_deadline(until)?;
+    }
+    if scan::exact(clearings).is_none() {
+        // A walk that finds nothing has nothing refused. A replica that is yet without its data refuses this.
+        unlink_permitted(node, pool, std::slice::from_ref(&node.probe_key)).await?;
     }
     Ok((removed, refusals))
 }

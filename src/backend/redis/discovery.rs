@@ -71,7 +71,7 @@ impl Discovery {
         let discovery = Self { inner, has_thread: false, generation };
         match Handle::try_current() {
             Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
-                handle.spawn(discovery.run());
+                handle.spawn(Self::run(Guard(Some(discovery))));
                 Ok(())
             }
             _ => discovery.start_on_thread(),
@@ -87,19 +87,20 @@ impl Discovery {
         self.has_thread = true;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let run = move || {
-            runtime.block_on(self.run());
+            runtime.block_on(Self::run(Guard(Some(self))));
             // What is left are fred's aborted tasks.
             runtime.shutdown_background();
         };
         thread::Builder::new().name("cache-house-io".into()).spawn(run).map(|_| ())
     }
 
-    async fn run(self) {
-        let (inner, has_thread, generation) = (Arc::clone(&self.inner), self.has_thread, self.generation);
+    /// Guarded from before it's polled: a runtime that shuts down may drop it first.
+    async fn run(guard: Guard) {
+        let Some(Self { inner, has_thread, generation }) = &guard.0 else { return };
+        let (inner, has_thread, generation) = (Arc::clone(inner), *has_thread, *generation);
         if !inner.home.settle(generation, has_thread) {
             return;
         }
-        let _guard = Guard(Some(self));
         let (supervisors, running) = (JoinSet::new(), HashMap::new());
         let mut nodes = Nodes { inner: &inner, has_thread, generation, supervisors, running };
         tokio::select! {

@@ -16,7 +16,7 @@ use super::command::{Command, Set, millis};
 use super::inner::Inner;
 use super::leases::{Leases, RENEWED_AFTER};
 use super::node::Failed;
-use super::reply;
+use super::reply::{self, Redirect};
 use crate::key::ServerKey;
 
 /// How long a lease outlives its holder. Work that takes longer has it renewed.
@@ -198,8 +198,12 @@ impl Inner {
         let mut replies = node.watched(&pool, both).await?.into_iter();
         let mut next = || replies.next().unwrap_or(Ok(Frame::Null));
         let (dropped, sent) = (next(), next());
+        let mut moving = None;
         let dropped = match node.judged(&pool, dropped) {
-            Err(Failed::Redirected(redirect)) => self.follow(redirect, key, drop_lease).await,
+            Err(Failed::Redirected(redirect)) => {
+                moving = redirect.asking.then(|| redirect.clone());
+                self.follow(redirect, key, drop_lease).await
+            }
             dropped => dropped.map_err(ServerError::from),
         };
         if let Err(error @ ServerError::Unavailable(_)) = dropped {
@@ -207,8 +211,20 @@ impl Inner {
         }
         match node.noting_permission(is_essential, node.judged(&pool, sent)) {
             Err(Failed::Redirected(redirect)) => self.follow(redirect, key, command).await,
-            sent => Ok(sent?),
+            sent => {
+                let sent = sent?;
+                if let Some(moving) = moving {
+                    self.remove_second_copy(moving, key).await?;
+                }
+                Ok(sent)
+            }
         }
+    }
+
+    /// Removes `key` from where its slot is moving, once its lease there is gone. The key itself hasn't moved yet; but a lease is taken and
+    /// filled where the slot is moving, so a fill may have stored a second copy there, which would be read once the first is gone.
+    pub(super) async fn remove_second_copy(&self, moving: Redirect, key: &ServerKey) -> Result<(), ServerError> {
+        self.follow(moving, key, Command::Unlink(vec![key.clone()])).await.map(|_| ())
     }
 }
 

@@ -14,7 +14,6 @@ use super::node::{Failed, Node};
 use super::pool::Pool;
 use super::reply;
 use super::role::Role;
-use crate::error::one_line;
 
 /// All servers that there is a connection to, whether or not calls may go there.
 pub(super) async fn servers(inner: &Inner) -> Vec<ServerReport> {
@@ -43,7 +42,7 @@ async fn server(inner: &Inner, node: &Node, pool: Arc<Pool>) -> ServerReport {
         missing.push("asking".to_owned());
     }
     let info = node.watched(&pool, pool.send(&node.probe_key, Command::Info("server"))).await;
-    let version = info.ok().and_then(|info| version_in(&reply::text(&info)?));
+    let version = info.ok().and_then(|info| version_in(&reply::text(&info)?)).map(|version| pool.readable(&version));
     ServerReport { endpoint: node.address.to_string(), version, round_trip, missing }
 }
 
@@ -102,7 +101,7 @@ async fn lacks_asking(node: &Node, pool: &Arc<Pool>) -> bool {
 /// Which program of which version, of the reply to INFO.
 fn version_in(info: &str) -> Option<String> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let version = |program: &str, name: &str| Some(format!("{program} {}", one_line(field(name)?.trim())));
+    let version = |program: &str, name: &str| Some(format!("{program} {}", field(name)?.trim()));
     version("Valkey", "valkey_version").or_else(|| version("Redis", "redis_version"))
 }
 

@@ -171,6 +171,7 @@ impl Near {
             .and_then(|major| major.parse::<u64>().ok())
             .is_none_or(|major| major < FIRST_VERSION)
         {
+            let version = line.pool.readable(&version);
             let problem = format!("the server is of version {version:?}, and it takes Redis 7 or later, or Valkey");
             return Err(Trouble::Refused(problem));
         }

@@ -107,6 +107,11 @@ impl Pool {
         Box::pin(async move { wire.send_all(commands).await })
     }
 
+    /// A text of the server's, to be shown.
+    pub(super) fn readable(&self, text: &str) -> String {
+        self.connections[0].wire().readable(text)
+    }
+
     /// What the server reports from here on, on the first connection.
     pub(super) fn reports(&self) -> Reports {
         self.connections[0].wire().reports()

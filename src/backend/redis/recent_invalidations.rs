@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::backend::invalidation::Invalidation;
-use crate::key::{KeyPrefix, ServerKey};
+use crate::key::{KeyPrefix, ServerKey, widest_of};
 
 /// How far a replica may be behind its primary before what it has is read, or kept, for good.
 const LAG: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ impl Items {
     }
 
     fn repeats(&self, key: &ServerKey, now: Instant) -> bool {
-        let folded = self.folded.get(key_prefix(key));
+        let folded = self.folded.get(widest_of(key));
         folded.is_some_and(|since| is_within(REPEATED, *since, now)) || self.names(key, REPEATED, now)
     }
 
@@ -127,7 +127,7 @@ impl Items {
             .collect()
     }
 
-    /// Keeps no more of `invalidated` than its key prefix.
+    /// Keeps no more of `invalidated` than its key prefix, or that of the tags under it.
     fn fold(&mut self, invalidated: &Invalidation<ServerKey>, since: Instant, now: Instant) {
         if is_within(LAG, since, now) {
             self.overflowed = Some(now);
@@ -135,11 +135,11 @@ impl Items {
         if !is_within(REPEATED, since, now) {
             return;
         }
-        let key_prefix = key_prefix(match invalidated {
+        let widest = widest_of(match invalidated {
             Invalidation::Key(key) => key,
             Invalidation::Matching(prefix) => prefix.as_str().as_bytes(),
         });
-        match self.folded.get_mut(key_prefix) {
+        match self.folded.get_mut(widest) {
             Some(newest) => *newest = since.max(*newest),
             None => {
                 if self.folded.len() >= MOST_FOLDED
@@ -148,7 +148,7 @@ impl Items {
                     let oldest = oldest.0.clone();
                     self.folded.remove(&oldest);
                 }
-                self.folded.insert(Bytes::copy_from_slice(key_prefix), since);
+                self.folded.insert(Bytes::copy_from_slice(widest), since);
             }
         }
     }
@@ -185,11 +185,6 @@ impl Items {
 
 fn is_within(time: Duration, since: Instant, now: Instant) -> bool {
     now.saturating_duration_since(since) <= time
-}
-
-/// The first part of a key.
-fn key_prefix(key: &[u8]) -> &[u8] {
-    key.split(|byte| *byte == b':').next().unwrap_or_default()
 }
 
 /// The texts that a prefix may have which names `key`: all of it, and what goes on with `:`.
@@ -273,6 +268,21 @@ mod tests {
         {
             assert_eq!((names(text), recent.is_repeated(&key(text))), (is_named, is_named), "{text}");
         }
+    }
+
+    #[test]
+    fn tags_are_folded_apart_from_the_keys_beside_them() {
+        let recent = RecentInvalidations::default();
+        recent.note(Invalidation::Key(key("p::tag:t")));
+        (0..MOST).for_each(|number| recent.note(removed(number)));
+        let names = |text: &str| {
+            let is_named = |invalidated: &Invalidation<_>| matches!(invalidated, Invalidation::Matching(prefix) if prefix.matches(&key(text)));
+            recent.all().iter().any(is_named)
+        };
+        assert!(names("p::tag:t") && recent.is_repeated(&key("p::tag:t")));
+        assert!(!names("p:n:0") && !names("p::near:0"), "none of these was forgotten");
+        recent.note(removed(MOST));
+        assert!(names("p:n:0") && names("p::tag:t"));
     }
 
     #[test]

@@ -3,25 +3,58 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fred::types::Resp3Frame as Frame;
 use futures_util::future::join_all;
 
 use super::super::lease::lease_key;
 use super::super::server::{ServerError, Unavailable};
 use super::command::Command;
 use super::inner::Inner;
-use super::node::Node;
+use super::node::{Failed, Node};
 use super::pool::Pool;
-use super::{reply, wire};
+use super::reply::{self, ErrorReply, Redirect};
+use super::wire;
 use crate::key::ServerKey;
 
 /// Takes the leases of keys away, so that no fill of them that has begun is stored. What isn't permitted isn't needed: then no fill has
 /// a lease.
 pub(super) async fn drop_leases(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<(), ServerError> {
     let leases: Vec<_> = keys.iter().filter_map(|key| lease_key(key, &node.key_prefix)).collect();
-    match unlink(node, pool, &leases).await {
-        Err(error) if matches!(error, ServerError::Unavailable(_)) || error.is_read_only() => Err(error),
+    unlink_permitted(node, pool, &leases).await
+}
+
+/// Removes those of these keys that the user may remove.
+pub(super) async fn unlink_permitted(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<(), ServerError> {
+    let passes = |error: ServerError| match error {
+        error if matches!(error, ServerError::Unavailable(_)) || error.is_read_only() => Err(error),
         _ => Ok(()),
+    };
+    let Err(error) = unlink(node, pool, keys).await else { return Ok(()) };
+    passes(error)?;
+    // One of them may be the reason why none has gone.
+    let replies = unlink_each(node, pool, keys).await?;
+    replies.into_iter().try_for_each(|reply| reply.map(drop).or_else(|reply| passes(reply.into())))
+}
+
+/// Removes keys by one command each. Each by its own connection, so that it can't overtake a write that waits there.
+async fn unlink_each(
+    node: &Node,
+    pool: &Arc<Pool>,
+    keys: &[ServerKey],
+) -> Result<Vec<Result<Frame, ErrorReply>>, Failed> {
+    let send = |(indices, _): (Vec<usize>, _)| {
+        let commands = indices.iter().map(|&index| Command::Unlink(vec![keys[index].clone()])).collect();
+        let sent = pool.send_together(&keys[indices[0]], commands);
+        async move { sent.await.map(|replies| indices.into_iter().zip(replies)) }
+    };
+    let operations: Vec<_> = pool.parts(keys.iter()).into_iter().map(send).collect();
+    if operations.is_empty() {
+        return Ok(Vec::new());
     }
+    let all = async { wire::all(join_all(operations).await) };
+    let mut replies: Vec<_> = node.watched(pool, all).await?.into_iter().flatten().collect();
+    replies.sort_unstable_by_key(|(index, _)| *index);
+    Ok(replies.into_iter().map(|(_, reply)| reply).collect())
 }
 
 /// Removes keys in one command on each connection; how many there were. A key goes by its own connection, so that the removal can't
@@ -73,16 +106,22 @@ impl Inner {
         keys: Vec<ServerKey>,
     ) -> Vec<Result<u64, ServerError>> {
         let names = || keys.iter().map(|key| self.leases.name(key));
-        let dropped = self.remove_on(node, pool, names().flatten().collect()).await;
+        let dropped = self.remove_each(node, pool, &names().flatten().collect::<Vec<_>>()).await;
         let mut dropped = dropped.into_iter();
         // Of keys without a lease there is nothing to drop.
         let dropped: Vec<_> = names().map(|name| name.and_then(|_| dropped.next())).collect();
-        let removed = self.remove_on(node, pool, keys).await;
-        let both = removed.into_iter().zip(dropped).map(|(removed, dropped)| match dropped {
-            Some(Err(error @ ServerError::Unavailable(_))) => Err(error),
-            _ => removed,
-        });
-        both.collect()
+        let removed = self.remove_each(node, pool, &keys).await;
+        let mut results = Vec::with_capacity(keys.len());
+        for ((key, dropped), removed) in keys.iter().zip(dropped).zip(removed) {
+            results.push(match (dropped, removed) {
+                (Some((Err(error @ ServerError::Unavailable(_)), _)), _) => Err(error),
+                (Some((_, Some(moving))), (Ok(number), None)) if moving.asking => {
+                    self.remove_second_copy(moving, key).await.map(|()| number)
+                }
+                (_, (removed, _)) => removed,
+            });
+        }
+        results
     }
 
     /// Removes keys on `node`, and what it no longer has wherever that has gone; what came of each.
@@ -92,33 +131,32 @@ impl Inner {
         pool: &Arc<Pool>,
         keys: Vec<ServerKey>,
     ) -> Vec<Result<u64, ServerError>> {
-        // One command a key: two of one slot may be on either side while it moves. Each by its own connection, so that it can't
-        // overtake a write that waits there.
-        let send = |(indices, _): (Vec<usize>, _)| {
-            let commands = indices.iter().map(|&index| Command::Unlink(vec![keys[index].clone()])).collect();
-            let sent = pool.send_together(&keys[indices[0]], commands);
-            async move { sent.await.map(|replies| indices.into_iter().zip(replies)) }
+        self.remove_each(node, pool, &keys).await.into_iter().map(|(removed, _)| removed).collect()
+    }
+
+    /// The same; also returns where each was redirected to first.
+    async fn remove_each(
+        &self,
+        node: &Node,
+        pool: &Arc<Pool>,
+        keys: &[ServerKey],
+    ) -> Vec<(Result<u64, ServerError>, Option<Redirect>)> {
+        let count = |frame: &Frame| reply::number(frame).map(|removed| u64::try_from(removed).unwrap_or(0));
+        // One command a key: two of one slot may be on either side while it moves.
+        let replies = match unlink_each(node, pool, keys).await {
+            Ok(replies) => replies,
+            Err(failed) => return vec![(Err(failed.into()), None); keys.len()],
         };
-        let operations: Vec<_> = pool.parts(keys.iter()).into_iter().map(send).collect();
-        if operations.is_empty() {
-            return Vec::new();
-        }
-        let all = async { wire::all(join_all(operations).await) };
-        let mut replies = match node.watched(pool, all).await {
-            Ok(connections) => connections.into_iter().flatten().collect::<Vec<_>>(),
-            Err(failed) => return vec![Err(failed.into()); keys.len()],
-        };
-        replies.sort_unstable_by_key(|(index, _)| *index);
         let mut results = Vec::with_capacity(keys.len());
-        for (key, (_, reply)) in keys.into_iter().zip(replies) {
+        for (key, reply) in keys.iter().zip(replies) {
             results.push(match reply {
-                Ok(frame) => reply::number(&frame).map(|removed| u64::try_from(removed).unwrap_or(0)),
+                Ok(frame) => (count(&frame), None),
                 Err(error) => match error.redirect(&node.address) {
                     Some(redirect) => {
-                        let frame = self.follow(redirect, &key, Command::Unlink(vec![key.clone()])).await;
-                        frame.and_then(|frame| reply::number(&frame)).map(|removed| u64::try_from(removed).unwrap_or(0))
+                        let frame = self.follow(redirect.clone(), key, Command::Unlink(vec![key.clone()])).await;
+                        (frame.and_then(|frame| count(&frame)), Some(redirect))
                     }
-                    None => Err(error.into()),
+                    None => (Err(error.into()), None),
                 },
             });
         }

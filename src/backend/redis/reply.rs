@@ -1,6 +1,6 @@
 //! Replies by their meaning, read from the reply's code: its first word.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use fred::error::{Error as FredError, ErrorKind};
@@ -291,7 +291,8 @@ pub(super) fn cluster_slots(frame: Frame, asked: &Address) -> Result<Vec<SlotRan
     const NO_SENSE: &str = "the reply to CLUSTER SLOTS makes no sense";
     let Frame::Array { data, .. } = frame else { return Err(NO_SENSE.into()) };
     let mut ranges = Vec::with_capacity(data.len().min(usize::from(SLOTS)));
-    let (mut slots, mut primaries, mut replicas) = (0, HashSet::new(), HashSet::new());
+    let (mut slots, mut replicas) = (0, 0);
+    let mut primaries: HashMap<Address, HashSet<Address>> = HashMap::new();
     for range in data {
         let range = slot_range(range, asked).ok_or(NO_SENSE)?;
         slots += usize::from(range.last).checked_sub(range.first.into()).ok_or(NO_SENSE)? + 1;
@@ -299,18 +300,21 @@ pub(super) fn cluster_slots(frame: Frame, asked: &Address) -> Result<Vec<SlotRan
         if slots > usize::from(SLOTS) {
             return Err(NO_SENSE.into());
         }
-        if !primaries.contains(&range.primary) {
-            primaries.insert(range.primary.clone());
+        if !primaries.contains_key(&range.primary) {
+            primaries.insert(range.primary.clone(), HashSet::new());
         }
+        // One that is named for two primaries is two nodes.
+        let own = primaries.get_mut(&range.primary).ok_or(NO_SENSE)?;
         for replica in &range.replicas {
-            if !replicas.contains(replica) {
-                replicas.insert(replica.clone());
+            if !own.contains(replica) {
+                own.insert(replica.clone());
+                replicas += 1;
             }
         }
         if primaries.len() > MOST_PRIMARIES {
             return Err(format!("the cluster's map names more than {MOST_PRIMARIES} primaries"));
         }
-        if replicas.len() > MOST_REPLICAS {
+        if replicas > MOST_REPLICAS {
             return Err(format!("the cluster's map names more than {MOST_REPLICAS} replicas"));
         }
         ranges.push(range);

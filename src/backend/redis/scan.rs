@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::super::journal::{Clearings, Refusals};
 use super::super::lease::{fenced_by, lease_prefix};
+use super::super::server::{ServerError, Unavailable};
 use super::command::{Command, Scan};
 use super::node::{Failed, Node};
 use super::pool::Pool;
@@ -16,6 +17,9 @@ use crate::key::ServerKey;
 /// in pages of 10.
 pub(super) const PAGE: i64 = 400;
 
+/// Pages of one walk. A server has 2^32 keys at most, in a table of twice as many entries; one that goes on beyond that never ends.
+const MOST_PAGES: u32 = ((1 << 33) / PAGE) as u32;
+
 /// A walk over the keys of one node, for all that is to be cleared.
 pub(super) struct Walk<'a> {
     node: &'a Node,
@@ -24,6 +28,7 @@ pub(super) struct Walk<'a> {
     pattern: Bytes,
     /// `None` once all of them have been seen.
     cursor: Option<Bytes>,
+    pages: u32,
     finds: Finds,
 }
 
@@ -55,12 +60,16 @@ impl<'a> Walk<'a> {
     }
 
     fn new(node: &'a Node, pool: &'a Arc<Pool>, clearings: &'a Clearings, pattern: String, finds: Finds) -> Self {
-        Self { node, pool, clearings, pattern: pattern.into(), cursor: Some(Bytes::from_static(b"0")), finds }
+        Self { node, pool, clearings, pattern: pattern.into(), cursor: Some(Bytes::from_static(b"0")), pages: 0, finds }
     }
 
     /// The next keys, perhaps none; `None` at the end.
     pub(super) async fn next_page(&mut self, refusals: &Refusals) -> Result<Option<Vec<ServerKey>>, Failed> {
         let Some(cursor) = self.cursor.take().filter(|_| !refusals.are_all_of(self.clearings)) else { return Ok(None) };
+        self.pages += 1;
+        if self.pages > MOST_PAGES {
+            return Err(Failed::Server(ServerError::Unavailable(Unavailable::NotReady)));
+        }
         let scan = Command::Scan(Box::new(Scan { cursor, pattern: self.pattern.clone(), count: PAGE }));
         let (next, mut page) = reply::scan_page(self.node.send(self.pool, &self.pattern, scan).await?)?;
         page.retain(|key| match self.finds {

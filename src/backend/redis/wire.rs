@@ -79,6 +79,11 @@ impl Wire {
         }
     }
 
+    /// A text of the server's, to be shown.
+    pub(super) fn readable(&self, text: &str) -> String {
+        reply::readable(text, &self.mask)
+    }
+
     /// What the server reports from here on.
     pub(super) fn reports(&self) -> Reports {
         self.client.invalidation_rx()

@@ -255,3 +255,26 @@ fn a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it() 
     assert_eq!(cache.get::<u64>(call(n)), None);
     assert!(!cluster.nodes[1].has(&cache.key(&call(n)).expect("it has a key")));
 }
+
+#[test]
+fn an_invalidation_leaves_no_second_copy_where_its_slot_is_moving() {
+    let cluster = Cluster::of(3, 0, &[]);
+    let cache = one_slot(&cluster);
+    let slot = of_one_slot(&cache, &cluster);
+    let from = cluster.owner_of_slot(slot);
+    let to = cluster.nodes.iter().find(|node| node.port() != from.port()).expect("there are three");
+    warm(&cache, &[1, 2]);
+    cluster.begin_move(slot, from, to);
+    for n in [1, 2] {
+        // The lease is taken where the slot is moving, and the value is stored there; the old one hasn't moved yet.
+        assert_eq!(cache.refresh(call(n), || 70 + n), 70 + n);
+    }
+    assert_eq!((from.keys().len(), to.keys().len()), (2, 2));
+    assert!(!cache.remove(call(1)).expect("both sides are there").journalled);
+    assert_eq!(cache.get::<u64>(call(1)), None);
+    assert!(!cache.insert(call(2), &8_u64).expect("both sides are there").journalled);
+    assert_eq!((from.keys().len(), to.keys().len()), (1, 0));
+    while cluster.move_keys(slot, from, to, 10) {}
+    cluster.end_move(slot, to);
+    assert_eq!((cache.get::<u64>(call(1)), cache.get(call(2))), (None, Some(8_u64)));
+}

@@ -1,6 +1,7 @@
 //! A server's text that is endless, or looks like log lines of our own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_house::Health;
 
@@ -68,4 +69,29 @@ fn a_servers_mode_is_one_bounded_line_in_every_message() {
     wait_until("it's told", DEADLINE, || format!("{}", cache.health()).contains(MARK));
     assert_one_bounded_line(&format!("{} {:?}", cache.health(), cache.health()));
     logs::containing(MARK).iter().for_each(|line| assert_one_bounded_line(&line.text));
+}
+
+#[test]
+fn a_servers_version_is_one_bounded_line_without_the_password() {
+    logs::capture();
+    let version = format!("6.{MARK} hunter2\r\n WARN cache_house: {MARK} {}", "A".repeat(2 << 20));
+    let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+    let hello = format!("%2\r\n{}{}{}{}", bulk("mode"), bulk("standalone"), bulk("version"), bulk(&version));
+    let info = bulk(&format!("redis_version:{version}"));
+    let server = Fake::answering(move |words| match words[0].as_str() {
+        "HELLO" => Answer::Reply(hello.clone().into_bytes()),
+        "INFO" => Answer::Reply(info.clone().into_bytes()),
+        _ => healthy(words),
+    });
+    let builder = standalone(server.endpoint()).password("hunter2").near_cache(Duration::from_secs(1));
+    let cache = builder.build().expect("it's right");
+    wait_until("it's told", DEADLINE, || format!("{}", cache.near_cache()).contains(MARK));
+    let inspected = format!("{:?}", cache.inspect());
+    assert!(inspected.contains(MARK), "{inspected}");
+    let mut told = vec![format!("{} {:?}", cache.near_cache(), cache.near_cache()), inspected];
+    told.extend(logs::containing(MARK).into_iter().map(|line| line.text));
+    for told in told {
+        assert_one_bounded_line(&told);
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }

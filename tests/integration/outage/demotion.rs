@@ -7,7 +7,7 @@ use cache_house::Reconnect;
 
 use super::call;
 use crate::support::resp::Reply;
-use crate::support::{DEADLINE, Proxy, Server, connect, standalone, until_connected, wait_until};
+use crate::support::{DEADLINE, Mode, Proxy, Server, connect, standalone, until_connected, until_degraded, wait_until};
 
 fn replicate(server: &Server, of: &[&str; 2]) {
     assert_eq!(server.command(&["REPLICAOF", of[0], of[1]]), Reply::Simple("OK".into()));
@@ -74,4 +74,24 @@ fn a_server_that_is_read_only_for_good_is_read_from_and_asked_now_and_then() {
     assert_eq!(cache.cached(call("f2"), || 1), 1);
     assert!(server.has(&cache.key(&call("f2")).expect("it has a key")));
     assert_eq!(cache.stats().circuit_openings, 0);
+}
+
+#[test]
+fn clearings_are_not_confirmed_by_a_replica_without_its_data() {
+    let server = Server::start();
+    let proxy = Proxy::of(&server);
+    let cache = connect(standalone(proxy.endpoint()));
+    proxy.set(Mode::Refuse);
+    until_degraded(&cache);
+    for namespace in ["one", "two"] {
+        assert!(cache.clear_namespace(namespace).expect("it's journalled").journalled);
+    }
+    // It hasn't reached its primary yet, so it's empty.
+    replicate(&server, &["127.0.0.1", "1"]);
+    let walked = server.calls("scan");
+    proxy.set(Mode::Pass);
+    wait_until("it has been walked twice", DEADLINE, || server.calls("scan") >= walked + 4);
+    assert_eq!(cache.stats().journal_length, 2);
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
 }

@@ -155,7 +155,7 @@ fn copies_are_served_no_longer_than_fallback_max_age_after_the_servers_last_word
     server.kill();
     until_degraded(&cache);
     let health = cache.health().to_string();
-    assert!(health.ends_with("; memory serves copies for 60s after the server's last word"), "{health}");
+    assert!(health.ends_with("; memory serves copies for 60s after the server confirmed them"), "{health}");
     assert!(cache.contains(call("stored only")) && cache.contains(call("read again")));
     clock.advance(Duration::from_secs(1));
     assert!(!cache.contains(call("stored only")) && cache.contains(call("read again")));
