@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use figment::value::{Dict, Map, Value};
-use figment::{Metadata, Profile, Provider};
+use figment::{Figment, Metadata, Profile, Provider};
 
 use super::problems::Problem;
 use super::schema::{self, Kind};
@@ -40,6 +40,7 @@ pub(super) struct Layer {
     name: &'static str,
     /// The file it's from.
     path: Option<PathBuf>,
+    profile: Profile,
     dict: Dict,
     notes: Arc<Notes>,
 }
@@ -86,7 +87,12 @@ impl Layer {
     fn new(name: &'static str, path: Option<PathBuf>, table: Table) -> Self {
         let mut notes = Notes::default();
         let dict = notes.take_table(&mut Vec::new(), table);
-        Self { name, path, dict, notes: Arc::new(notes) }
+        Self { name, path, profile: Profile::Default, dict, notes: Arc::new(notes) }
+    }
+
+    /// The same in this profile.
+    pub(super) fn in_profile(self, profile: &Profile) -> Self {
+        Self { profile: profile.clone(), ..self }
     }
 
     /// Where the key at this path was written.
@@ -109,7 +115,7 @@ impl Provider for Layer {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.dict.clone()))
+        Ok(self.profile.collect(self.dict.clone()))
     }
 }
 
@@ -236,8 +242,22 @@ pub(super) fn merge(under: &mut Table, mut over: Table) {
 pub(super) fn keep_tls_table(under: &Table, over: &mut Table) {
     if let (Some(Entry { node: Node::Table(_), .. }), Some(Entry { node: Node::Flag(true), .. })) =
         (tls(under), tls(over))
-        && let Some(Entry { node: Node::Table(connection), .. }) = over.get_mut(TLS[0])
     {
+        remove_tls(over);
+    }
+}
+
+/// The same where what is under `over` are a program's defaults.
+pub(super) fn keep_tls_table_of(under: &Figment, over: &mut Table) {
+    if let Ok(Value::Dict(..)) = under.find_value(&TLS.join("."))
+        && let Some(Entry { node: Node::Flag(true), .. }) = tls(over)
+    {
+        remove_tls(over);
+    }
+}
+
+fn remove_tls(table: &mut Table) {
+    if let Some(Entry { node: Node::Table(connection), .. }) = table.get_mut(TLS[0]) {
         connection.remove(TLS[1]);
     }
 }

@@ -61,7 +61,7 @@ pub struct Setting {
 
 impl Config {
     /// Defaults, then `cachehouse.toml` in the current folder if it's there, or the file that `CACHEHOUSE_CONFIG` names and that has
-    /// to be there, then the variables `CACHEHOUSE_*`; later ones win.
+    /// to be there, then the variables `CACHEHOUSE_*`; later ones win. A file has 1 MiB at most.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Config {
     }
 
     /// As [`load`](Self::load), with defaults of the program's own: built-in defaults, then this provider, then the file, then the
-    /// variables; later ones win. What is set on the builder afterwards would win over the file.
+    /// variables; later ones win, whatever profiles the provider has. What is set on the builder afterwards would win over the file.
     ///
     /// Leave the topology to the file: two are an error.
     ///
@@ -87,8 +87,7 @@ impl Config {
     ///
     /// As [`load`](Self::load).
     pub fn load_with_defaults(defaults: impl Provider) -> Result<Self, Error> {
-        let lower = stack::defaults().merge(defaults);
-        Self::of(Stack::over(lower, std::env::vars_os(), None, DEFAULT_FILE.into()))
+        Self::of(Stack::over(defaults, std::env::vars_os(), DEFAULT_FILE.into()))
     }
 
     /// Defaults, then this file, which has to be there, then the variables `CACHEHOUSE_*`, of which `CACHEHOUSE_CONFIG` has no

@@ -63,13 +63,13 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'s
 pub(super) static KEYS: [Key; 62] = [
     key("namespace", Kind::Text, "\"main\"", "the namespace of calls that name none"),
     key("key_prefix", Kind::Text, "\"cachehouse\"", "what every key on the server begins with"),
-    key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "how long values live whose call doesn't say"),
-    key("codec", Kind::Codec, "\"json\"", "the format of values whose call doesn't say"),
+    key("expire", Kind::Time(limits::EXPIRE), "\"3m\"", "the TTL of values whose call sets none"),
+    key("codec", Kind::Codec, "\"json\"", "the format of values whose call sets none"),
     key(
         "fence",
         Kind::Flag,
         "true",
-        "whether a value is refused whose key another process invalidated while its work ran",
+        "whether a value isn't stored if another process invalidated its key while the work ran",
     ),
     key(
         "lease",
@@ -100,7 +100,7 @@ pub(super) static KEYS: [Key; 62] = [
         "retry_after",
         Kind::Time(limits::RETRY_AFTER),
         "\"1s\"",
-        "how long work that failed isn't tried again while an old value is served",
+        "the pause after failed work, while an old value is served",
     ),
     key(
         "refresh_early",
@@ -138,7 +138,7 @@ pub(super) static KEYS: [Key; 62] = [
         "fallback_max_age",
         Kind::Time(limits::FALLBACK_MAX_AGE),
         "",
-        "how old the server's last word about a copy may be that memory serves while the server is away",
+        "for how long after the server confirmed a copy memory serves it in an outage",
     ),
     key(
         "max_value_bytes",
@@ -256,14 +256,14 @@ pub(super) static KEYS: [Key; 62] = [
         "namespaces.*.expire",
         Kind::Time(limits::EXPIRE),
         "",
-        "how long values of this namespace live whose call doesn't say",
+        "the TTL of this namespace's values whose call sets none",
     ),
-    key("namespaces.*.codec", Kind::Codec, "", "the format of values of this namespace whose call doesn't say"),
+    key("namespaces.*.codec", Kind::Codec, "", "the format of this namespace's values whose call sets none"),
     key(
         "namespaces.*.fence",
         Kind::Flag,
         "",
-        "whether a value is refused whose key another process invalidated while its work ran, for calls of this namespace",
+        "whether a value isn't stored if another process invalidated its key while the work ran, for calls of this namespace",
     ),
     key(
         "namespaces.*.lease",
@@ -299,7 +299,7 @@ pub(super) static KEYS: [Key; 62] = [
         "namespaces.*.retry_after",
         Kind::Time(limits::RETRY_AFTER),
         "",
-        "how long work that failed isn't tried again while an old value is served, for calls of this namespace",
+        "the pause after failed work, while an old value is served, for calls of this namespace",
     ),
     key(
         "namespaces.*.refresh_early",

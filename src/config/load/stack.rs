@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use figment::{Figment, Profile};
+use figment::{Figment, Profile, Provider};
 
 use super::environment::{self, Environment};
 use super::file::{self, Which};
@@ -28,11 +28,21 @@ impl Stack {
         named: Option<PathBuf>,
         default: PathBuf,
     ) -> Self {
-        Self::over(defaults(), variables, named, default)
+        Self::in_profile(Profile::Default, defaults(), variables, named, default)
     }
 
-    /// The same over these layers.
+    /// The same over a program's defaults, which may have profiles. What is in figment's profile `global` wins over all others.
     pub(super) fn over(
+        lower: impl Provider,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        default: PathBuf,
+    ) -> Self {
+        Self::in_profile(Profile::Global, defaults().merge(lower), variables, None, default)
+    }
+
+    /// The file and the environment over `lower`, in this profile of figment's.
+    fn in_profile(
+        profile: Profile,
         lower: Figment,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         named: Option<PathBuf>,
@@ -63,8 +73,10 @@ impl Stack {
             this.figment = this.figment.select(Profile::new(name));
         }
         this.profile = profile_line(environment.profile.as_ref(), &profiles);
-        let mut variables = environment.settings;
+        let (mut settings, mut variables) = (settings, environment.settings);
         layer::keep_tls_table(&settings, &mut variables);
+        layer::keep_tls_table_of(&this.figment, &mut variables);
+        layer::keep_tls_table_of(&this.figment, &mut settings);
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
         for secret in [["connection", "password"], ["encryption", "key"]] {
             if let (Some(one), Some(two)) = (file.place(&secret), variables.place(&secret)) {
@@ -72,7 +84,7 @@ impl Stack {
                 this.problems.push(Problem::new(secret.join("."), text, one).and(two));
             }
         }
-        this.figment = this.figment.merge(file).merge(variables);
+        this.figment = this.figment.merge(file.in_profile(&profile)).merge(variables.in_profile(&profile));
         this.problems = this.problems.and(environment.problems);
         this
     }

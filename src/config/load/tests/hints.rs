@@ -67,12 +67,42 @@ message!(
 fn defaults_of_the_program_are_below_the_file_and_the_variables() {
     let place = Place::new().with(DEFAULT_FILE, "expire = \"2m\"\nmemory = {}");
     let defaults = Toml::string("namespace = 'shop'\nexpire = '1m'\nkey_prefix = 'app'");
-    let lower = stack::defaults().merge(defaults);
     let variables = place.variables(&[("CACHEHOUSE_KEY_PREFIX", "other")]);
-    let config = Config::of(Stack::over(lower, variables, None, place.path(DEFAULT_FILE))).expect("it's right");
+    let config = Config::of(Stack::over(defaults, variables, place.path(DEFAULT_FILE))).expect("it's right");
     let value = |key: &str| {
         let setting = config.settings().iter().find(|setting| setting.key() == key).expect("it has a default");
         setting.value().to_owned()
     };
     assert_eq!([value("namespace"), value("expire"), value("key_prefix")], ["\"shop\"", "\"2m\"", "\"other\""]);
+}
+
+/// What is in effect of these defaults of a program, with this file and these variables.
+fn over(defaults: Figment, file: &str, variables: &[(&str, &str)]) -> Result<Config, Error> {
+    let place = Place::new().with(DEFAULT_FILE, file);
+    let stack = Stack::over(defaults, place.variables(variables), place.path(DEFAULT_FILE));
+    Config::of(stack)
+}
+
+#[test]
+fn profiles_of_the_programs_defaults_are_below_the_file_and_the_variables_too() {
+    let profiles =
+        "[default]\nexpire='1h'\n[prod]\nexpire='2h'\nnamespace='shop'\n[global]\nkey_prefix='app'\njitter='1s'";
+    let defaults = || Figment::from(Toml::string(profiles).nested()).select("prod");
+    let config = over(defaults(), "expire = \"4m\"", &[("CACHEHOUSE_KEY_PREFIX", "other")]).expect("it's right");
+    let value = |key: &str| {
+        let setting = config.settings().iter().find(|setting| setting.key() == key).expect("it has one");
+        setting.value().to_owned()
+    };
+    assert_eq!([value("expire"), value("key_prefix")], ["\"4m\"", "\"other\""]);
+    assert_eq!([value("namespace"), value("jitter")], ["\"shop\"", "\"1s\""], "what nothing above sets");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn plain_tls_keeps_the_table_of_the_programs_defaults() {
+    let defaults = || Figment::from(Toml::string("[connection.tls]\nca_file = 'ca.pem'"));
+    for (file, variables) in [("connection.tls = true", &[][..]), ("", &[("CACHEHOUSE_CONNECTION__TLS", "true")])] {
+        let error = over(defaults(), file, variables).map(drop).expect_err("there is no such file").to_string();
+        assert!(error.contains("connection.tls.ca_file"), "{error}");
+    }
 }
