@@ -153,14 +153,15 @@ impl<S> CacheHouseBuilder<S> {
     /// Returns the handle, without waiting for a server.
     ///
     /// Connecting goes on in the background, with or without a Tokio runtime. Until it succeeds, calls are served from memory. Only reading
-    /// a file of a password or certificate takes time, `connect_timeout` at most.
+    /// files takes time: up to `connect_timeout` for the password's, and as much for those of certificates.
     ///
     /// Inside a multi-thread runtime, the connections run on that runtime; elsewhere on an I/O thread of the handle's own.
     ///
     /// # Errors
     ///
-    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each other, or a
-    /// certificate file that can't be used. A server that is away is no error.
+    /// [`is_config`](Error::is_config): the first bad value of the chain, a value out of its bounds, options that exclude each other, a file
+    /// of a password or certificate that can't be used, TLS without the feature `tls`, or an I/O thread that can't be started. Of a
+    /// configuration that is loaded, all that is wrong. A server that is away is no error.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

@@ -23,7 +23,7 @@ pub struct Error {
     source: Option<BoxError>,
 }
 
-/// What kind of [`Error`] one is.
+/// The kind of an [`Error`].
 ///
 /// An `Error` of a kind can be made for tests of code that handles it, as mocks return it:
 ///
@@ -220,8 +220,8 @@ impl Error {
         self.kind() == ErrorKind::Refused
     }
 
-    /// The call can't be given a key: an argument whose `Serialize` fails, a float that isn't
-    /// finite, an empty namespace, a key builder that returned nothing, a panic in either.
+    /// The call can't be given a key: an argument whose `Serialize` fails, a float that isn't finite, an empty namespace, a tag that is
+    /// empty or longer than 512 bytes, a key builder that returned nothing, a panic in either.
     #[must_use]
     pub fn is_key(&self) -> bool {
         self.kind() == ErrorKind::Key

@@ -1,7 +1,7 @@
 //! Caches the results of sync and async work: in memory, and in Redis or Valkey.
 //!
 //! The promise: **the cache never makes a program slower, wrong or dead.** The server may be absent, frozen or full; calls go on
-//! from memory within a bounded time, and no invalidated value ever comes back.
+//! from memory within a bounded time, and no invalidated value ever comes back. `docs/resilience.md` has the limits of this.
 //!
 //! # The first call
 //!
@@ -145,7 +145,7 @@
 //! # Ok::<(), cache_house::Error>(())
 //! ```
 //!
-//! [`health`](CacheHandle::health) returns its status, [`watch_health`](CacheHandle::watch_health) sends each change, and
+//! [`health`](CacheHandle::health) returns its status, [`watch_health`](CacheHandle::watch_health) a receiver of its changes, and
 //! [`stats`](CacheHandle::stats) what has been done. What each kind of outage costs a call, and what isn't promised, is in
 //! `docs/resilience.md`.
 //!

@@ -131,8 +131,8 @@ impl Operator {
         self.begin(false).await
     }
 
-    /// The same where each server names the keys of all programs, in an order that is as good as random: of the first pages' share of
-    /// [`Walk::total`] follows about what all pages would show.
+    /// Walks over the keys of all programs, in an order that is close to random. To estimate what all pages would show, scale what the
+    /// first ones show by their share of [`Walk::total`].
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Operator {
         Ok(nodes.into_iter().map(|nodes| Walk { nodes, prefix: prefix.to_owned() }).collect())
     }
 
-    /// What is under `key`, whosever it is, with the bytes of its value; `None` where there is none.
+    /// Reads `key`, also of another program, with the bytes of its value; `None` where there is none.
     ///
     /// # Errors
     ///
@@ -162,7 +162,8 @@ impl Operator {
         }))
     }
 
-    /// Removes `key`, whosever it is, and its lease: a value that is being computed for it isn't stored. Whether it was there.
+    /// Removes `key`, also of another program, and its lease: a value that is being computed for it isn't stored. Returns whether it was
+    /// there.
     ///
     /// Copies that processes without a [near cache](crate::CacheHouseBuilder::near_cache) hold for outages stay, as after any removal by
     /// another process.

@@ -91,7 +91,7 @@ impl CacheOptions {
 }
 
 impl<C> CacheOptions<C> {
-    /// Sets the codec of this call; the handle's by default.
+    /// Sets the codec of this call. Default: its namespace's, else the handle's.
     ///
     /// ```
     /// use cache_house::codec::Json;
@@ -233,7 +233,8 @@ impl<C> CacheOptions<C> {
 
     /// Adds a keyword argument to the key.
     ///
-    /// The order of keyword arguments doesn't matter. Of two with one name, the last counts.
+    /// The order of keyword arguments doesn't matter. Of two with one name, the last counts. If `Serialize` fails, the call has no key, as
+    /// with [`arg`](Self::arg).
     ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
@@ -297,7 +298,7 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Sets the value's TTL; the handle's `expire` by default.
+    /// Sets the value's TTL. Default: the `expire` of its namespace, else of the handle.
     ///
     /// Millisecond precision: anything above zero counts as at least a millisecond. Zero means "don't store".
     ///
@@ -319,7 +320,7 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Turns the [fence](crate::CacheHouseBuilder::fence) of this call on or off; the handle's by default.
+    /// Turns the [fence](crate::CacheHouseBuilder::fence) of this call on or off. Default: as its namespace, else the handle, has it.
     ///
     /// A fence refuses the value if another process invalidates its key while the work runs. Without a fence, a miss is one round trip shorter.
     ///
@@ -336,8 +337,8 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Sets how long a miss waits for another process that is computing the value; the handle's [`lease`](crate::CacheHouseBuilder::lease) by
-    /// default.
+    /// Sets how long a miss waits for another process that is computing the value. Default: the
+    /// [`lease`](crate::CacheHouseBuilder::lease) of its namespace, else of the handle.
     ///
     /// Up to an hour. Zero means that the miss doesn't wait.
     ///
@@ -355,7 +356,8 @@ impl<C> CacheOptions<C> {
         self
     }
 
-    /// Sets the version of the value's type, a part of the key; the handle's [`version`](crate::CacheHouseBuilder::version) by default.
+    /// Sets the version of the value's type, a part of the key. Default: the [`version`](crate::CacheHouseBuilder::version) of its
+    /// namespace, else of the handle.
     ///
     /// Raise it in the change that alters the type: builds with different versions don't read each other's values. Version 0, the
     /// builder's default, adds nothing to the key. To the key of a [key builder](Self::key_builder), `:v{version}` is appended.

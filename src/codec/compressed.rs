@@ -41,7 +41,7 @@ impl<C> Compressed<C> {
         Self { inner: codec, compression: Compression::of(Compression::DEFAULT_MIN_SIZE) }
     }
 
-    /// Sets from which size on values are compressed, in bytes. Default: 1,024.
+    /// Sets the smallest encoded size that is compressed, in bytes. Default: 1,024.
     ///
     /// Where it's larger than any value, values are stored as they are, and compressed ones are read: what a first step of a deployment
     /// needs.
@@ -51,8 +51,7 @@ impl<C> Compressed<C> {
         self
     }
 
-    /// Sets the size of the largest value that is compressed, and to which one is decompressed, in bytes. Default: 64 MiB; the format has
-    /// room for 4 GiB.
+    /// Sets the largest encoded size that is compressed or decompressed, in bytes. Default: 64 MiB; the format has room for 4 GiB.
     ///
     /// A larger value is stored as it is. Bytes on the server that claim to be of a larger one are a miss, for which nothing is
     /// allocated.

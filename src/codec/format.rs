@@ -56,8 +56,8 @@ pub trait Codec: Any + Send + Sync {
         read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
     ) -> Result<(), CodecError>;
 
-    /// The bytes to store for `value` under `key`. The cache calls this, and it calls [`encode`](Self::encode) unless a codec has a use for
-    /// the key, as `Encrypted` has.
+    /// Returns the bytes to store for `value` under `key`. The cache calls this. By default it calls [`encode`](Self::encode); a codec
+    /// that needs the key, such as `Encrypted`, has its own.
     ///
     /// `key` is the server's, with its prefix: the same in every process. A codec around another hands this and
     /// [`decode_for`](Self::decode_for) on to it.

@@ -73,8 +73,8 @@ use crate::policy::{FreshnessOverrides, Overrides};
 /// | [`Memory`] | `.memory()` | `build` |
 /// | [`Loaded`] | `CacheHouse::load()`, `from_file(path)`, `from_provider(p)` | `build`; code wins over what is loaded |
 ///
-/// A wrong chain doesn't compile, and the compiler says what to do. A bad value is kept, the first one only, and
-/// returned by `build()`, so that a chain needs no `?`.
+/// A wrong chain doesn't compile, and the compiler says what to do. A chain needs no `?`: `build()` returns the first bad value. Of an
+/// option that is set twice, the last value counts.
 #[must_use = "a builder does nothing until `.build()`"]
 pub struct CacheHouseBuilder<S = WantsTopology> {
     common: Common,

@@ -26,7 +26,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) pool_size: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) reconnect: Reconnect,
-    /// How old the server's last word about a copy may be that memory serves in an outage; `None`: the copy's expiry decides.
+    /// For how long after the server confirmed a copy memory serves it in an outage; `None`: the copy's expiry decides.
     pub(crate) fallback_max_age: Option<Duration>,
     /// How old an answer of the near cache may be; `None`: there is no near cache.
     pub(crate) near_cache: Option<Duration>,

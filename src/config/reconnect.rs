@@ -9,7 +9,8 @@ use crate::error::Error;
 /// shortened by up to half at random so that a fleet doesn't come back in step. Attempts go on indefinitely.
 ///
 /// Under traffic the attempts come sooner: after `min_delay`, or a hundredth of the outage if that's longer. Only one attempt runs at a
-/// time. This doesn't apply if the server refuses the login, or closes the connection within a second.
+/// time. This doesn't apply if the server refuses the login or TLS, the user lacks a permission, the topology is the wrong one, or the
+/// server closes the connection within a second.
 ///
 /// ```
 /// use cache_house::{CacheHouse, Reconnect};
@@ -36,13 +37,13 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// The first delay: from 1 ms to `max_delay`.
+    /// Sets the first delay. Default: 50 ms; from 1 ms to `max_delay`.
     pub fn min_delay(mut self, delay: Duration) -> Self {
         self.min_delay = delay;
         self
     }
 
-    /// The longest delay: from `min_delay` to 10 minutes.
+    /// Sets the longest delay. Default: 2 s; from `min_delay` to 10 minutes.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self

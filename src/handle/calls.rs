@@ -50,6 +50,9 @@ impl CacheHandle {
     /// Inside a multi-thread runtime, the worker hands its other tasks to another thread while the call waits. Inside a current-thread
     /// runtime, a call doesn't wait for an async call of the same key, which needs this very thread to proceed: it runs its own work.
     ///
+    /// A call waits for another's work for a minute at most, on a worker of a runtime for
+    /// [`command_timeout`](crate::CacheHouseBuilder::command_timeout). Then it runs its own.
+    ///
     /// ```
     /// use cache_house::{CacheHouse, CacheOptions};
     ///

@@ -59,7 +59,7 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// [`is_codec`](Error::is_codec), [`is_too_large`](Error::is_too_large): not stored.
+    /// [`is_codec`](Error::is_codec), [`is_too_large`](Error::is_too_large): not stored, and the old value is removed.
     /// [`is_refused`](Error::is_refused): not stored on the server. The old value is removed all the same, except where the key holds
     /// another type: that belongs to another program. [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
     ///
@@ -93,7 +93,8 @@ impl CacheHandle {
     ///
     /// # Errors
     ///
-    /// [`is_refused`](Error::is_refused): removed from memory and journalled, but an administrator has to allow it on the server.
+    /// [`is_refused`](Error::is_refused): removed from memory and journalled, but an administrator has to allow it on the server. Or the
+    /// journal is full of 100,000 keys of your own making: then the value is removed from memory alone.
     /// [`is_key`](Error::is_key), [`is_closed`](Error::is_closed): nothing was done.
     ///
     /// An outage is no error: the value is removed from memory, and from the server once it's back

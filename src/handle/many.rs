@@ -22,7 +22,7 @@ impl CacheHandle {
     /// - Keys whose options make the same cache key are one call: the work is asked for the first of them, and all get its value.
     /// - A key that another call is computing is waited for, and so is another process with [`lease`](CacheOptions::lease). If the batch
     ///   has work to run for other keys, it waits a second at most. Then the work runs for that key too, and what the other computes is
-    ///   what is stored.
+    ///   what is stored; between processes, what ends first.
     /// - A batch of any size has 256 commands under way at once, for lookups and for stores, and no more than a quarter of
     ///   [`max_in_flight`](crate::CacheHouseBuilder::max_in_flight).
     /// - [`Stats::runs`](crate::Stats::runs) counts the work once. Hits, misses and what is shared are counted by key.

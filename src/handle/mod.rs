@@ -89,6 +89,8 @@ impl CacheHandle {
     ///
     /// [`is_key`](Error::is_key) where the call has none.
     ///
+    /// Tags are part of the key, so for a call with tags it asks the server for their tokens, and blocks meanwhile.
+    ///
     /// ```
     /// use cache_house::{CacheHouse, opts};
     ///
@@ -136,7 +138,7 @@ impl CacheHandle {
         self.engine.inner.tiers.server.as_ref().map_or(NearCache::Off, |server| server.inner().near_cache())
     }
 
-    /// Returns a receiver that gets each change of [`health`](Self::health).
+    /// Returns a receiver of the [`health`](Self::health), which is notified of changes and holds the latest one.
     ///
     /// ```
     /// use cache_house::{CacheHouse, Health};
@@ -181,7 +183,9 @@ impl CacheHandle {
     ///
     /// No call needs it: until the connection is made, memory serves. Without a server it returns at once.
     ///
-    /// Needs Tokio's timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime with a timer; see [`ready_blocking`](Self::ready_blocking) for programs without.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -219,9 +223,10 @@ impl CacheHandle {
         self.health()
     }
 
-    /// Diagnostics: which version each connected server has, how fast it answers, and which commands this user may not run. Empty without a server, and where none is connected; [`health`](Self::health) says why.
+    /// Returns the version of each connected server, its round trip, and the commands that the user may not run. Empty without a
+    /// server, and while none is connected; [`health`](Self::health) says why.
     ///
-    /// Takes a dozen operations a server, each of which changes nothing and is bounded by `command_timeout`.
+    /// Takes up to twenty operations a server, each of which changes nothing and is bounded by `command_timeout`.
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -251,9 +256,9 @@ impl CacheHandle {
         blocking::block_on(self.inspect_async())
     }
 
-    /// Closes the handle and its clones: ends connections, tasks and threads, and returns when they have ended.
+    /// Closes the handle and its clones: ends connections, tasks and threads, and returns when they have ended, after 10 s at the latest.
     ///
-    /// Invalidations that the server hasn't confirmed are retried once. Later calls run their work.
+    /// Invalidations that the server hasn't confirmed are retried once, for 5 s at most. Later calls run their work.
     ///
     /// ```
     /// use cache_house::{CacheHouse, opts};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::CacheOptions;
 use crate::codec::{ExpireBy, StoreIf};
 
-/// Freshness: stale values, early renewal, timeouts of the work; the handle's options by default.
+/// Freshness: stale values, early renewal, timeouts of the work. Default: the options of the call's namespace, else of the handle.
 ///
 /// Zero turns an option off, except [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
 impl<C> CacheOptions<C> {

@@ -83,12 +83,13 @@ pub struct Stats {
     /// Hits of the [near cache](crate::CacheHouseBuilder::near_cache): calls answered from memory because the server is known to have the value.
     #[doc(alias("client-side caching", "L1"))]
     pub near_hits: u64,
-    /// Calls answered with a value that had outlived its `expire`; among the hits above.
+    /// Calls answered with a value that had outlived its `expire`; each is a hit or coalesced too.
     #[doc(alias("stale-while-revalidate", "stale-if-error"))]
     pub stale_hits: u64,
     /// Calls that found no value in the tier that they looked into.
     pub misses: u64,
-    /// Calls answered with the value that another call of the same key was already fetching or computing.
+    /// Calls answered with the value that another call of the same key was already fetching or computing, or with its failure where
+    /// failures are shared.
     #[doc(alias("stampede", "single-flight", "dogpile", "thundering herd"))]
     pub coalesced: u64,
     /// How often the work was run; a batch's work counts once.

@@ -138,8 +138,8 @@ impl CacheLayer {
         self.with(|settings| settings.name = CacheName::new(name.as_ref()))
     }
 
-    /// Sets for which fraction of the time since its `Last-Modified` a response is fresh that says nothing else (RFC 9111,
-    /// section 4.2.2, which names 0.1 as typical). Zero, the default, turns this off. Anything but a finite number above zero
+    /// Sets the lifetime of a response that states none, as a fraction of the time since its `Last-Modified` (RFC 9111,
+    /// section 4.2.2, which names 0.1 as typical). Default: zero, which turns this off. Anything but a finite number above zero
     /// counts as zero.
     pub fn heuristic(self, fraction: f32) -> Self {
         let fraction = if fraction.is_finite() { fraction.max(0.0) } else { 0.0 };

@@ -52,7 +52,7 @@ impl<S> CacheHouseBuilder<S> {
 
     /// Sets the TTL of values whose call doesn't set one. Default: 180 s.
     ///
-    /// At least a millisecond. Zero, which means "don't store", is accepted for single calls only.
+    /// Longer than zero; less than a millisecond counts as one. Zero, which means "don't store", is accepted for single calls only.
     #[doc(alias("ttl", "expiry", "expires_in", "time_to_live", "max_age"))]
     pub fn expire(mut self, expire: Duration) -> Self {
         self.common.overrides.expire = Some(expire);

@@ -75,7 +75,9 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Encrypts the connections. A `rediss://` endpoint does so too, with the system's root certificates.
+    /// Encrypts the connections. A `rediss://` endpoint does so too, with the system's root certificates. Default: off.
+    ///
+    /// Needs the feature `tls`. With a Unix socket it's an error of `build()`.
     #[doc(alias("ssl", "rediss", "certificate"))]
     pub fn tls(mut self, tls: Tls) -> Self
     where
@@ -96,7 +98,8 @@ impl<S> CacheHouseBuilder<S> {
 
     /// Sets how long a call may wait for one operation of the server. Default: 250 ms; from 1 ms to one minute.
     ///
-    /// A frozen server costs a call this much at most. Three timeouts in a row open the circuit, and later calls don't wait.
+    /// A frozen server costs a call this much for each of its operations; most calls have one. Three timeouts in a row open the circuit,
+    /// and later calls don't wait. An operation that a cluster redirects takes twice this at most.
     #[doc(alias("timeout", "response_timeout", "circuit breaker"))]
     pub fn command_timeout(mut self, timeout: Duration) -> Self
     where
@@ -128,9 +131,11 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// In an outage, a copy in memory is served only for this long after the server's last word about it: its last hit there, or its
-    /// store. From 1 ms to a year; unset, for as long as it lives. So it bounds for how long a process that is cut off serves what others have
-    /// invalidated. Needs [`fallback_to_memory`](Self::fallback_to_memory).
+    /// Sets for how long after the server confirmed a copy, by a hit or a store, memory serves it in an outage. Default: for its
+    /// remaining TTL; from 1 ms to a year.
+    ///
+    /// So it bounds for how long a process that is cut off serves values that other processes have invalidated. Needs
+    /// [`fallback_to_memory`](Self::fallback_to_memory).
     ///
     /// ```
     /// use cache_house::CacheHouse;
@@ -200,7 +205,7 @@ impl<S> CacheHouseBuilder<S> {
         self
     }
 
-    /// Sets the delays between attempts to reconnect.
+    /// Sets the delays between attempts to reconnect. Default: from 50 ms, doubling to 2 s.
     #[doc(alias("backoff", "retry"))]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self
     where

@@ -7,7 +7,7 @@ use crate::policy::FreshnessOverrides;
 
 /// Freshness: stale values, early renewal, timeouts of the work, for calls that don't set these options and whose namespace doesn't.
 ///
-/// All are off by default. Zero is off too, except for [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
+/// All are off by default, except [`retry_after`](Self::retry_after) (1 s). Zero is off too, except for [`retry_after`](Self::retry_after) and [`max_staleness`](Self::max_staleness).
 /// Times are up to a year.
 ///
 /// ```
@@ -102,7 +102,8 @@ impl<S> CacheHouseBuilder<S> {
     /// Renews values before they expire, each by one caller chosen at random.
     ///
     /// The chance grows as the expiry comes near, and with the time that the work takes (XFetch; Vattani, Chierichetti, Lowenstein 2015).
-    /// `beta` is the paper's factor: the paper recommends 1.0, and a larger factor renews earlier.
+    /// `beta` is the paper's factor: the paper recommends 1.0, and a larger factor renews earlier. At least 0, which turns it off;
+    /// above a million it counts as a million.
     ///
     /// ```
     /// use cache_house::CacheHouse;

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Where to cache: exactly one of these.
 impl<S> CacheHouseBuilder<S> {
-    /// Caches on one Redis or Valkey server, version 6 or later, at this [`Endpoint`].
+    /// Caches on one Redis or Valkey server, version 6.2 or later, at this [`Endpoint`].
     ///
     /// ```
     /// # use cache_house::CacheHouse;
@@ -27,11 +27,12 @@ impl<S> CacheHouseBuilder<S> {
         self.enter(Standalone::new(endpoint))
     }
 
-    /// Caches on a Redis or Valkey cluster, version 6 or later, of which this is a node.
+    /// Caches on a Redis or Valkey cluster, version 6.2 or later, of which this is a node.
     ///
     /// If this node is down, those of [`node`](Self::node) are tried in turn. The node that answers names all others.
     ///
-    /// All nodes share credentials and TLS. `build()` returns an error if the URL has a database.
+    /// All nodes share credentials and TLS. `build()` returns an error if the URL has a database or other credentials than another node's,
+    /// or is that of a Unix socket.
     ///
     /// ```
     /// # use cache_house::CacheHouse;
