@@ -329,17 +329,12 @@ fn a_runtime_that_ends_before_it_has_run_anything_leaves_the_io_a_thread_of_its_
     finishes("a connection without its runtime", || {
         let server = Server::start();
         let runtime = multi_thread(1);
-        let (blocking, blocked) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        runtime.spawn(async move {
-            blocking.send(()).expect("the test waits");
-            // Until the other end is dropped.
-            let _ = released.recv();
-        });
-        blocked.recv().expect("the only worker is busy");
-        let cache = runtime.block_on(async { standalone(server.endpoint()).build().expect("the builder is right") });
+        let handle = runtime.handle().clone();
         runtime.shutdown_background();
-        drop(release);
+        let cache = {
+            let _inside = handle.enter();
+            standalone(server.endpoint()).build().expect("the builder is right")
+        };
         until_connected(&cache);
         cache.close();
     });

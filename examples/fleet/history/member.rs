@@ -1,7 +1,9 @@
 //! A member: a process whose callers call and invalidate, and tell the source of it.
 
+use std::collections::VecDeque;
 use std::io::{Write, stderr};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(2);
 const LOOKS: u32 = 100;
 /// The same where memory has answered a call, which it does in an outage alone.
 const LOOKS_AFTER_MEMORY: u32 = 2_000;
+/// So many looks back there has to be no sign either. A call shares the lookup of another, which may have met an outage just before and
+/// found a copy in memory: that answers both.
+const LOOKS_BACK: usize = 500;
 
 /// Runs the member that the variable [`MEMBER`] describes, until its source says that it's over; nothing without the variable.
 pub(crate) fn run() {
@@ -38,6 +43,7 @@ pub(crate) fn run() {
     let cache = builder.build().expect("the builder is right");
     cache.ready_blocking(Duration::from_secs(10));
     let runtime = Runtime::new().expect("a runtime can be made");
+    let past = Past::of(&cache);
 
     thread::scope(|scope| {
         for number in 0..settings.callers {
@@ -46,6 +52,7 @@ pub(crate) fn run() {
                 link: Link::to(source),
                 cache: cache.clone(),
                 health: cache.watch_health(),
+                past: &past,
                 runtime: &runtime,
                 settings: &settings,
                 rng: StdRng::seed_from_u64(seed),
@@ -69,6 +76,7 @@ struct Caller<'a> {
     link: Link,
     cache: CacheHandle,
     health: watch::Receiver<Health>,
+    past: &'a Past,
     runtime: &'a Runtime,
     settings: &'a Settings,
     rng: StdRng,
@@ -80,10 +88,46 @@ struct Caller<'a> {
 }
 
 /// What shows that the server wasn't there all the while: memory may have answered.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Trouble {
     journal_length: u64,
     failures: u64,
+}
+
+impl Trouble {
+    fn of(cache: &CacheHandle) -> Self {
+        let stats = cache.stats();
+        let failures = [stats.server_errors, stats.server_timeouts, stats.shed, stats.circuit_openings];
+        Self { journal_length: stats.journal_length, failures: failures.iter().sum() }
+    }
+}
+
+/// The last looks, the oldest in front.
+struct Past(Arc<Mutex<VecDeque<Trouble>>>);
+
+impl Past {
+    /// Looks until it's dropped.
+    fn of(cache: &CacheHandle) -> Self {
+        let looks = Arc::new(Mutex::new(VecDeque::from([Trouble::of(cache)])));
+        let (kept, cache) = (Arc::downgrade(&looks), cache.clone());
+        thread::spawn(move || {
+            while let Some(looks) = kept.upgrade() {
+                let mut looks = looks.lock().unwrap_or_else(PoisonError::into_inner);
+                looks.push_back(Trouble::of(&cache));
+                if looks.len() > LOOKS_BACK {
+                    looks.pop_front();
+                }
+                drop(looks);
+                thread::sleep(LOOK);
+            }
+        });
+        Self(looks)
+    }
+
+    fn oldest(&self) -> Trouble {
+        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.front().copied().unwrap_or_default()
+    }
 }
 
 impl Caller<'_> {
@@ -106,7 +150,7 @@ impl Caller<'_> {
     fn call(&mut self) -> bool {
         let key = self.rng.gen_range(0..KEYS);
         let Reply::Go { floor } = self.link.ask(&Said::Begin { key }) else { return false };
-        let (before, memory_hits) = (self.trouble(), self.cache.stats().memory_hits);
+        let (before, memory_hits) = (self.past.oldest(), self.cache.stats().memory_hits);
         let was_served = is_served(&self.health.borrow_and_update());
         let (answered, version) = self.ask_cache(key);
         assert_eq!(answered, key, "the value of another key");
@@ -130,13 +174,7 @@ impl Caller<'_> {
 
     fn was_served_since(&self, was_served: bool, before: &Trouble) -> bool {
         let has_changed = self.health.has_changed().unwrap_or(true);
-        was_served && !has_changed && before.journal_length == 0 && self.trouble() == *before
-    }
-
-    fn trouble(&self) -> Trouble {
-        let stats = self.cache.stats();
-        let failures = [stats.server_errors, stats.server_timeouts, stats.shed, stats.circuit_openings];
-        Trouble { journal_length: stats.journal_length, failures: failures.iter().sum() }
+        was_served && !has_changed && before.journal_length == 0 && Trouble::of(&self.cache) == *before
     }
 
     fn ask_cache(&mut self, key: usize) -> (usize, u64) {
