@@ -11,7 +11,6 @@ use std::hash::{BuildHasher, Hash};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -24,7 +23,7 @@ use super::caller::{BatchPulse, Caller};
 use super::coalescing::{Join, Leader, Stores};
 use super::engine::Engine;
 use super::entry::Decisions;
-use super::joint::Joint;
+use super::joint::{JOINT_WAIT, Joint};
 use super::read_through::{Lookup, Outcome, Turn};
 use super::run::until;
 use super::want::{Want, Work};
@@ -33,10 +32,6 @@ use crate::codec::ValueCodec;
 use crate::options::CacheOptions;
 use crate::surroundings::{self, oneshot};
 use crate::telemetry::metrics::{Answer, Timer};
-
-/// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
-/// fails, the work, which can't run a second time, has to run for its keys too.
-pub(super) const JOINT_WAIT: Duration = Duration::from_secs(1);
 
 /// How the calls of a batch have joined the flights of their keys, by their places.
 #[derive(Default)]

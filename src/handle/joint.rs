@@ -1,10 +1,14 @@
 //! What the calls of a batch have in common: they begin their work together, and it's one run.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::surroundings::Notify;
 use crate::surroundings::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How long a batch that has work to do waits for values which others compute. Two batches may wait for each other. And where the other
+/// fails, the work, which can't run a second time, has to run for its keys too.
+pub(super) const JOINT_WAIT: Duration = Duration::from_secs(1);
 
 /// How far the calls of a batch are. They run in the batch's own future, which sees each change once it has polled them.
 #[derive(Debug, Default)]

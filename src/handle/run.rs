@@ -6,12 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use super::batch::JOINT_WAIT;
 use super::coalescing::{AsOf, Leader, Storable};
 use super::engine::Engine;
 use super::entry::{Decisions, Source};
 use super::freshness::{Fetched, Old, Verdict, computed};
-use super::joint::Seat;
+use super::joint::{JOINT_WAIT, Seat};
 use super::read_through::Turn;
 use super::want::{Want, Work};
 use crate::backend::lease::{Fill, Lease};
