@@ -125,8 +125,8 @@ pub(crate) async fn within<F: Future>(deadline: Instant, what: F) -> Option<F::O
         if let Poll::Ready(output) = what.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        deadline::note(deadline);
         if deadline::is_kept_for(cx.waker()) {
+            deadline::note(deadline);
             return if surroundings::now() >= deadline { Poll::Ready(None) } else { Poll::Pending };
         }
         late.as_mut().poll(cx).map(|()| None)

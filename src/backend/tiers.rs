@@ -216,10 +216,12 @@ impl<S: Server> Tiers<S> {
         let fits = content.is_some() || self.memory.is_none() || self.server.is_some();
         // Before the store: the server's TTL counts from then at the earliest, and the caller may be polled again long after.
         let since = self.memory.as_ref().map(Memory::now);
+        let is_fenced = matches!(fill, Fill::Fenced(_));
         let keep = || {
             if let (Some(memory), Some(since)) = (&self.memory, since) {
                 fence.commit(|| match content {
-                    Some(content) => memory.insert_unless_newer(call.key, content, since, ttl),
+                    Some(content) if is_fenced => memory.insert_unless_newer(call.key, content, since, ttl),
+                    Some(content) => memory.insert(call.key, content, since, ttl),
                     // What it was to replace goes all the same.
                     None => memory.take(call.key),
                 });

@@ -43,13 +43,18 @@ fn engine_of(server: &Fake) -> Engine<Fake> {
 
 /// The same, with or without memory.
 fn engine_with(server: &Fake, has_memory: bool) -> Engine<Fake> {
+    engine_within(server, has_memory, 1 << 20)
+}
+
+/// The same, for values of so many bytes at most.
+fn engine_within(server: &Fake, has_memory: bool, max_value_bytes: u64) -> Engine<Fake> {
     let limits = MemoryLimits { max_entries: 100, max_bytes: 1 << 20 };
     let tiers = Tiers {
         memory: has_memory.then(|| Memory::new(limits, Clock::default())),
         server: Some(Measured::new(server.clone())),
         journal: Arc::default(),
         counters: Arc::default(),
-        max_value_bytes: 1 << 20,
+        max_value_bytes,
         fallback_max_age: None,
         near: None,
         weighers: crate::codec::Weighers::default(),
@@ -158,15 +163,23 @@ enum Unconfirmed {
     NoRoomForTheValue,
     BegunInAnOutage,
     NotStored,
+    TooLarge,
 }
 
 #[tokio::test]
 async fn a_value_that_no_fence_confirms_is_for_callers_from_before_its_work_and_one_run_serves_the_others() {
     use Unconfirmed::*;
-    for why in
-        [InvalidatedElsewhere, InvalidatedHereToo, NoRoomForTheLease, NoRoomForTheValue, BegunInAnOutage, NotStored]
-    {
-        let (engine, server) = engine();
+    for why in [
+        InvalidatedElsewhere,
+        InvalidatedHereToo,
+        NoRoomForTheLease,
+        NoRoomForTheValue,
+        BegunInAnOutage,
+        NotStored,
+        TooLarge,
+    ] {
+        let server = Fake::default();
+        let engine = engine_within(&server, true, if matches!(why, TooLarge) { 0 } else { 1 << 20 });
         let options = || call().expire(if matches!(why, NotStored) { Duration::ZERO } else { Duration::from_secs(60) });
         match why {
             NoRoomForTheLease => server.fail("lease", out_of_memory()),

@@ -408,6 +408,24 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_counts_for_each_primary_that_it_is_named_for() {
+        let asked = Address::Tcp { host: "asked".into(), port: 1 };
+        let array = |data| Frame::Array { data, attributes: None };
+        let number = |data: usize| Frame::Number { data: data as i64, attributes: None };
+        let node = |port| array(vec![Frame::BlobString { data: "node".into(), attributes: None }, number(port)]);
+        // All primaries name the same fifty.
+        let map = |primaries: usize| {
+            let range = |slot| {
+                let nodes = [node(10_000 + slot)].into_iter().chain((1..=50).map(node));
+                array([number(slot), number(slot)].into_iter().chain(nodes).collect())
+            };
+            cluster_slots(array((0..primaries).map(range).collect()), &asked)
+        };
+        assert_eq!(map(MOST_REPLICAS / 50).map(|ranges| ranges.len()), Ok(MOST_REPLICAS / 50));
+        assert!(map(MOST_REPLICAS / 50 + 1).is_err_and(|problem| problem.contains("replicas")));
+    }
+
+    #[test]
     fn only_a_slot_that_there_is_is_redirected_to() {
         let asked = Address::Tcp { host: "asked".into(), port: 1 };
         let redirect = |text: &str| ErrorReply::parse(text, &Mask::default()).redirect(&asked);

@@ -10,7 +10,7 @@ use cache_house::KeyContext;
 use super::{Callers, call, shards, until_served, warm};
 use crate::support::cluster::{clustered, connected_to};
 use crate::support::fake::{Answer, Fake, healthy};
-use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, wait_until};
+use crate::support::{Cluster, DEADLINE, Mode, Proxy, Server, current_thread, wait_until};
 
 /// The slot of all keys of [`one_slot`].
 fn of_one_slot(cache: &cache_house::CacheHandle, cluster: &Cluster) -> usize {
@@ -134,13 +134,18 @@ fn a_node_that_leaves_the_cluster_may_answer_what_it_was_asked_before() {
     assert_eq!(value, 7, "the work ran: {:?}", cache.stats());
 }
 
+/// The node that has the slot, and another.
+fn owner_and_another(cluster: &Cluster, slot: usize) -> (&Server, &Server) {
+    let from = cluster.owner_of_slot(slot);
+    (from, cluster.nodes.iter().find(|node| node.port() != from.port()).expect("there are three"))
+}
+
 #[test]
 fn writes_and_removals_follow_their_slot() {
     let cluster = Cluster::of(3, 0, &[]);
     let cache = one_slot(&cluster);
     let slot = of_one_slot(&cache, &cluster);
-    let from = cluster.owner_of_slot(slot);
-    let to = cluster.nodes.iter().find(|node| node.port() != from.port()).expect("there are three");
+    let (from, to) = owner_and_another(&cluster, slot);
     warm(&cache, &[1, 2, 3, 4]);
     cluster.begin_move(slot, from, to);
     cluster.move_keys(slot, from, to, 2);
@@ -239,7 +244,7 @@ fn a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it() 
         move_to_second(other, 2);
         cache.contains(call(other));
         wait_until("the handle has a new map", DEADLINE, || told() > before);
-        crate::support::current_thread().block_on(async {
+        current_thread().block_on(async {
             let removal = tokio::time::timeout(Duration::from_millis(50), cache.remove_async(call(n)));
             assert!(removal.await.is_err(), "it waits for the store");
         });
@@ -261,15 +266,22 @@ fn an_invalidation_leaves_no_second_copy_where_its_slot_is_moving() {
     let cluster = Cluster::of(3, 0, &[]);
     let cache = one_slot(&cluster);
     let slot = of_one_slot(&cache, &cluster);
-    let from = cluster.owner_of_slot(slot);
-    let to = cluster.nodes.iter().find(|node| node.port() != from.port()).expect("there are three");
-    warm(&cache, &[1, 2]);
+    let (from, to) = owner_and_another(&cluster, slot);
+    warm(&cache, &[1, 2, 3]);
     cluster.begin_move(slot, from, to);
-    for n in [1, 2] {
+    for n in [1, 2, 3] {
         // The lease is taken where the slot is moving, and the value is stored there; the old one hasn't moved yet.
         assert_eq!(cache.refresh(call(n), || 70 + n), 70 + n);
     }
-    assert_eq!((from.keys().len(), to.keys().len()), (2, 2));
+    assert_eq!((from.keys().len(), to.keys().len()), (3, 3));
+    from.freeze();
+    current_thread().block_on(async {
+        let removal = cache.remove_async(call(3));
+        tokio::time::timeout(Duration::from_millis(100), removal).await.expect_err("nothing answers");
+    });
+    from.thaw();
+    wait_until("the journal is empty", DEADLINE, || cache.stats().journal_length == 0);
+    assert_eq!((from.keys().len(), to.keys().len()), (2, 2), "replayed from the journal");
     assert!(!cache.remove(call(1)).expect("both sides are there").journalled);
     assert_eq!(cache.get::<u64>(call(1)), None);
     assert!(!cache.insert(call(2), &8_u64).expect("both sides are there").journalled);
