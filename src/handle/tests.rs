@@ -255,6 +255,24 @@ async fn waiters_get_a_fenced_value_with_the_servers_answer_also_if_the_leader_i
 }
 
 #[tokio::test]
+async fn a_copy_of_a_leader_that_is_polled_late_takes_the_place_of_no_newer_one() {
+    let (engine, server) = engine();
+    server.hold("set");
+    let mut computing = pin!(engine.compute(async { 1 }));
+    assert!(poll!(computing.as_mut()).is_pending());
+    others_run().await;
+    server.release();
+    others_run().await;
+    assert_eq!(server.has(&engine.key()).as_deref(), Some("1"), "it's stored, and its leader isn't polled");
+    // Another process removes it, and this one computes it anew.
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    assert_eq!(engine.compute(async { 2 }).await, 2);
+    assert_eq!(computing.await, 1);
+    server.fail("get", ServerError::Unavailable(Unavailable::TimedOut));
+    assert_ne!(engine.look().await, Some(1));
+}
+
+#[tokio::test]
 async fn an_answer_that_a_removal_overtakes_is_not_kept() {
     let (engine, server) = engine();
     server.0.values.lock().insert(engine.key().server_key(), Bytes::from_static(b"1"));

@@ -2,7 +2,7 @@
 
 use super::super::together::Hold;
 use super::super::*;
-use super::{ended_now, far, flights, key, landed, lead, wait};
+use super::{ended_now, far, flights, keeps, key, landed, lead, wait};
 use crate::handle::caller::BatchPulse;
 
 /// What a caller is that joins now.
@@ -109,6 +109,15 @@ fn what_leaves_the_table_with_its_store_to_come_stores_nothing() {
     // An invalidation finds the next one alone.
     assert!(insert.begin_store().is_none());
     next.finish(&2_u32, None, AsOf::Now);
+
+    // What is on its way is known of, so its copy stays in step with it.
+    let (insert, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
+    insert.publish(&1_u32, Duration::from_millis(1), true);
+    let storing = insert.begin_store().expect("nothing was invalidated");
+    std::thread::sleep(Duration::from_millis(2));
+    let next = lead(&flights, &key("n", "a"));
+    assert!(keeps(&insert));
+    drop((storing, next));
 
     let late = lead(&flights, &key("n", "a"));
     late.gives_way_at(Some(surroundings::now()));
