@@ -25,14 +25,14 @@ BEFORE_7=(
     tags::a_hit_with_tags_asks_no_more_than_one_without
     # `SET … NX GET`: the first fill finds out by an error, which is counted, that it takes a script there.
     standalone::a_user_with_the_rights_to_its_own_keys_is_enough
-    coherence::a_user_who_may_run_no_script_has_no_fence_and_all_else
+    coherence::a_user_without_scripts_has_no_fence_and_all_else
     many::bounds::ten_thousand_keys_leave_room_for_other_calls
     clusters::migration::a_slot_that_moves_under_traffic_loses_no_call_and_no_value
     # Rules of ACL for subcommands, which the test sets.
-    clusters::autodetection::a_server_whose_greeting_does_not_tell_is_asked_in_other_words
-    clusters::permissions::a_user_who_may_not_see_the_slots_is_told
+    clusters::autodetection::a_server_whose_greeting_lacks_its_mode_is_asked_by_other_commands
+    clusters::permissions::a_missing_permission_for_cluster_slots_is_reported
     # `CLUSTER DELSLOTSRANGE`, and `cluster-announce-port` at run time, which the test sends.
-    clusters::failover::slots_that_nobody_has_are_no_outage_of_the_others
+    clusters::failover::unassigned_slots_are_no_outage_of_the_others
     clusters::migration::a_removal_that_is_given_up_while_a_store_is_redirected_is_not_undone_by_it
     outage::pooled::a_write_that_is_held_up_on_one_connection_to_a_node_is_not_overtaken_by_a_removal_on_another
 )
@@ -55,7 +55,12 @@ program() {
     echo "$found"
 }
 
-cargo test --all-features --no-run --test integration
+# A test that was renamed would be run again, and one that is gone would be left out for nothing.
+tests=$(cargo test --all-features --test integration -- --list)
+for left_out in "${BEFORE_7[@]}" "${VALKEY[@]}" "${WITHOUT_TLS[@]}"; do
+    [[ $tests == *"$left_out"* ]] || { echo "no test is named $left_out, which $0 leaves out" >&2; exit 1; }
+done
+
 for name in redis-server valkey-server; do
     server=$(program "$name")
     version=$("$server" --version)
