@@ -26,9 +26,11 @@ BEFORE_7=(
     # `SET … NX GET`: the first fill finds out by an error, which is counted, that it takes a script there.
     standalone::a_user_with_the_rights_to_its_own_keys_is_enough
     coherence::a_user_without_scripts_has_no_fence_and_all_else
+    standalone::a_miss_among_many_is_one_question_and_a_key_of_another_type_stays
     many::bounds::ten_thousand_keys_leave_room_for_other_calls
     clusters::migration::a_slot_that_moves_under_traffic_loses_no_call_and_no_value
     # Rules of ACL for subcommands, which the test sets.
+    tags::a_user_who_may_not_track_has_tags_and_is_told
     clusters::autodetection::a_server_whose_greeting_lacks_its_mode_is_asked_by_other_commands
     clusters::permissions::a_missing_permission_for_cluster_slots_is_reported
     # `CLUSTER DELSLOTSRANGE`, and `cluster-announce-port` at run time, which the test sends.
