@@ -166,13 +166,11 @@ impl Memory {
 
     /// The same, but keeps nothing where something was learned of the key after `since`: which of the two is newer isn't known.
     pub(crate) fn insert_unless_newer(&self, key: &CallKey, content: Content, since: Moment, ttl: Duration) -> Evicted {
-        if self.table.get(key).is_none_or(|entry| entry.learned() <= since) {
-            return self.insert(key, content, since, ttl);
-        }
-        let mut entries = self.take_all(key);
-        // Its drop is the user's code.
-        entries.push(Self::entry(content, since, ttl).0);
-        Evicted { entries, evictions: 0 }
+        self.kinds.note(key.kind());
+        let (entry, weight) = Self::entry(content, since, ttl);
+        let (entries, evictions) =
+            self.table.insert_unless(key.stored(), entry, weight, |other| other.learned() > since);
+        Evicted { entries, evictions }
     }
 
     fn entry(content: Content, since: Moment, ttl: Duration) -> (Arc<Entry>, u64) {
@@ -202,13 +200,9 @@ impl Memory {
 
     /// Takes the entry of `key` out; the caller drops it outside its locks.
     pub(crate) fn take(&self, key: &CallKey) -> Evicted {
-        Evicted { entries: self.take_all(key), evictions: 0 }
-    }
-
-    fn take_all(&self, key: &CallKey) -> Vec<Arc<Entry>> {
         let mut entries = self.take_twins(key);
         entries.extend(self.table.remove_if(key, |_| true));
-        entries
+        Evicted { entries, evictions: 0 }
     }
 
     /// Takes out what other calls have that are given the same key on the server: a key builder may return the default key of another

@@ -70,6 +70,16 @@ struct Item<V> {
     weight: u64,
 }
 
+/// What became of the value that a key was to have in place of another.
+enum Replaced<V> {
+    /// The other, with its weight, is out.
+    Yes(V, u64),
+    /// The other is newer, and still there.
+    Newer(V),
+    /// The key has none.
+    Absent(V),
+}
+
 const NONE: u32 = u32::MAX;
 
 /// Of so many entries, one is on trial. S3-FIFO's ten did a little worse under a Zipf-like load: 72.6 % of hits for 73.0 %.
@@ -100,6 +110,17 @@ impl<V: Clone> Table<V> {
     /// Inserts a value, in place of what its key has. Returns what had to go: that, what was evicted, and a value that is heavier than
     /// the whole table may be; and how many were evicted.
     pub(super) fn insert(&self, key: StoredKey, value: V, weight: u64) -> (Vec<V>, u64) {
+        self.insert_unless(key, value, weight, |_| false)
+    }
+
+    /// The same; but where `is_newer` says so of what the key has, both that and the value go.
+    pub(super) fn insert_unless(
+        &self,
+        key: StoredKey,
+        value: V,
+        weight: u64,
+        is_newer: impl Fn(&V) -> bool,
+    ) -> (Vec<V>, u64) {
         let (mut out, mut evicted) = (Vec::new(), Vec::new());
         let (hash, shard) = (key.hash(), self.shard(key.hash()));
         if weight > self.max_weight {
@@ -109,13 +130,17 @@ impl<V: Clone> Table<V> {
             return (out, 0);
         }
         let mut locked = shard.write();
-        match locked.replace(hash, key.as_bytes(), value, weight) {
-            Ok((before, its_weight)) => {
+        match locked.replace(hash, key.as_bytes(), value, weight, &is_newer) {
+            Replaced::Yes(before, its_weight) => {
                 self.totals.weight.fetch_add(weight, Ordering::Relaxed);
                 self.totals.weight.fetch_sub(its_weight, Ordering::Relaxed);
                 out.push(before);
             }
-            Err(value) => {
+            Replaced::Newer(value) => {
+                out.extend(self.forget(locked.remove(hash, key.as_bytes(), |_| true)));
+                out.push(value);
+            }
+            Replaced::Absent(value) => {
                 // Counted first, so that the room is made before it's taken, and the new entry isn't what makes it.
                 self.totals.entries.fetch_add(1, Ordering::Relaxed);
                 self.totals.weight.fetch_add(weight, Ordering::Relaxed);
@@ -132,7 +157,12 @@ impl<V: Clone> Table<V> {
                     // Perhaps the key has got a value meanwhile.
                     out.extend(self.forget(locked.remove(hash, key.as_bytes(), |_| true)));
                 }
-                locked.push(Item { key, value, weight }, settles);
+                let item = Item { key, value, weight };
+                if out.last().is_some_and(is_newer) {
+                    out.extend(self.forget(Some(item)));
+                } else {
+                    locked.push(item, settles);
+                }
             }
         }
         drop(locked);
@@ -256,13 +286,16 @@ impl<V: Clone> Shard<V> {
         Some(slot.item.as_ref()?.value.clone())
     }
 
-    /// Puts a value in the place of the one that the key has, and returns that with its weight; or returns the value, where it has none.
-    fn replace(&mut self, hash: u64, key: &[u8], value: V, weight: u64) -> Result<(V, u64), V> {
-        let Some(at) = self.find(hash, key) else { return Err(value) };
+    /// Puts a value in the place of the one that the key has, unless that is newer.
+    fn replace(&mut self, hash: u64, key: &[u8], value: V, weight: u64, is_newer: impl Fn(&V) -> bool) -> Replaced<V> {
+        let Some(at) = self.find(hash, key) else { return Replaced::Absent(value) };
         let slot = &mut self.slots[at as usize];
-        let Some(item) = &mut slot.item else { return Err(value) };
+        let Some(item) = &mut slot.item else { return Replaced::Absent(value) };
+        if is_newer(&item.value) {
+            return Replaced::Newer(value);
+        }
         *slot.marked.get_mut() = true;
-        Ok((mem::replace(&mut item.value, value), mem::replace(&mut item.weight, weight)))
+        Replaced::Yes(mem::replace(&mut item.value, value), mem::replace(&mut item.weight, weight))
     }
 
     /// Makes an item the newest; its key has none.

@@ -57,6 +57,17 @@ impl<V: Clone> Table<V> {
 }
 
 #[test]
+fn a_value_that_may_be_older_goes_with_the_one_that_it_was_to_replace() {
+    let table = Table::new(10, 100, 2);
+    let put = |value, weight, newest| table.insert_unless(key(1).stored(), value, weight, |other| *other > newest).0;
+    assert!(put(7, 1, 0).is_empty(), "there is none yet");
+    assert_eq!(put(8, 2, 7), [7]);
+    assert_eq!(put(9, 3, 7), [8, 9]);
+    table.check();
+    assert_eq!((table.get(&key(1)), table.len(), table.weight()), (None, 0, 0));
+}
+
+#[test]
 fn what_is_read_outlives_what_is_not() {
     let table = Table::new(4, 100, 1);
     for number in 0..4 {
