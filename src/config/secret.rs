@@ -41,7 +41,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where the password of a login is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Password {
     Given(Secret),
     /// Read at each connect, so that a rotated one works without a restart.
@@ -49,7 +49,8 @@ pub(crate) enum Password {
 }
 
 impl Password {
-    /// The password as it is now; of a file all but one line break at its end. An error names the file. Waits for `patience` at most.
+    /// The password as it is now; of a file all but one line break at its end. An error names the file, unless its path may be the
+    /// password itself. Waits for `patience` at most.
     pub(crate) fn read(&self, patience: Duration) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
@@ -66,8 +67,33 @@ impl Password {
     }
 }
 
+impl fmt::Debug for Password {
+    /// Of a path what an error may show, too; whether it leads to a file isn't looked up here.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(secret) => f.debug_tuple("Given").field(secret).finish(),
+            Self::File(path) if path.is_relative() => f.write_str("File(hidden)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// What is wrong with a path that may be a secret, given in its file's place.
+const NO_FILE: &str = "isn't there (it isn't shown, it may be the secret itself); accepts the path of a file";
+
 fn in_file(path: &Path, read: Result<impl AsRef<[u8]>, String>) -> Result<Secret, String> {
-    read.and_then(|bytes| password_of(bytes.as_ref())).map_err(|problem| format!("{path:?} {problem}"))
+    read.and_then(|bytes| password_of(bytes.as_ref())).map_err(|problem| {
+        // A file system that doesn't answer isn't asked again.
+        let is_unreadable = problem.starts_with("can't be read");
+        if is_unreadable && may_be_secret(path) { NO_FILE.into() } else { format!("{path:?} {problem}") }
+    })
+}
+
+/// Whether a path leads to no file, and isn't written as one that was meant to: it's a bare name, or begins with a folder that isn't
+/// there, as base64 with a slash does.
+fn may_be_secret(path: &Path) -> bool {
+    // The folder of a bare name is the empty path, which is none.
+    path.is_relative() && !path.exists() && !path.parent().is_some_and(Path::is_dir)
 }
 
 fn password_of(bytes: &[u8]) -> Result<Secret, String> {
@@ -105,7 +131,28 @@ mod tests {
 
     #[test]
     fn a_missing_password_file_is_named() {
-        let problem = Password::File("/no/such/file".into()).read(LONG).expect_err("there is none");
-        assert!(problem.starts_with("\"/no/such/file\" can't be read: No such file"), "{problem}");
+        // The tests run in the folder that has `src`.
+        for path in ["/no/such/file", "src/no-such-file", "./no-such-file"] {
+            let problem = Password::File(path.into()).read(LONG).expect_err("there is none");
+            assert!(problem.starts_with(&format!("{path:?} can't be read: No such file")), "{problem}");
+        }
+        let problem = Password::File("src".into()).read(LONG).expect_err("it's a folder");
+        assert!(problem.starts_with("\"src\" can't be read"), "{problem}");
+    }
+
+    #[test]
+    fn a_password_in_place_of_its_file_is_not_shown() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can be built");
+        let long = "hunter2".repeat(100);
+        for text in ["hunter2", "hunter2/+x=", "hunter2\0", "", &long] {
+            let password = Password::File(text.into());
+            for read in [password.read(LONG), runtime.block_on(password.read_async(LONG))] {
+                let problem = read.expect_err("it's no file");
+                assert_eq!(problem, NO_FILE, "{text}");
+            }
+            assert_eq!(format!("{password:?}"), "File(hidden)");
+        }
+        assert_eq!(format!("{:?}", Password::Given("hunter2".into())), "Given(Secret(hidden))");
+        assert_eq!(format!("{:?}", Password::File("/run/secrets/redis".into())), "File(\"/run/secrets/redis\")");
     }
 }

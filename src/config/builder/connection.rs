@@ -99,7 +99,8 @@ impl<S> CacheHouseBuilder<S> {
     /// Sets how long a call may wait for one operation of the server. Default: 250 ms; from 1 ms to one minute.
     ///
     /// A frozen server costs a call this much for each of its operations; most calls have one. Three timeouts in a row open the circuit,
-    /// and later calls don't wait. An operation that a cluster redirects takes twice this at most.
+    /// and later calls don't wait. A command that a cluster redirects takes twice this at most; a removal sends up to three of them, one
+    /// after the other, while the key's slot moves.
     #[doc(alias("timeout", "response_timeout", "circuit breaker"))]
     pub fn command_timeout(mut self, timeout: Duration) -> Self
     where

@@ -256,6 +256,11 @@ pub(super) fn keep_tls_table_of(under: &Figment, over: &mut Table) {
     }
 }
 
+/// Whether these settings say anything of TLS.
+pub(super) fn has_tls(settings: &Table) -> bool {
+    tls(settings).is_some()
+}
+
 fn remove_tls(table: &mut Table) {
     if let Some(Entry { node: Node::Table(connection), .. }) = table.get_mut(TLS[0]) {
         connection.remove(TLS[1]);

@@ -75,8 +75,11 @@ impl Stack {
         this.profile = profile_line(environment.profile.as_ref(), &profiles);
         let (mut settings, mut variables) = (settings, environment.settings);
         layer::keep_tls_table(&settings, &mut variables);
-        layer::keep_tls_table_of(&this.figment, &mut variables);
         layer::keep_tls_table_of(&this.figment, &mut settings);
+        // Where the file has TLS off, the variable is there to turn it on.
+        if !layer::has_tls(&settings) {
+            layer::keep_tls_table_of(&this.figment, &mut variables);
+        }
         let (file, variables) = (Layer::file(path, settings), Layer::environment(variables));
         for secret in [["connection", "password"], ["encryption", "key"]] {
             if let (Some(one), Some(two)) = (file.place(&secret), variables.place(&secret)) {

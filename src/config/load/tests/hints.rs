@@ -101,8 +101,13 @@ fn profiles_of_the_programs_defaults_are_below_the_file_and_the_variables_too() 
 #[test]
 fn plain_tls_keeps_the_table_of_the_programs_defaults() {
     let defaults = || Figment::from(Toml::string("[connection.tls]\nca_file = 'ca.pem'"));
-    for (file, variables) in [("connection.tls = true", &[][..]), ("", &[("CACHEHOUSE_CONNECTION__TLS", "true")])] {
+    let on = [("CACHEHOUSE_CONNECTION__TLS", "true")];
+    for (file, variables) in [("connection.tls = true", &[][..]), ("", &on), ("connection.tls = true", &on)] {
         let error = over(defaults(), file, variables).map(drop).expect_err("there is no such file").to_string();
         assert!(error.contains("connection.tls.ca_file"), "{error}");
     }
+    // The variable wins over the file, which wins over the defaults.
+    let config = over(defaults(), "connection.tls = false", &on).expect("it's right");
+    let tls = config.settings().iter().find(|setting| setting.key() == "connection.tls").expect("it's set");
+    assert_eq!(tls.value(), "true");
 }
