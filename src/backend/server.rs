@@ -194,6 +194,26 @@ impl ServerError {
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "READONLY")
     }
+
+    /// The user may not send the command, or the server has none of this name: a refusal that doesn't depend on the server's state. A script
+    /// that fails has the code `ERR`, too, on servers before 7.0 also where the server is out of memory or read-only.
+    pub(crate) fn is_not_permitted(&self) -> bool {
+        match self {
+            Self::Refused { code, message } => {
+                code == "NOPERM" || code == "ERR" && message.to_ascii_lowercase().contains("unknown command")
+            }
+            Self::WrongType | Self::Unavailable(_) => false,
+        }
+    }
+}
+
+/// What came of a command about leases; `None` where the user may not send it: then no fill has one. A lease outlives any other refusal,
+/// such as `NOREPLICAS`.
+pub(crate) fn if_permitted<T>(result: Result<T, ServerError>) -> Result<Option<T>, ServerError> {
+    match result {
+        Err(error) if error.is_not_permitted() => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 impl From<ServerError> for Error {

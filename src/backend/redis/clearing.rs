@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::super::journal::{Clearings, Refusals};
-use super::super::server::{ServerError, Unavailable};
+use super::super::server::{ServerError, Unavailable, if_permitted};
 use super::super::slots::SlotSet;
 use super::inner::Inner;
 use super::node::{Failed, Node};
@@ -41,9 +41,9 @@ pub(super) async fn clear_all(
         unlink_permitted(node, pool, &page).await?;
         check_deadline(until)?;
     }
-    if let Some(exact) = scan::exact(clearings) {
-        drop_leases(node, pool, std::slice::from_ref(&exact)).await?;
-        removed += unlink_allowed(node, pool, &[exact], clearings, &mut refusals).await?;
+    let exact = scan::exact(clearings);
+    if let Some(exact) = &exact {
+        drop_leases(node, pool, std::slice::from_ref(exact)).await?;
     }
     let mut walk = Walk::over_keys(node, pool, clearings);
     // One after the other: at once, the two would need room for two in flight, and there may be room for one.
@@ -51,9 +51,10 @@ pub(super) async fn clear_all(
         removed += unlink_allowed(node, pool, &page, clearings, &mut refusals).await?;
         check_deadline(until)?;
     }
-    if scan::exact(clearings).is_none() {
-        // A walk that finds nothing has nothing refused. A replica that is yet without its data refuses this.
-        unlink_permitted(node, pool, std::slice::from_ref(&node.probe_key)).await?;
+    // A walk that finds nothing has nothing refused. A replica that is yet without its data refuses this.
+    match exact {
+        Some(exact) => removed += unlink_allowed(node, pool, &[exact], clearings, &mut refusals).await?,
+        None => unlink_permitted(node, pool, std::slice::from_ref(&node.probe_key)).await?,
     }
     Ok((removed, refusals))
 }
@@ -271,11 +272,7 @@ async fn walk(
 
 /// Takes leases away. Where that isn't permitted, no fill has one.
 async fn drop_found(inner: &Inner, node: &Node, pool: &Arc<Pool>, leases: Vec<ServerKey>) -> Result<(), ServerError> {
-    let dropped = inner.remove_on(node, pool, leases).await.into_iter();
-    dropped
-        .into_iter()
-        .find(|dropped| matches!(dropped, Err(ServerError::Unavailable(_))))
-        .map_or(Ok(()), |dropped| dropped.map(drop))
+    inner.remove_on(node, pool, leases).await.into_iter().try_for_each(|dropped| if_permitted(dropped).map(drop))
 }
 
 /// Removes keys that `clearings` name; how many there were, but for what is refused.

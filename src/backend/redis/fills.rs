@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::types::Resp3Frame as Frame;
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::super::lease::{Lease, Proof, Stored};
 use super::super::script::{Script, ScriptReply};
-use super::super::server::{ServerError, Unavailable};
+use super::super::server::{ServerError, Unavailable, if_permitted};
 use super::command::{Command, Set, millis};
 use super::inner::Inner;
 use super::leases::{Leases, RENEWED_AFTER};
@@ -66,19 +66,6 @@ static RELEASE: Script = Script::new(
 return 1",
 );
 
-/// Whether a refusal is about the commands of a fence, rather than about the server's state. A script that fails has the code `ERR`, too,
-/// on servers before 7.0 also where the server is out of memory or read-only.
-fn is_not_permitted(error: &ServerError) -> bool {
-    match error {
-        ServerError::Refused { code, message } => code == "NOPERM" || code == "ERR" && says(message, "unknown command"),
-        ServerError::WrongType | ServerError::Unavailable(_) => false,
-    }
-}
-
-fn says(message: &str, words: &str) -> bool {
-    message.to_ascii_lowercase().contains(words)
-}
-
 /// Has a lease renewed while it's kept.
 struct Renewal {
     leases: Arc<Leases>,
@@ -101,7 +88,7 @@ impl Inner {
         let Some(name) = self.leases.name(key).filter(|_| !self.leases.are_refused()) else { return Ok(None) };
         let token = self.leases.token();
         let found = match self.try_lease(key, &name, &token, limit.unwrap_or(TTL)).await {
-            Err(error) if is_not_permitted(&error) => {
+            Err(error) if error.is_not_permitted() => {
                 self.leases.note_refusal(&error);
                 return Ok(None);
             }
@@ -131,7 +118,9 @@ impl Inner {
             let set = Command::SetOrGet(Box::new(Set { key: name.clone(), value: token.clone(), ttl }));
             match self.send(key, set).await {
                 // A syntax error, of a server before 7.0.
-                Err(ServerError::Refused { code, message }) if code == "ERR" && says(&message, "syntax") => {
+                Err(ServerError::Refused { code, message })
+                    if code == "ERR" && message.to_ascii_lowercase().contains("syntax") =>
+                {
                     self.leases.by_script.store(true, Ordering::Relaxed);
                 }
                 reply => return reply::bytes(reply?),
@@ -167,7 +156,7 @@ impl Inner {
             Err(ServerError::Refused { message, .. }) if message.contains("non local key") => {
                 Err(ServerError::Unavailable(Unavailable::NotReady))
             }
-            Err(error) if is_not_permitted(&error) => {
+            Err(error) if error.is_not_permitted() => {
                 self.leases.note_refusal(&error);
                 self.send_set(key, Command::SetString(Box::new(Set { key: key.clone(), value, ttl }))).await
             }
@@ -202,15 +191,13 @@ impl Inner {
         let dropped = match node.judged(&pool, dropped) {
             Err(Failed::Redirected(redirect)) => {
                 moving = redirect.asking.then(|| redirect.clone());
-                self.follow(redirect, key, drop_lease).await
+                self.follow(redirect, key, drop_lease, Instant::now()).await
             }
             dropped => dropped.map_err(ServerError::from),
         };
-        if let Err(error @ ServerError::Unavailable(_)) = dropped {
-            return Err(error);
-        }
+        if_permitted(dropped)?;
         match node.noting_permission(is_essential, node.judged(&pool, sent)) {
-            Err(Failed::Redirected(redirect)) => self.follow(redirect, key, command).await,
+            Err(Failed::Redirected(redirect)) => self.follow(redirect, key, command, Instant::now()).await,
             sent => {
                 let sent = sent?;
                 if let Some(moving) = moving {
@@ -224,7 +211,7 @@ impl Inner {
     /// Removes `key` from where its slot is moving, once its lease there is gone. The key itself hasn't moved yet; but a lease is taken and
     /// filled where the slot is moving, so a fill may have stored a second copy there, which would be read once the first is gone.
     pub(super) async fn remove_second_copy(&self, moving: Redirect, key: &ServerKey) -> Result<(), ServerError> {
-        self.follow(moving, key, Command::Unlink(vec![key.clone()])).await.map(|_| ())
+        self.follow(moving, key, Command::Unlink(vec![key.clone()]), Instant::now()).await.map(|_| ())
     }
 }
 
@@ -252,10 +239,11 @@ mod tests {
             ("ERR", "unknown command 'EVALSHA', with args beginning with: ".to_owned(), true),
             ("ERR", format!("{running}-OOM command not allowed when used memory > 'maxmemory'."), false),
             ("ERR", format!("{running}-READONLY You can't write against a read only replica."), false),
+            ("NOREPLICAS", "Not enough good replicas to write.".to_owned(), false),
             ("OOM", "command not allowed when used memory > 'maxmemory'.".to_owned(), false),
             ("READONLY", "You can't write against a read only replica.".to_owned(), false),
         ] {
-            assert_eq!(is_not_permitted(&refused(code, &message)), ends, "{code} {message}");
+            assert_eq!(refused(code, &message).is_not_permitted(), ends, "{code} {message}");
         }
     }
 }

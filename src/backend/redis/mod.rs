@@ -188,13 +188,13 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let sent = self.inner.begin_read(key)?;
+        let (sent, begun) = (self.inner.begin_read(key)?, Instant::now());
         let node = self.inner.reader(key)?;
         let found = async {
             let pool = node.pool()?;
             let frame = match node.get(&pool, key).await {
                 Err(Failed::Redirected(redirect)) => {
-                    self.inner.follow(redirect, key, Command::Get(key.clone())).await?
+                    self.inner.follow(redirect, key, Command::Get(key.clone()), begun).await?
                 }
                 reply => reply?,
             };

@@ -29,32 +29,40 @@ impl Inner {
 
     /// Sends one command about `key` to `node`, and follows redirects from there.
     pub(super) async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
-        let pool = node.pool()?;
+        let (pool, begun) = (node.pool()?, Instant::now());
         let again = (node.role != Role::Standalone).then(|| command.clone());
         match (node.send(&pool, key, command).await, again) {
-            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command).await,
+            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command, begun).await,
             (reply, _) => Ok(reply?),
         }
     }
 
-    /// Sends one command to where it has been redirected, and on from there. Boxed: few calls need it, and the futures of all would
-    /// contain it.
+    /// Sends one command to where it has been redirected, and on from there. `begun`: when it was sent first. Boxed: few calls need it,
+    /// and the futures of all would contain it.
     pub(super) fn follow<'a>(
         &'a self,
         redirect: Redirect,
         key: &'a Bytes,
         command: Command,
+        begun: Instant,
     ) -> Pin<Box<dyn Future<Output = Result<Frame, ServerError>> + Send + 'a>> {
-        Box::pin(self.chase(redirect, key, command))
+        Box::pin(self.chase(redirect, key, command, begun))
     }
 
-    async fn chase(&self, mut redirect: Redirect, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
-        let begun = Instant::now();
+    async fn chase(
+        &self,
+        mut redirect: Redirect,
+        key: &Bytes,
+        command: Command,
+        begun: Instant,
+    ) -> Result<Frame, ServerError> {
+        // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
+        let in_time = || match begun.elapsed() <= self.context.command_timeout {
+            true => Ok(()),
+            false => Err(ServerError::Unavailable(Unavailable::TimedOut)),
+        };
         for _ in 0..MAX_HOPS {
-            // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
-            if begun.elapsed() > self.context.command_timeout {
-                return Err(ServerError::Unavailable(Unavailable::TimedOut));
-            }
+            in_time()?;
             if !redirect.asking {
                 self.requests.refresh.notify_one();
                 if let Some(map) = self.layout.load().map() {
@@ -69,6 +77,8 @@ impl Inner {
                 }
             }
             let (node, pool) = self.reach(&redirect.address).await?;
+            // It may have taken long to connect.
+            in_time()?;
             let operation = match redirect.asking {
                 true => pool.send_asking(key, command.clone()),
                 false => pool.send(key, command.clone()),

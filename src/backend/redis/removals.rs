@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fred::types::Resp3Frame as Frame;
 use futures_util::future::join_all;
 
 use super::super::lease::lease_key;
-use super::super::server::{ServerError, Unavailable};
+use super::super::server::{ServerError, Unavailable, if_permitted};
 use super::command::Command;
 use super::inner::Inner;
 use super::node::{Failed, Node};
@@ -25,15 +26,12 @@ pub(super) async fn drop_leases(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey
 
 /// Removes those of these keys that the user may remove.
 pub(super) async fn unlink_permitted(node: &Node, pool: &Arc<Pool>, keys: &[ServerKey]) -> Result<(), ServerError> {
-    let passes = |error: ServerError| match error {
-        error if matches!(error, ServerError::Unavailable(_)) || error.is_read_only() => Err(error),
-        _ => Ok(()),
-    };
-    let Err(error) = unlink(node, pool, keys).await else { return Ok(()) };
-    passes(error)?;
+    if if_permitted(unlink(node, pool, keys).await)?.is_some() {
+        return Ok(());
+    }
     // One of them may be the reason why none has gone.
     let replies = unlink_each(node, pool, keys).await?;
-    replies.into_iter().try_for_each(|reply| reply.map(drop).or_else(|reply| passes(reply.into())))
+    replies.into_iter().try_for_each(|reply| if_permitted(reply.map_err(ServerError::from)).map(drop))
 }
 
 /// Removes keys by one command each. Each by its own connection, so that it can't overtake a write that waits there.
@@ -114,7 +112,7 @@ impl Inner {
         let mut results = Vec::with_capacity(keys.len());
         for ((key, dropped), removed) in keys.iter().zip(dropped).zip(removed) {
             results.push(match (dropped, removed) {
-                (Some((Err(error @ ServerError::Unavailable(_)), _)), _) => Err(error),
+                (Some((Err(error), _)), _) if !error.is_not_permitted() => Err(error),
                 (Some((_, Some(moving))), (Ok(number), None)) if moving.asking => {
                     self.remove_second_copy(moving, key).await.map(|()| number)
                 }
@@ -153,7 +151,8 @@ impl Inner {
                 Ok(frame) => (count(&frame), None),
                 Err(error) => match error.redirect(&node.address) {
                     Some(redirect) => {
-                        let frame = self.follow(redirect.clone(), key, Command::Unlink(vec![key.clone()])).await;
+                        let unlink = Command::Unlink(vec![key.clone()]);
+                        let frame = self.follow(redirect.clone(), key, unlink, Instant::now()).await;
                         (frame.and_then(|frame| count(&frame)), Some(redirect))
                     }
                     None => (Err(error.into()), None),
