@@ -66,6 +66,8 @@ pub(crate) enum Join {
 pub(crate) enum AsOf {
     /// As old as the flight's last question to the server, whose answer it is.
     Question,
+    /// As old as this question of the flight.
+    Asked(u32),
     /// As old as the flight's work, which no fence has confirmed.
     Work,
     /// The server has no newer word.
@@ -126,6 +128,7 @@ impl Flights {
             // Its leader isn't polled any more, or its work takes too long. A store of it that is under way is known of in the other table.
             // No other may begin: an invalidation wouldn't find it from here on.
             state.invalidated |= gives_way || !state.storing;
+            state.superseded = true;
             drop(state);
             remove(&mut shard.current, &flight);
             if gives_way {
@@ -348,6 +351,11 @@ impl Leader {
         self.flight.steps.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The flight's last step.
+    pub(crate) fn asked(&self) -> u32 {
+        self.flight.steps.load(Ordering::SeqCst)
+    }
+
     /// The flight has its value, with what remains of its TTL.
     pub(crate) fn finish<T>(mut self, value: &T, remaining: Option<Duration>, as_of: AsOf)
     where
@@ -372,12 +380,23 @@ impl Leader {
         self.flight.state.lock().falls_back = true;
     }
 
+    /// The server has no value any more: what the leader has found before has been removed, and isn't served.
+    pub(crate) fn note_gone(&self) {
+        let mut state = self.flight.state.lock();
+        (state.is_gone, state.falls_back) = (true, false);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.flight.state.lock().is_gone
+    }
+
     fn landed<T>(&self, value: &T, remaining: Option<Duration>, as_of: AsOf, is_final: bool) -> Phase
     where
         T: Clone + Any + Send + Sync,
     {
         let step = match as_of {
-            AsOf::Question => Some(self.flight.steps.load(Ordering::SeqCst)),
+            AsOf::Question => Some(self.asked()),
+            AsOf::Asked(step) => Some(step),
             AsOf::Work => Some(self.flight.work.load(Ordering::SeqCst)),
             AsOf::Now => None,
         };
@@ -402,6 +421,11 @@ impl Leader {
         // Only flights with waiters say when they have ended.
         flight.state.lock().waiters += 1;
         Some(flight.left(deadline).await)
+    }
+
+    /// Whether another caller leads the key although this one goes on: that may have read what this one replaces.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.flight.state.lock().superseded
     }
 
     /// Keeps others from taking over because the work takes too long; `false` where one has, or the key was invalidated.

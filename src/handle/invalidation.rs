@@ -1,6 +1,6 @@
 //! An invalidation from its beginning until the server has confirmed it, or the journal has it.
 
-use super::coalescing::Stores;
+use super::coalescing::{Leader, Stores};
 use super::engine::Engine;
 use crate::backend::invalidation::Invalidation;
 use crate::backend::server::{Server, ServerError};
@@ -14,26 +14,36 @@ pub(super) struct Pending<'a, S: Server> {
     invalidation: &'a Invalidation,
     /// Stores that were on their way to the server when it began.
     stores: Stores,
-    /// Whether memory is to hold nothing in the end. A read that the server answered with the old value may have kept it meanwhile.
-    forget_again: bool,
+    /// The insert that it's part of, whose value memory is to hold in the end; without one, memory is to hold nothing.
+    replacement: Option<&'a Leader>,
     confirmed: bool,
 }
 
 impl<'a, S: Server> Pending<'a, S> {
     /// An invalidation after which there is no value.
     pub(super) fn removal(engine: &'a Engine<S>, invalidation: &'a Invalidation, stores: Stores) -> Self {
-        Self::new(engine, invalidation, stores, true)
+        Self::new(engine, invalidation, stores, None)
     }
 
-    /// An invalidation of the value that another replaces.
-    pub(super) fn replacement(engine: &'a Engine<S>, invalidation: &'a Invalidation, stores: Stores) -> Self {
-        Self::new(engine, invalidation, stores, false)
+    /// An invalidation of the value that another replaces, which `leader` inserts.
+    pub(super) fn replacement(
+        engine: &'a Engine<S>,
+        invalidation: &'a Invalidation,
+        stores: Stores,
+        leader: &'a Leader,
+    ) -> Self {
+        Self::new(engine, invalidation, stores, Some(leader))
     }
 
-    fn new(engine: &'a Engine<S>, invalidation: &'a Invalidation, stores: Stores, forget_again: bool) -> Self {
+    fn new(
+        engine: &'a Engine<S>,
+        invalidation: &'a Invalidation,
+        stores: Stores,
+        replacement: Option<&'a Leader>,
+    ) -> Self {
         // Without a server, memory is all there is to invalidate.
         let confirmed = engine.inner.tiers.server.is_none();
-        Self { engine, invalidation, stores, forget_again, confirmed }
+        Self { engine, invalidation, stores, replacement, confirmed }
     }
 
     /// Waits for the stores, so that the next command to the server comes after them. Returns whether it does: a sync caller's program
@@ -77,8 +87,9 @@ impl<S: Server> Drop for Pending<'_, S> {
         {
             tracing::warn!(target: "cache_house", %error, "an invalidation is lost");
         }
-        if self.forget_again {
-            // It's journalled or confirmed by now, so that later calls can't read the old value from the server.
+        if self.replacement.is_none_or(Leader::is_superseded) {
+            // It's journalled or confirmed by now, so that later calls can't read the old value from the server. A call that has read it
+            // before may have kept it.
             let inner = &self.engine.inner;
             inner.flights.invalidate(self.invalidation);
             inner.tiers.forget(self.invalidation);

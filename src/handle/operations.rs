@@ -90,7 +90,7 @@ impl<S: Server> Engine<S> {
         }
         let (leader, stores) = self.inner.flights.take_over(&key, caller, &tiers.journal);
         // Until the server confirms the new value, the old one has to go. Memory keeps the new one either way.
-        let pending = Pending::replacement(self, &old, stores);
+        let pending = Pending::replacement(self, &old, stores, &leader);
         // Not what a later writer may have put there since.
         tiers.forget_within(&leader, &key);
         // Callers that wait for the key needn't wait for the server.
@@ -111,7 +111,8 @@ impl<S: Server> Engine<S> {
                 return Err(error);
             }
             Err(NotReplaced::Unavailable(why)) => {
-                let entries = tiers.memory.as_ref().is_some_and(|memory| memory.find(&key).is_some()).into();
+                let is_kept = tiers.memory.as_ref().is_some_and(|memory| memory.find(&key).is_some());
+                let entries = (is_kept && !leader.is_superseded()).into();
                 pending.give_up(ServerError::Unavailable(why)).map(|()| Applied { entries, journalled: true })
             }
             Err(NotReplaced::Overtaken) => {

@@ -64,6 +64,8 @@ impl<S: Server> Engine<S> {
             // Neither what is cached nor what another process computes will do.
             call.lease = Duration::ZERO;
         }
+        // The old value is as old as the flight's last step before the work.
+        let asked = leader.asked();
         if let Some(old) = &old {
             leader.announce(old);
         }
@@ -91,7 +93,11 @@ impl<S: Server> Engine<S> {
                 if !is_detached {
                     self.served(options, key, &fetched, verdict);
                 }
-                leader.finish(&fetched.value, fetched.remaining, fetched.as_of());
+                let as_of = match fetched.as_of() {
+                    AsOf::Question => AsOf::Asked(asked),
+                    as_of => as_of,
+                };
+                leader.finish(&fetched.value, fetched.remaining, as_of);
                 Ok(fetched)
             }
             (Ok(Ran::Old), None) => unreachable!("there is no old value"),
@@ -133,12 +139,15 @@ impl<S: Server> Engine<S> {
             }
             Fill::Fenced(lease) if lease.is_shared => {
                 let soft = old.and(call.freshness.soft_timeout).and_then(|soft| surroundings::now().checked_add(soft));
-                let waiting = pin!(self.wait_for_another(call, options, leader, old, lease, seat));
-                let Some(waited) = until(soft, waiting).await else {
-                    self.inner.retries.note(call.key, call.freshness.retry_after);
-                    return Ok(Ran::Old);
-                };
-                waited
+                let mut waiting = pin!(self.wait_for_another(call, options, leader, old, lease, seat));
+                match until(soft, waiting.as_mut()).await {
+                    Some(waited) => waited,
+                    None if leader.is_gone() => waiting.await,
+                    None => {
+                        self.inner.retries.note(call.key, call.freshness.retry_after);
+                        return Ok(Ran::Old);
+                    }
+                }
             }
             Fill::Fenced(lease) => self.look_again(call, options, leader, old, lease).await,
             fill => Waited::Run(fill),
@@ -147,6 +156,7 @@ impl<S: Server> Engine<S> {
             Waited::Found(found) => return Ok(Ran::Value(found)),
             Waited::Run(fill) => fill,
         };
+        let old = old.filter(|_| !leader.is_gone());
         if let Some(seat) = seat {
             seat.ready().await;
         }
@@ -326,7 +336,7 @@ impl<S: Server> Engine<S> {
                         break Waited::Found(found);
                     }
                 }
-                Read::Miss => {}
+                Read::Miss => leader.note_gone(),
                 Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
             }
             match tiers.begin_fill(call, before_work(seat)).await {
@@ -369,7 +379,10 @@ impl<S: Server> Engine<S> {
                 tiers.give_up_fill(fill).await;
                 Waited::Found(found)
             }
-            Read::Miss => Waited::Run(fill),
+            Read::Miss => {
+                leader.note_gone();
+                Waited::Run(fill)
+            }
             Read::Foreign | Read::Unavailable => {
                 // Or the next callers would wait for a value that isn't stored.
                 tiers.give_up_fill(fill).await;

@@ -273,6 +273,29 @@ async fn a_copy_of_a_leader_that_is_polled_late_takes_the_place_of_no_newer_one(
 }
 
 #[tokio::test]
+async fn a_value_that_a_call_read_while_an_insert_took_long_is_not_kept() {
+    for fails in [false, true] {
+        let (engine, server) = engine();
+        server.0.values.lock().insert(engine.key().server_key(), Bytes::from_static(b"1"));
+        server.hold("check_type");
+        let ttl = Duration::from_millis(10);
+        let mut inserting = pin!(async { engine.insert(&call().expire(ttl), &2, Caller::asynchronous()).await });
+        assert!(poll!(inserting.as_mut()).is_pending());
+        // The inserted value isn't handed on any more: the next call asks the server, which has the old one yet.
+        tokio::time::sleep(2 * ttl).await;
+        assert_eq!(engine.compute(async { 3 }).await, 1);
+        assert!(engine.in_memory());
+        if fails {
+            server.fail("remove", ServerError::Unavailable(Unavailable::TimedOut));
+        }
+        server.release();
+        let applied = inserting.await.expect("the server is there, or it's journalled");
+        assert_eq!((applied.entries, applied.journalled), (0, fails));
+        assert!(!engine.in_memory(), "what was replaced");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_a_removal_overtakes_is_not_kept() {
     let (engine, server) = engine();
     server.0.values.lock().insert(engine.key().server_key(), Bytes::from_static(b"1"));

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) handed_on_until: Option<Instant>,
     /// The key was invalidated after the flight began.
     pub(super) invalidated: bool,
+    /// Another caller leads the key although this flight goes on: what that reads may be older than what this one stores.
+    pub(super) superseded: bool,
     /// The insert that has taken the key over.
     pub(super) replaced_by: Option<Weak<Flight>>,
     /// The leader has ended: the next caller leads another flight.
@@ -52,6 +54,8 @@ pub(super) struct State {
     pub(super) renews: bool,
     /// Its leader has a value to fall back on, which waiters with a soft timeout are served after that.
     pub(super) falls_back: bool,
+    /// The server has said, after its leader had found a value, that there is none.
+    pub(super) is_gone: bool,
     /// Its leader runs its work whatever is cached.
     pub(super) is_forced: bool,
     /// When its work has taken so long that the next caller leads another flight.
@@ -107,6 +111,7 @@ impl Flight {
             overdue: false,
             handed_on_until: None,
             invalidated: false,
+            superseded: false,
             replaced_by: None,
             left: false,
             storing: false,
@@ -114,6 +119,7 @@ impl Flight {
             offered: None,
             renews: false,
             falls_back: false,
+            is_gone: false,
             is_forced: false,
             gives_way_at: None,
         };

@@ -171,6 +171,37 @@ async fn a_removal_by_this_process_ends_a_window_at_once() {
 }
 
 #[tokio::test]
+async fn an_old_value_isnt_served_to_a_call_from_after_another_process_removed_it() {
+    let (engine, server) = engine();
+    server.holds(&engine, "1", MINUTE);
+    server.hold("lease");
+    let mut failing = pin!(engine.cached(if_error(), fails()));
+    assert!(poll!(failing.as_mut()).is_pending(), "it has found the old value");
+    server.remove(&engine.key().server_key()).await.expect("the server is there");
+    let mut late = pin!(engine.cached(if_error(), gives(2)));
+    assert!(poll!(late.as_mut()).is_pending());
+    server.release();
+    assert_eq!(failing.await, Ok(1), "its call began before the removal");
+    assert_eq!(ends("who came after the removal", late).await, Ok(2));
+}
+
+#[tokio::test]
+async fn an_old_value_isnt_served_once_the_server_has_said_that_it_is_gone() {
+    let (engine, server) = engine();
+    let options = || if_error().lease(MINUTE);
+    server.holds(&engine, "1", MINUTE);
+    assert_eq!(engine.cached(options(), fails()).await, Ok(1));
+    engine.inner.retries.forget(&engine.key());
+    server.hold("lease");
+    let mut failing = pin!(engine.cached(options(), fails()));
+    assert!(poll!(failing.as_mut()).is_pending(), "it has found the old value");
+    server.0.values.lock().remove(&engine.key().server_key());
+    server.release();
+    // It looks again once it has its lease.
+    assert_eq!(failing.await, Err("no route"));
+}
+
+#[tokio::test]
 async fn what_comes_after_a_hard_timeout_is_returned_and_not_stored() {
     let (engine, server) = engine();
     let options = || call().hard_timeout(20 * MS);
