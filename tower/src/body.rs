@@ -5,11 +5,15 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
+
+/// The most trailers that are stored with a body, in bytes. Each counts as in HTTP/2: 32 more than its name and its value have
+/// (RFC 9113, section 6.5.2).
+const MOST_TRAILERS: usize = 16 * 1024;
 
 pin_project! {
     /// The body of a response that has passed the cache: one that is whole, or the inner service's as it comes.
@@ -40,8 +44,16 @@ enum Rest<B: Body> {
 /// What came of reading a body to its end.
 pub(crate) enum Collected<B: Body> {
     Whole(Bytes, HeaderMap),
-    /// It's too large or has failed.
-    Begun(CacheBody<B>),
+    TooLarge(CacheBody<B>),
+    Failed(CacheBody<B>),
+}
+
+/// The data of a body so far. One frame stays as it is; several are copied, as each may keep a larger buffer from being freed.
+#[derive(Default)]
+struct Data {
+    /// Empty once `copied` isn't.
+    first: Bytes,
+    copied: Vec<u8>,
 }
 
 impl<B: Body> CacheBody<B> {
@@ -57,35 +69,70 @@ impl<B: Body> CacheBody<B> {
         Self { inner: Inner::Whole { data: Bytes::new(), trailers: None } }
     }
 
-    /// Reads a body that has at most `most` bytes.
+    fn begun(data: Data, trailers: HeaderMap, last: Option<Frame<Bytes>>, rest: Rest<B>) -> Self {
+        let data = Some(data.into_bytes()).filter(|data| !data.is_empty()).map(Frame::data);
+        let trailers = Some(trailers).filter(|trailers| !trailers.is_empty()).map(Frame::trailers);
+        Self { inner: Inner::Begun { frames: [data, trailers, last].into_iter().flatten().collect(), rest } }
+    }
+
+    /// Reads a body that has at most `most` bytes. In however many frames it comes, hardly more is held meanwhile.
     pub(crate) async fn collect(body: B, most: usize) -> Collected<B> {
-        let fits = |len: usize| len <= most;
-        if !usize::try_from(body.size_hint().lower()).is_ok_and(fits) {
-            return Collected::Begun(Self::passed(body));
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > most {
+            return Collected::TooLarge(Self::passed(body));
         }
-        let (mut body, mut frames, mut len) = (Box::pin(body), VecDeque::new(), 0_usize);
-        let begun = |frames, rest| Collected::Begun(Self { inner: Inner::Begun { frames, rest } });
+        let (mut body, mut data, mut trailers) = (Box::pin(body), Data::default(), HeaderMap::new());
         while let Some(frame) = body.frame().await {
             let frame = match frame {
                 Ok(frame) => frame.map_data(bytes_of),
-                Err(error) => return begun(frames, Rest::Error(Some(error))),
+                Err(error) => {
+                    return Collected::Failed(Self::begun(data, trailers, None, Rest::Error(Some(error))));
+                }
             };
-            len = len.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-            frames.push_back(frame);
-            if !fits(len) {
-                return begun(frames, Rest::Body(body));
+            // Trailers are the end of a body.
+            let fits = trailers.is_empty()
+                && match frame.data_ref() {
+                    Some(part) => part.len() <= most - data.len(),
+                    None => frame.trailers_ref().is_some_and(|trailers| size_of_trailers(trailers) <= MOST_TRAILERS),
+                };
+            if !fits {
+                return Collected::TooLarge(Self::begun(data, trailers, Some(frame), Rest::Body(body)));
             }
-        }
-        let (mut parts, mut trailers) = (Vec::new(), HeaderMap::new());
-        for frame in frames {
             match frame.into_data() {
-                Ok(data) => parts.push(data),
-                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+                Ok(part) => data.add(part, announced, most),
+                Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
             }
         }
-        let data =
-            if parts.len() == 1 { parts.remove(0) } else { BytesMut::from_iter(parts.into_iter().flatten()).freeze() };
-        Collected::Whole(data, trailers)
+        Collected::Whole(data.into_bytes(), trailers)
+    }
+}
+
+impl Data {
+    fn len(&self) -> usize {
+        self.first.len() + self.copied.len()
+    }
+
+    /// Adds a part that leaves it at `most` bytes or fewer; it's going to have `announced` bytes at least.
+    fn add(&mut self, part: Bytes, announced: usize, most: usize) {
+        if self.len() == 0 {
+            self.first = part;
+            return;
+        }
+        if part.is_empty() {
+            return;
+        }
+        let (len, capacity) = (self.len() + part.len(), self.copied.capacity());
+        if len > capacity {
+            let grown = len.max(announced).max(capacity.saturating_mul(2).min(most));
+            self.copied.reserve_exact(grown - self.copied.len());
+        }
+        self.copied.extend_from_slice(&std::mem::take(&mut self.first));
+        self.copied.extend_from_slice(&part);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        // Without spare room, as it may be kept for long.
+        if self.copied.is_empty() { self.first } else { self.copied.into_boxed_slice().into() }
     }
 }
 
@@ -152,6 +199,10 @@ impl<B: Body> fmt::Debug for CacheBody<B> {
         // What is in it may be a secret.
         f.debug_struct("CacheBody").field("size_hint", &self.size_hint()).finish_non_exhaustive()
     }
+}
+
+fn size_of_trailers(trailers: &HeaderMap) -> usize {
+    trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
 /// Without copying, where it's `Bytes` already.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cache_house::{CacheHandle, CacheOptions, Source};
-use http::header::{AGE, CONTENT_LENGTH, DATE, HeaderValue, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE};
+use http::header::{
+    AGE, AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderValue, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, UPGRADE,
+};
 use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use tower_service::Service;
@@ -15,7 +17,7 @@ use crate::body::{CacheBody, Collected};
 use crate::conditional;
 use crate::directives::Directives;
 use crate::invalidation;
-use crate::key::{self, Slot};
+use crate::key::{Slot, Target};
 use crate::layer::Settings;
 use crate::rules::{self, Unstorable, Verdict};
 use crate::state::State;
@@ -41,6 +43,8 @@ pub(crate) struct Exchange<S, Q> {
 /// A response of this request's own, which nothing is kept of.
 enum Own<B: Body, E> {
     Response(Box<Response<CacheBody<B>>>),
+    /// Its body has failed, or isn't as long as it says.
+    Broken(Box<Response<CacheBody<B>>>),
     /// `mine`, which may be stored but isn't.
     Mine,
     Failed(E),
@@ -49,6 +53,19 @@ enum Own<B: Body, E> {
 impl<B: Body, E> Own<B, E> {
     fn response(parts: response::Parts, body: CacheBody<B>) -> Self {
         Self::Response(Box::new(Response::from_parts(parts, body)))
+    }
+
+    fn broken(parts: response::Parts, body: CacheBody<B>) -> Self {
+        Self::Broken(Box::new(Response::from_parts(parts, body)))
+    }
+
+    /// Whether the inner service has failed, in the sense of `stale-if-error`.
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Response(response) => rules::is_failure(response.status()),
+            Self::Broken(_) | Self::Failed(_) => true,
+            Self::Mine => false,
+        }
     }
 }
 
@@ -81,7 +98,7 @@ impl<S, Q> Exchange<S, Q> {
         &self,
         slot: &Slot,
     ) -> CacheOptions<impl cache_house::codec::ValueCodec<Kept> + Send + Sync + use<S, Q>> {
-        slot.options(&self.settings, &self.head)
+        slot.options(&self.settings)
     }
 
     fn verdict(&self, stored: &Stored, wanted: &Directives) -> Verdict {
@@ -90,6 +107,35 @@ impl<S, Q> Exchange<S, Q> {
 
     fn hit(&self, stored: &Stored) -> Handled {
         Handled::Hit { ttl: stored.ttl_seconds(self.now()) }
+    }
+
+    fn is_authorized(&self) -> bool {
+        self.head.headers.contains_key(AUTHORIZATION)
+    }
+
+    /// Whether what comes isn't stored anyway, so that the request needn't wait for others.
+    fn is_unstorable(&self, slot: &Slot) -> bool {
+        let is_noted = |uri: &str| self.state.is_unstorable(uri);
+        is_noted(&slot.text()) || self.is_authorized() && is_noted(&with_authorization(slot))
+    }
+
+    /// Notes that what comes for a URI isn't stored. Not for one of its variants: others may be stored, and answer.
+    fn note_unstorable(&self, slot: &Slot, why: Unstorable) {
+        if slot.variant.is_some() {
+            return;
+        }
+        match why {
+            Unstorable::ByResponse => self.state.note_unstorable(&slot.text()),
+            // It has `Authorization`: a response to one without may be stored.
+            Unstorable::ByRequest => self.state.note_unstorable(&with_authorization(slot)),
+        }
+    }
+
+    fn note_storable(&self, slot: &Slot) {
+        self.state.note_storable(&slot.text());
+        if self.is_authorized() {
+            self.state.note_storable(&with_authorization(slot));
+        }
     }
 }
 
@@ -107,16 +153,17 @@ where
         if let Some(why) = self.bypasses() {
             let response = self.pass(why).await?;
             if why == Why::Method && !self.head.method.is_safe() && is_success(response.status()) {
-                invalidation::invalidate(&self.settings, &self.head, response.headers()).await;
+                invalidation::invalidate(&self.settings, &self.state, &self.head, response.headers()).await;
             }
             return Ok(response);
         }
-        let mut slot = Slot::primary(key::key(&self.settings, &self.head));
+        let Some(target) = Target::of(&self.settings, &self.head) else { return self.pass(Why::Bypass).await };
+        let mut slot = target.slot(&self.settings, &self.head);
         if self.wanted.only_if_cached || self.head.method == Method::HEAD {
             return self.answer_from_cache(slot).await;
         }
-        if self.state.is_unstorable(&slot.key) {
-            return self.pass(Why::Miss).await;
+        if self.is_unstorable(&slot) {
+            return self.pass_unstorable(&slot).await;
         }
         loop {
             let mut has_run = false;
@@ -166,20 +213,24 @@ where
 
     /// Hands the request to the inner service as it is, and its response to the client.
     async fn pass(&mut self, why: Why) -> Answer<B, S::Error> {
-        let asked = self.now();
         let (mut inner, body) = self.origin.take().expect(ONCE);
         let response = inner.call(Request::from_parts(self.head.clone(), body)).await?;
         let (mut parts, body) = response.into_parts();
-        if why == Why::Miss {
-            let (now, heuristic) = (self.now(), self.settings.heuristic);
-            let delay = now.duration_since(asked).unwrap_or_default();
-            let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|len| len <= self.settings.max_body);
-            if fits && rules::storing(&self.head, &parts, now, delay, heuristic).is_ok() {
-                self.state.note_storable(&key::key(&self.settings, &self.head));
-            }
-        }
         Handled::Forwarded(why.forwarded()).note(&self.settings.name, parts.status, &mut parts.headers);
         Ok(Response::from_parts(parts, CacheBody::passed(body)))
+    }
+
+    /// The same for a URI whose last response couldn't be stored. If this one could be, the next is.
+    async fn pass_unstorable(&mut self, slot: &Slot) -> Answer<B, S::Error> {
+        let asked = self.now();
+        let (parts, body) = self.pass(Why::Miss).await?.into_parts();
+        let now = self.now();
+        let delay = now.duration_since(asked).unwrap_or_default();
+        let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|len| len <= self.settings.max_body);
+        if fits && rules::storing(&self.head, &parts, now, delay, self.settings.heuristic).is_ok() {
+            self.note_storable(slot);
+        }
+        Ok(Response::from_parts(parts, body))
     }
 
     /// Answers without making a response for others: `HEAD`, `only-if-cached`.
@@ -250,16 +301,11 @@ where
     /// Asks the inner service whether the stored response is still right, and answers by it or by what replaces it.
     async fn revalidate(mut self, slot: Slot, stored: Shared, why: Why) -> Answer<B, S::Error> {
         let own = match self.replace(&slot, &stored).await {
-            Ok(Replaced::Mine { is_stored }) => return self.finish(Own::Mine, why, is_stored),
+            Ok(Replaced::Mine) => return self.finish(Own::Mine, why, false),
             Ok(Replaced::ByAnother(kept)) => return self.answer_by_another(&slot, kept, why).await,
             Err(own) => own,
         };
-        let has_failed = match &own {
-            Own::Response(response) => rules::is_failure(response.status()),
-            Own::Failed(_) => true,
-            Own::Mine => false,
-        };
-        if has_failed && rules::may_replace_failure(&stored, &self.wanted, self.now()) {
+        if own.is_failure() && rules::may_replace_failure(&stored, &self.wanted, self.now()) {
             let forwarded = Forwarded { status: self.status, is_stale: true, ..why.forwarded() };
             return Ok(self.respond(&stored, Handled::Forwarded(forwarded)));
         }
@@ -296,7 +342,7 @@ where
                 self.fetch(slot, Some(stored))
             });
             match refreshed.await {
-                Ok(_) if has_run => Ok(Replaced::Mine { is_stored: true }),
+                Ok(_) if has_run => Ok(Replaced::Mine),
                 Ok(kept) => return Ok(Replaced::ByAnother(kept)),
                 Err(own) => Err(own),
             }
@@ -304,24 +350,22 @@ where
             // Each request asks for itself, so none waits for another.
             match self.fetch(slot, Some(stored)).await {
                 Ok(Kept::Response(new)) if !new.is_shared_while_revalidating() => {
-                    let is_stored = self.status != Some(StatusCode::NOT_MODIFIED);
-                    if is_stored {
+                    if self.status != Some(StatusCode::NOT_MODIFIED) {
                         handle.refresh_async(options, || ready(Kept::Response(new))).await;
                     }
-                    Ok(Replaced::Mine { is_stored })
+                    Ok(Replaced::Mine)
                 }
                 // It was fetched before the cache could watch over it: the next request stores its own.
                 Ok(_) => {
                     self.forget(slot).await;
-                    Ok(Replaced::Mine { is_stored: false })
+                    Ok(Replaced::Mine)
                 }
                 Err(own) => Err(own),
             }
         };
-        if let Err(Own::Response(response)) = &result
-            && !rules::is_failure(response.status())
-        {
-            // There is a newer response, which can't be stored.
+        let is_newer = matches!(&result, Err(Own::Response(_)));
+        if is_newer && self.status.is_some_and(rules::replaces_stored) {
+            // It can't be stored itself.
             self.forget(slot).await;
         }
         result
@@ -329,7 +373,7 @@ where
 
     async fn forget(&mut self, slot: &Slot) {
         if let Err(error) = self.handle().remove_async(self.options(slot)).await {
-            tracing::debug!(target: "cache_house", %error, "a stored response isn't removed");
+            self.state.not_removed(&error);
         }
     }
 
@@ -356,9 +400,8 @@ where
         let storing = match rules::storing(&self.head, &parts, now, delay, self.settings.heuristic) {
             Ok(storing) => storing,
             Err(why) => {
-                let has_failed = rules::is_failure(parts.status);
-                if why == Unstorable::ByResponse && stored.is_none() && !has_failed {
-                    self.state.note_unstorable(&slot.key);
+                if stored.is_none() && !rules::is_failure(parts.status) {
+                    self.note_unstorable(slot, why);
                 }
                 let body = match confirmed {
                     Some(stored) => CacheBody::whole(stored.body.clone(), &stored.trailers),
@@ -371,16 +414,16 @@ where
             Some(stored) => (stored.body.clone(), stored.trailers.clone()),
             None => match CacheBody::collect(body, self.settings.max_body).await {
                 Collected::Whole(body, trailers) => (body, trailers),
-                Collected::Begun(body) => {
-                    self.state.note_unstorable(&slot.key);
+                Collected::TooLarge(body) => {
+                    self.note_unstorable(slot, Unstorable::ByResponse);
                     return Err(Own::response(parts, body));
                 }
+                Collected::Failed(body) => return Err(Own::broken(parts, body)),
             },
         };
         if parts.headers.get(CONTENT_LENGTH).is_some_and(|len| len.as_bytes() != body.len().to_string().as_bytes()) {
             // Incomplete (RFC 9111, section 3.3).
-            let body = CacheBody::whole(body, &trailers);
-            return Err(Own::response(parts, body));
+            return Err(Own::broken(parts, CacheBody::whole(body, &trailers)));
         }
         date(&mut parts.headers, now);
         rules::strip(&mut parts.headers);
@@ -401,7 +444,7 @@ where
                 names.sort_unstable();
                 names.dedup();
                 let varies = Kept::Varies { names, generation: random() };
-                handle.refresh_async(self.options(&Slot::primary(slot.key.clone())), || ready(varies)).await;
+                handle.refresh_async(self.options(&slot.primary()), || ready(varies)).await;
                 Err(Own::Mine)
             }
             None if !vary.is_empty() => {
@@ -425,7 +468,7 @@ where
                 let mine = self.mine.take().expect("a response that may be stored has come");
                 Ok(self.respond(&mine, handled))
             }
-            Own::Response(response) => {
+            Own::Response(response) | Own::Broken(response) => {
                 let (mut parts, mut body) = response.into_parts();
                 // The inner service was asked for the whole response.
                 if conditional::client_has(&self.head.headers, parts.status, &parts.headers) {
@@ -465,7 +508,8 @@ where
 
 /// The outcome of revalidating a stored response.
 enum Replaced {
-    Mine { is_stored: bool },
+    /// By what this request has got. Whether that is stored, the cache doesn't say.
+    Mine,
     ByAnother(Kept),
 }
 
@@ -474,6 +518,11 @@ const ONCE: &str = "a request goes to the inner service once at most";
 
 fn miss(slot: &Slot) -> Why {
     if slot.variant.is_some() { Why::VaryMiss } else { Why::UriMiss }
+}
+
+/// What a URI counts as where requests with `Authorization` are concerned.
+fn with_authorization(slot: &Slot) -> String {
+    format!("authorization {}", slot.text())
 }
 
 fn is_success(status: StatusCode) -> bool {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cache_house::CacheHandle;
+use cache_house::codec::{Codec, MessagePack};
 use http::{Uri, request};
 use tower_layer::Layer;
 
+use crate::key::Calls;
 use crate::service::Cache;
 use crate::state::State;
 use crate::status::CacheName;
@@ -17,6 +19,7 @@ use crate::status::CacheName;
 /// | setter | default |
 /// | --- | --- |
 /// | [`namespace`](Self::namespace) | `http` |
+/// | [`codec`](Self::codec) | `MessagePack` |
 /// | [`max_body`](Self::max_body) | 1 MiB |
 /// | [`tags`](Self::tags) | none |
 /// | [`uri`](Self::uri) | the request's |
@@ -63,6 +66,7 @@ pub struct CacheLayer {
 pub(crate) struct Settings {
     pub(crate) handle: CacheHandle,
     pub(crate) namespace: Arc<str>,
+    pub(crate) calls: Calls,
     pub(crate) max_body: usize,
     pub(crate) tags: Option<Arc<TagsOf>>,
     pub(crate) uri: Option<Arc<UriOf>>,
@@ -78,10 +82,14 @@ pub(crate) type UriOf = dyn Fn(&request::Parts) -> Uri + Send + Sync;
 
 impl CacheLayer {
     /// A layer that keeps responses with this handle.
+    ///
+    /// A codec of the handle or of the namespace, such as `Encrypted`, doesn't apply to them: see [`codec`](Self::codec).
     pub fn new(handle: CacheHandle) -> Self {
         let settings = Settings {
             handle,
             namespace: "http".into(),
+            // Bodies are bytes.
+            calls: Calls::with(MessagePack),
             max_body: 1024 * 1024,
             tags: None,
             uri: None,
@@ -101,8 +109,18 @@ impl CacheLayer {
         self.with(|settings| settings.namespace = namespace.as_ref().into())
     }
 
+    /// Sets the codec of what the layer keeps on a server; `MessagePack` by default, which writes bodies as bytes. The codecs of
+    /// the handle and of the namespace don't apply, not even one that encrypts.
+    ///
+    /// `.codec(Encrypted::new(MessagePack, key))` encrypts what this layer keeps. `encryption` on the handle's builder or in its
+    /// file encrypts all that the handle stores on a server, whatever the codec. When you change the codec, change the
+    /// [namespace](Self::namespace) too.
+    pub fn codec(self, codec: impl Codec + Clone) -> Self {
+        self.with(|settings| settings.calls = Calls::with(codec))
+    }
+
     /// Sets how many bytes the body of a stored response may have; 1 MiB by default. A larger one is passed on as it comes and
-    /// isn't stored. Up to so many bytes are held in memory for each response that is being read.
+    /// isn't stored. About as much memory is held for each response that is being read.
     ///
     /// The handle's `max_value_bytes` bounds what is stored too, headers included.
     pub fn max_body(self, bytes: usize) -> Self {
@@ -110,6 +128,9 @@ impl CacheLayer {
     }
 
     /// Sets the tags of a request's responses: `CacheHandle::remove_tag` invalidates all responses with a tag.
+    ///
+    /// `parts.uri` is the URI that the response is of: the answer of the function of [`uri`](Self::uri) if there is one, or a URI
+    /// that the response to a `POST` names by `Location` or `Content-Location`. `parts.method` is `GET`.
     ///
     /// The tags may depend on what the key depends on: the URI and, unless it's [ignored](Self::ignore_host), the host. If they
     /// depend on other headers, a `POST` invalidates only responses to requests that have its own tags. Requests with a tag
@@ -119,7 +140,11 @@ impl CacheLayer {
     }
 
     /// Sets which URI a request is for; the request's own by default. The key is its scheme, authority, path and query; without
-    /// an authority, the header `Host` has it.
+    /// an authority, the header `Host` has it. The function of [`tags`](Self::tags) gets this URI.
+    ///
+    /// If it isn't clear which host a request is for, it's passed on, and nothing is stored or removed: it has several `Host`, or
+    /// one that is no host, has user information, or differs from the authority of the request's own URI. A default port may be
+    /// left out. An authority that the function puts in place of the request's own isn't compared with `Host`.
     ///
     /// Inside axum's `Router::nest` the request's own URI lacks the prefix, so that `/users/1` and `/orders/1` would be one. There:
     /// `.uri(|parts| parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |uri| uri.0.clone()))`.
@@ -127,7 +152,7 @@ impl CacheLayer {
         self.with(|settings| settings.uri = Some(Arc::new(uri)))
     }
 
-    /// Leaves scheme and host out of the key, for a service that answers alike whatever it's called.
+    /// Leaves scheme and host out of the key, for a service that answers alike whatever it's called. `Host` isn't checked then.
     pub fn ignore_host(self) -> Self {
         self.with(|settings| settings.ignores_host = true)
     }

@@ -137,6 +137,12 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
+/// Whether a response of this status that isn't stored says that the stored one is no longer right. A refusal or another failure
+/// may be about this one request.
+pub(crate) fn replaces_stored(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200..=399 | 404 | 410)
+}
+
 /// Removes what concerns one connection alone (RFC 9111, section 3.1), and what is written for each answer.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<_> =

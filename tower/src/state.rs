@@ -18,12 +18,17 @@ const UNSTORABLE_FOR: Duration = Duration::from_secs(10);
 /// How many such URIs are known.
 const MOST_UNSTORABLE: usize = 10_000;
 
+/// How often a removal that fails is a warning.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What the services of a layer know in common.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     renewals: Mutex<HashMap<String, Running>>,
     /// URIs whose last response couldn't be stored, and until when that counts.
     unstorable: Mutex<HashMap<String, Instant>>,
+    /// When a removal that failed was last a warning.
+    warned: Mutex<Option<Instant>>,
 }
 
 /// A renewal, as others see it.
@@ -98,6 +103,24 @@ impl State {
     pub(crate) fn note_storable(&self, key: &str) {
         lock(&self.unstorable).remove(key);
     }
+
+    /// Logs that a stored response isn't removed: as a warning once a minute, else for debugging.
+    pub(crate) fn not_removed(&self, error: &cache_house::Error) {
+        if self.may_warn(Instant::now()) {
+            tracing::warn!(target: "cache_house", %error, "a stored response isn't removed; logged once a minute");
+        } else {
+            tracing::debug!(target: "cache_house", %error, "a stored response isn't removed");
+        }
+    }
+
+    fn may_warn(&self, now: Instant) -> bool {
+        let mut warned = lock(&self.warned);
+        let is_due = warned.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL);
+        if is_due {
+            *warned = Some(now);
+        }
+        is_due
+    }
 }
 
 impl Drop for Renewal {
@@ -150,5 +173,12 @@ mod tests {
         assert!(state.is_unstorable("0") && !state.is_unstorable(&MOST_UNSTORABLE.to_string()));
         state.note_storable("0");
         assert!(!state.is_unstorable("0"));
+    }
+
+    #[test]
+    fn a_warning_comes_once_a_minute() {
+        let (state, now) = (State::default(), Instant::now());
+        assert!(state.may_warn(now) && !state.may_warn(now + WARNING_INTERVAL / 2));
+        assert!(state.may_warn(now + WARNING_INTERVAL));
     }
 }

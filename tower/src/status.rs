@@ -29,6 +29,7 @@ pub(crate) struct Forwarded {
     pub(crate) why: Why,
     /// What the inner service said; shown where the response has another status.
     pub(crate) status: Option<StatusCode>,
+    /// Known where nothing was stored before.
     pub(crate) is_stored: bool,
     /// Another request went there, and this one got its response.
     pub(crate) is_collapsed: bool,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::conditional::has_validator;
 use crate::directives::Directives;
 
-/// The version of the layout: raised where [`Kept`] changes, so that no build reads what another has written.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the layout: raised where [`Kept`] or the keys change, so that no build reads what another has written.
+pub(crate) const VERSION: u32 = 2;
 
 /// How long it's remembered which headers the responses of a URI vary by. Its variants are lost with it.
 const VARIES_FOR: Duration = Duration::from_secs(30 * 24 * 3600);

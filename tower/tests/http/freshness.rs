@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use cache_house::CacheHouse;
 use http::{Method, Response};
 use http_body_util::Full;
 
@@ -41,7 +42,7 @@ async fn a_304_refreshes_what_is_stored() {
     time.pass(90);
     // The client's own condition isn't the one that the origin is asked with, and it's answered all the same.
     let answer = site.get("/", &[("if-none-match", "\"1\", \"0\"")]).await;
-    assert_eq!((answer.status.as_u16(), answer.cache_status(), answer.body.as_str()), (304, "fwd=stale; stored", ""));
+    assert_eq!((answer.status.as_u16(), answer.cache_status(), answer.body.as_str()), (304, "fwd=stale", ""));
     assert_eq!(origin.was_sent("if-none-match").as_deref(), Some("\"1\""));
 
     time.pass(59);
@@ -53,7 +54,7 @@ async fn a_304_refreshes_what_is_stored() {
 
     time.pass(1);
     let whole = site.get("/", &[]).await;
-    assert_eq!((whole.status.as_u16(), whole.cache_status()), (200, "fwd=stale; fwd-status=304; stored"));
+    assert_eq!((whole.status.as_u16(), whole.cache_status()), (200, "fwd=stale; fwd-status=304"));
     assert_eq!(whole.body, "body");
 }
 
@@ -105,6 +106,41 @@ async fn a_newer_response_that_is_not_storable_takes_the_old_one_with_it() {
     *control.lock().unwrap() = "no-store";
     assert_eq!(site.get("/", &[("cache-control", "no-cache")]).await.cache_status(), "fwd=request");
     assert_eq!(site.get("/", &[]).await.cache_status(), "fwd=uri-miss");
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_storable_leaves_what_is_stored() {
+    let removing = [200, 204, 301, 304, 404, 410].map(|status| (status, false));
+    let leaving = [400, 401, 403, 405, 429, 500, 501, 503].map(|status| (status, true));
+    for (status, is_left) in removing.into_iter().chain(leaving) {
+        let calls = AtomicUsize::new(0);
+        let origin = Origin::new(move |_| {
+            let is_first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+            ready(if is_first {
+                response(200, &[("cache-control", "max-age=60")], "body")
+            } else {
+                response(status, &[("cache-control", "no-store")], "")
+            })
+        });
+        let site = Site::new(&Time::default().layer(), &origin);
+        site.get("/", &[]).await;
+        site.get("/", &[("cache-control", "no-cache")]).await;
+        assert_eq!(site.get("/", &[]).await.cache_status().starts_with("hit"), is_left, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_that_the_cache_refuses_is_not_said_to_be_stored() {
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::new(move |_| {
+        let body = "x".repeat(100_000 * calls.fetch_add(1, Ordering::SeqCst));
+        ready(Ok(Response::builder().header("cache-control", "max-age=60").body(Full::from(body)).unwrap()))
+    });
+    let cache = CacheHouse::builder().memory().max_value_bytes(10_000).build().unwrap();
+    let site = Site::new(&Time::default().layer_over(cache), &origin);
+    assert_eq!(site.get("/", &[]).await.cache_status(), "fwd=uri-miss; stored");
+    let answer = site.get("/", &[("cache-control", "no-cache")]).await;
+    assert_eq!((answer.cache_status(), answer.body.len()), ("fwd=request", 100_000));
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::future::ready;
 
 use cache_house_tower::CacheLayer;
-use http::{Method, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
 use http_body_util::Full;
 
-use crate::support::{Origin, Site, Time};
+use crate::support::{Origin, Site, Time, request};
 
 const MINUTE: (&str, &str) = ("cache-control", "max-age=60");
 
@@ -24,6 +25,90 @@ async fn hosts_paths_and_queries_are_told_apart() {
     let site = Site::new(&time.layer().ignore_host(), &origin);
     let first = site.get("/a", &[]).await.body;
     assert_eq!(site.get("https://other.com/a", &[]).await.body, first);
+}
+
+/// Sends a request with these lines `Host` and no other; `Cache-Status` of the response.
+async fn ask(site: &Site, method: Method, uri: &str, hosts: &[&str]) -> String {
+    let mut request = request(method, uri, &[]);
+    request.headers_mut().remove("host");
+    for host in hosts {
+        request.headers_mut().append("host", HeaderValue::from_str(host).unwrap());
+    }
+    let response = site.send(request).await.unwrap();
+    response.headers()["cache-status"].to_str().unwrap().replace("cache-house; ", "")
+}
+
+#[tokio::test]
+async fn a_host_does_not_pass_for_a_part_of_a_path() {
+    let site = Site::new(&Time::default().layer(), &Origin::of(200, &[MINUTE]));
+    assert_eq!(ask(&site, Method::GET, "/b", &["example.com/a?"]).await, "fwd=bypass");
+    assert_eq!(ask(&site, Method::GET, "/a?/b", &["example.com"]).await, "fwd=uri-miss; stored");
+}
+
+#[tokio::test]
+async fn a_request_whose_host_is_not_clear_is_passed_on_and_removes_nothing() {
+    let site = Site::new(&Time::default().layer(), &Origin::of(200, &[MINUTE, ("location", "/named")]));
+    let stored = ["/a", "/named", "http://example.com/a", "https://example.com/a"];
+    for uri in stored {
+        assert_eq!(ask(&site, Method::GET, uri, &["example.com"]).await, "fwd=uri-miss; stored");
+    }
+    let unclear: [(&str, &[&str]); 11] = [
+        ("/a", &["example.com", "example.com"]),
+        ("/a", &["", "example.com"]),
+        ("/a", &["example.com/"]),
+        ("/a", &["example.com#"]),
+        ("/a", &["user@example.com"]),
+        ("/a", &["example.com:80:80"]),
+        ("/a", &["example .com"]),
+        ("http://example.com/a", &["other.com"]),
+        ("http://example.com/a", &["example.com:8080"]),
+        ("https://example.com/a", &["example.com:80"]),
+        ("http://example.com/a", &["example.com", "example.com"]),
+    ];
+    for (uri, hosts) in unclear {
+        for _ in 0..2 {
+            assert_eq!(ask(&site, Method::GET, uri, hosts).await, "fwd=bypass", "{uri} {hosts:?}");
+        }
+        assert_eq!(ask(&site, Method::POST, uri, hosts).await, "fwd=method");
+    }
+    for uri in stored {
+        assert_eq!(ask(&site, Method::GET, uri, &["example.com"]).await, "hit; ttl=60", "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_be_left_out_or_be_the_uris_in_another_form() {
+    let origin = Origin::of(200, &[MINUTE]);
+    let clear: [(&str, &[&str]); 7] = [
+        ("/a", &[]),
+        ("/a", &[""]),
+        ("/a", &["[::1]:80"]),
+        ("http://example.com/a", &["EXAMPLE.com:80"]),
+        ("http://user@example.com:80/a", &["example.com"]),
+        ("https://example.com/a", &["example.com:443"]),
+        ("https://example.com/a", &[]),
+    ];
+    for (uri, hosts) in clear {
+        let site = Site::new(&Time::default().layer(), &origin);
+        for expected in ["fwd=uri-miss; stored", "hit; ttl=60"] {
+            assert_eq!(ask(&site, Method::GET, uri, hosts).await, expected, "{uri} {hosts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_count_is_not_checked() {
+    let origin = Origin::of(200, &[MINUTE]);
+    let inside = |parts: &Parts| format!("http://inside{}", parts.uri.path()).parse().unwrap();
+    for layer in [Time::default().layer().ignore_host(), Time::default().layer().uri(inside)] {
+        let site = Site::new(&layer, &origin);
+        let first = ask(&site, Method::GET, "http://example.com/a", &["other.com"]).await;
+        let second = ask(&site, Method::GET, "/a", &["a/b", "c"]).await;
+        assert_eq!((first.as_str(), second.as_str()), ("fwd=uri-miss; stored", "hit; ttl=60"));
+    }
+    // The authority is the client's.
+    let site = Site::new(&Time::default().layer().uri(|parts| parts.uri.clone()), &origin);
+    assert_eq!(ask(&site, Method::GET, "http://example.com/a", &["other.com"]).await, "fwd=bypass");
 }
 
 #[tokio::test]
@@ -50,6 +135,22 @@ async fn variants_are_told_apart_and_removed_together() {
     }
     site.try_ask(Method::DELETE, "/", &[]).await.unwrap();
     assert_eq!((get("no").await, get("en").await), ("3".into(), "4".into()));
+}
+
+#[tokio::test]
+async fn a_variant_that_is_not_storable_leaves_the_others_their_hits() {
+    let origin = Origin::new(|request| {
+        let kind = request.headers()["accept"].to_str().unwrap().to_owned();
+        let control = if kind == "private" { "private" } else { "max-age=60" };
+        let response = Response::builder().header("cache-control", control).header("vary", "accept");
+        ready(Ok(response.body(Full::from(kind)).unwrap()))
+    });
+    let site = Site::new(&Time::default().layer().max_body(8), &origin);
+    let mut statuses = Vec::new();
+    for kind in ["a", "private", "a", "too large", "a"] {
+        statuses.push(site.get("/", &[("accept", kind)]).await.cache_status().to_owned());
+    }
+    assert_eq!(statuses, ["fwd=uri-miss; stored", "fwd=vary-miss", "hit; ttl=60", "fwd=vary-miss", "hit; ttl=60"]);
 }
 
 #[tokio::test]
@@ -119,7 +220,7 @@ async fn a_client_of_http_2_changes_what_one_of_http_1_is_served() {
 async fn a_tag_removes_all_responses_that_have_it() {
     let (time, origin) = (Time::default(), Origin::of(200, &[MINUTE, ("vary", "accept")]));
     let cache = time.memory();
-    let tags = |parts: &http::request::Parts| {
+    let tags = |parts: &Parts| {
         assert_eq!(parts.method, Method::GET);
         parts.uri.path().split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
@@ -139,6 +240,29 @@ async fn a_tag_removes_all_responses_that_have_it() {
     site.try_ask(Method::POST, "/shop/1", &[]).await.unwrap();
     assert_eq!(site.get("/shop/1", &[]).await.body, "6");
     assert_eq!(site.get("/shop/2", &[]).await.body, "4");
+}
+
+#[tokio::test]
+async fn tags_are_made_of_the_uri_that_the_response_is_of() {
+    let (time, origin) = (Time::default(), Origin::of(200, &[MINUTE, ("location", "/shop/1")]));
+    let cache = time.memory();
+    let section = |parts: &Parts| parts.uri.path().split('/').nth(1).map(str::to_owned).into_iter().collect();
+    let layer = time.layer_over(cache.clone()).uri(|parts| format!("/shop{}", parts.uri).parse().unwrap());
+    let site = Site::new(&layer.tags(section), &origin);
+    assert_eq!(site.get("/1", &[]).await.body, "0");
+    cache.remove_tag_async("shop").await.unwrap();
+    assert_eq!(site.get("/1", &[]).await.body, "1");
+    // By its own URI, and by `Location`.
+    for (uri, body) in [("/1", "3"), ("/2", "5")] {
+        site.try_ask(Method::POST, uri, &[]).await.unwrap();
+        assert_eq!(site.get("/1", &[]).await.body, body);
+    }
+
+    let host = |parts: &Parts| parts.uri.host().map(str::to_owned).into_iter().collect();
+    let site = Site::new(&time.layer().tags(host), &origin);
+    assert_eq!(site.get("http://example.com/shop/1", &[]).await.body, "6");
+    site.try_ask(Method::POST, "http://example.com/", &[]).await.unwrap();
+    assert_eq!(site.get("http://example.com/shop/1", &[]).await.body, "8");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod bodies;
 mod freshness;
 mod in_axum;
 mod keys;
+mod logs;
 mod servers;
 mod support;
 mod table;

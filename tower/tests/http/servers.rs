@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cache_house::codec::{Codec, CodecError, MessagePack, erased_serde};
 use cache_house::{CacheHandle, CacheHouse};
 use http::Method;
 
@@ -107,6 +108,41 @@ async fn nothing_of_a_request_is_on_the_server_in_clear_text() {
     for key in keys {
         let value = server.get(&key).unwrap_or_default();
         assert!(!key.contains("hunter2") && !value.windows(7).any(|part| part == b"hunter2"), "{key}");
+    }
+}
+
+/// MessagePack behind a mark.
+#[derive(Clone)]
+struct Marked;
+
+impl Codec for Marked {
+    fn encode(&self, value: &dyn erased_serde::Serialize) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = b"mark".to_vec();
+        bytes.extend(MessagePack.encode(value)?);
+        Ok(bytes)
+    }
+
+    fn decode<'de>(
+        &self,
+        bytes: &'de [u8],
+        read: &mut dyn FnMut(&mut dyn erased_serde::Deserializer<'de>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        MessagePack.decode(bytes.strip_prefix(b"mark").ok_or("there is no mark")?, read)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_is_on_the_server_is_by_the_layers_codec() {
+    let (server, time) = (Server::start(), Time::default());
+    let (one, two) = (process(&server), process(&server));
+    let origin = Origin::of(200, &[MINUTE, ("vary", "accept")]);
+    let site = |cache: &CacheHandle| Site::new(&time.layer_over(cache.clone()).codec(Marked), &origin);
+    assert_eq!(site(&one).get("/", &[("accept", "a")]).await.cache_status(), "fwd=uri-miss; stored");
+    assert_eq!(site(&two).get("/", &[("accept", "a")]).await.cache_status(), "hit; ttl=60");
+    let keys: Vec<_> = server.keys().into_iter().filter(|key| key.starts_with("cachehouse:http:")).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    for key in keys {
+        assert!(server.get(&key).unwrap_or_default().starts_with(b"mark"), "{key}");
     }
 }
 

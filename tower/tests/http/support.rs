@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use cache_house::{CacheHandle, CacheHouse, ManualClock};
 use cache_house_tower::{Cache, CacheBody, CacheLayer};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 
@@ -193,8 +193,14 @@ where
     }
 }
 
+/// A request whose `Host` is that of the URI, else `example.com`, unless the headers have it.
 pub(crate) fn request(method: Method, uri: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(method).uri(uri).header("host", "example.com");
+    let uri: Uri = uri.parse().unwrap();
+    let host = uri.authority().map_or("example.com", |authority| authority.as_str()).to_owned();
+    let mut request = Request::builder().method(method).uri(uri);
+    if headers.iter().all(|(name, _)| *name != "host") {
+        request = request.header("host", host);
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

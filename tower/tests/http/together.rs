@@ -31,6 +31,11 @@ fn ask(site: &Site, client: usize) -> tokio::task::JoinHandle<Answer> {
     tokio::spawn(async move { site.get("/", &[("x-client", &client.to_string())]).await })
 }
 
+fn ask_authorized(site: &Site, client: usize) -> tokio::task::JoinHandle<Answer> {
+    let site = site.clone();
+    tokio::spawn(async move { site.get("/", &[("x-client", &client.to_string()), ("authorization", "x")]).await })
+}
+
 #[tokio::test]
 async fn concurrent_requests_share_one_response_that_is_storable() {
     let (origin, gate) = gated("max-age=60");
@@ -102,6 +107,39 @@ async fn requests_for_what_is_not_storable_do_not_wait_for_each_other() {
     for answer in asked {
         assert_eq!(answer.await.unwrap().cache_status(), "fwd=miss");
     }
+}
+
+#[tokio::test]
+async fn requests_with_authorization_do_not_wait_where_the_response_is_not_for_them() {
+    let (origin, gate) = gated("max-age=60");
+    let site = Site::new(&Time::default().layer(), &origin);
+    gate.add_permits(1);
+    ask_authorized(&site, 0).await.unwrap();
+    let asked: Vec<_> = (1..5).map(|client| ask_authorized(&site, client)).collect();
+    until("all ask the origin", || origin.calls() == 5).await;
+    gate.add_permits(4);
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().cache_status(), "fwd=miss");
+    }
+    // It's stored for those without.
+    gate.add_permits(1);
+    assert_eq!(ask(&site, 5).await.unwrap().cache_status(), "fwd=uri-miss; stored");
+    assert_eq!(ask(&site, 6).await.unwrap().cache_status(), "hit; ttl=60");
+}
+
+#[tokio::test]
+async fn what_becomes_storable_for_requests_with_authorization_is_stored() {
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::new(move |_| {
+        let control = if calls.fetch_add(1, Ordering::SeqCst) == 0 { "max-age=60" } else { "max-age=60, public" };
+        std::future::ready(Ok(Response::builder().header("cache-control", control).body(Full::default()).unwrap()))
+    });
+    let site = Site::new(&Time::default().layer(), &origin);
+    let mut statuses = Vec::new();
+    for client in 0..4 {
+        statuses.push(ask_authorized(&site, client).await.unwrap().cache_status().to_owned());
+    }
+    assert_eq!(statuses, ["fwd=uri-miss", "fwd=miss", "fwd=uri-miss; stored", "hit; ttl=60"]);
 }
 
 #[tokio::test]
