@@ -95,7 +95,8 @@ impl Cached {
         }
     }
 
-    /// The function with its work inside, where there is no room for siblings.
+    /// The function with its work inside, where there is no room for siblings. The sign needs none: it's beside a free function,
+    /// or refused.
     fn alone(&self) -> TokenStream {
         let Function { attributes, visibility, signature, .. } = &self.function;
         let (handle, options, work) = (hidden("handle"), hidden("options"), hidden("work"));
@@ -106,6 +107,7 @@ impl Cached {
             self.dot_await(),
         );
         let call = self.call(&quote!(&#handle), options.to_token_stream(), work.to_token_stream());
+        let (sign, call_of_sign) = (self.sign(), self.call_of_sign());
         let body = match &self.arguments.handle {
             Some(given) => {
                 let bound = self.bound_handle(given, &handle);
@@ -138,8 +140,10 @@ impl Cached {
         quote! {
             #(#attributes)*
             #visibility #signature {
+                #call_of_sign
                 #body
             }
+            #sign
         }
     }
 
@@ -175,35 +179,42 @@ impl Cached {
         };
         let made = self.made_options();
         // Of the names that aren't found at one place the compiler says the last.
-        let sign = self.name_of_sign().map(|sign| quote!(#sign();));
+        let call_of_sign = self.call_of_sign();
         quote! {
             #[doc = #doc]
             #attributes
             #[allow(dead_code, clippy::all, clippy::pedantic)]
             #visibility #signature {
-                #sign
+                #call_of_sign
                 #made
             }
         }
     }
 
     /// A function beside one that looks like a free one, and finds there what belongs to it. Where it's a type's after all, the
-    /// compiler doesn't find it, and says its name.
+    /// compiler doesn't find it, and says its name; in `impl Trait for Type` it also says that the trait has no such method.
     fn sign(&self) -> Option<TokenStream> {
         let name = self.name_of_sign()?;
         let attributes = of_role(&self.function.attributes, Role::Options);
         Some(quote! {
             #attributes
             #[doc(hidden)]
-            #[allow(dead_code)]
-            const fn #name() {}
+            #[allow(dead_code, clippy::missing_const_for_fn)]
+            fn #name() {}
         })
+    }
+
+    fn call_of_sign(&self) -> Option<TokenStream> {
+        self.name_of_sign().map(|sign| quote!(#sign();))
     }
 
     fn name_of_sign(&self) -> Option<Ident> {
         let is_guessed = !self.is_associated && self.arguments.associated.is_none();
         let name = self.function.signature.ident.unraw();
-        is_guessed.then(|| format_ident!("write_associated_true_if_{name}_belongs_to_a_type", span = name.span()))
+        // With a free function of the same name beside the type, a call from the type's would find that one's sign.
+        let which = format!("{:08x}", self.function.fingerprint());
+        is_guessed
+            .then(|| format_ident!("write_associated_true_if_{name}_belongs_to_a_type_{which}", span = name.span()))
     }
 
     /// A statement that binds the handle, or goes without.

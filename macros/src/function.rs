@@ -1,5 +1,7 @@
 //! The function that the attribute stands on.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
@@ -80,6 +82,14 @@ impl Function {
         self.signature.receiver().is_some()
             || words::mentions(self.signature.to_token_stream(), "Self")
             || words::says_self_type(self.body.stream())
+    }
+
+    /// Tells functions of one name apart.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        (self.signature.to_token_stream().to_string(), self.body.to_string()).hash(&mut hasher);
+        // A half tells enough.
+        hasher.finish() as u32
     }
 
     /// Whether what `tokens` borrow may be moved or borrowed mutably by a call of the function.

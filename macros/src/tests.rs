@@ -137,6 +137,30 @@ fn without_siblings_the_work_is_inside() {
 }
 
 #[test]
+fn that_a_function_is_free_is_checked_where_it_is_guessed() {
+    let is_checked = |arguments: &str, function: &str| {
+        let written = written_in_impl(arguments, function);
+        // The function, and a call of it.
+        match written.matches("write_associated_true_if_find_belongs_to_a_type_").count() {
+            0 => false,
+            2 => true,
+            count => panic!("{count} times in {written}"),
+        }
+    };
+    for siblings in ["", "siblings = false"] {
+        assert!(is_checked(siblings, "fn find(id: u64) -> u64 { id }"), "{siblings}");
+        assert!(is_checked(siblings, "async fn find(id: u64) -> u64 { id }"), "{siblings}");
+        for own in ["fn find(&self, id: u64) -> u64 { id }", "fn find(id: u64) -> u64 { Self::load(id) }"] {
+            assert!(!is_checked(siblings, own), "{siblings}: {own}");
+        }
+    }
+    for associated in ["true", "false"] {
+        let arguments = format!("siblings = false, associated = {associated}");
+        assert!(!is_checked(&arguments, "fn find(id: u64) -> u64 { id }"), "{associated}");
+    }
+}
+
+#[test]
 fn a_method_is_keyed_by_its_type() {
     insta::assert_snapshot!(written_in_impl(
         "handle = self.cache, encoder = User::encode, decoder = User::decode, expire = self.life",

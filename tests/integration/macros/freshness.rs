@@ -225,6 +225,73 @@ mod without_siblings {
         assert_eq!(numbers.cache.remove(options).expect("memory forgets it").entries, 1);
     }
 
+    trait Lookup {
+        fn look_up(cache: &CacheHandle, id: u8) -> String;
+    }
+
+    struct Orders;
+
+    impl Lookup for Cached {
+        #[cached(siblings = false, associated = true, handle = cache, skip(cache))]
+        fn look_up(cache: &CacheHandle, id: u8) -> String {
+            format!("user {id}")
+        }
+    }
+
+    impl Lookup for Orders {
+        #[cached(siblings = false, associated = true, handle = cache, skip(cache))]
+        fn look_up(cache: &CacheHandle, id: u8) -> String {
+            format!("order {id}")
+        }
+    }
+
+    #[test]
+    fn types_do_not_share_where_the_function_is_said_to_be_a_types() {
+        let cache = memory();
+        for _ in 0..2 {
+            assert_eq!([Cached::look_up(&cache, 7), Orders::look_up(&cache, 7)], ["user 7", "order 7"]);
+        }
+        assert_eq!(runs_and_hits(&cache), (2, 2));
+    }
+
+    trait Load<T> {
+        fn load(&self, id: u8) -> String;
+        fn load_by_name(&self, id: u8) -> String;
+    }
+
+    impl Load<u8> for Cached {
+        #[cached(siblings = false, handle = self.cache)]
+        fn load(&self, id: u8) -> String {
+            format!("small {id}")
+        }
+
+        #[cached(siblings = false, handle = self.cache, name = "load_small")]
+        fn load_by_name(&self, id: u8) -> String {
+            format!("small {id}")
+        }
+    }
+
+    impl Load<u64> for Cached {
+        #[cached(siblings = false, handle = self.cache)]
+        fn load(&self, id: u8) -> String {
+            format!("large {id}")
+        }
+
+        #[cached(siblings = false, handle = self.cache, name = "load_large")]
+        fn load_by_name(&self, id: u8) -> String {
+            format!("large {id}")
+        }
+    }
+
+    #[test]
+    fn methods_of_one_name_for_one_type_share_unless_each_has_a_name() {
+        let one = Cached { cache: memory(), name: "a".into(), counted: 0 };
+        let both = [Load::<u8>::load(&one, 7), Load::<u64>::load(&one, 7)];
+        assert_eq!(both, ["small 7", "small 7"], "as docs/attribute.md warns");
+        let both = [Load::<u8>::load_by_name(&one, 7), Load::<u64>::load_by_name(&one, 7)];
+        assert_eq!(both, ["small 7", "large 7"]);
+    }
+
     #[test]
     fn one_of_them_may_call_itself() {
         let cache = memory();
