@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 3;
 /// What was counted.
 #[derive(Default, Serialize)]
 struct Report {
-    /// Whether all keys were looked at; else all figures but `seen` are estimates.
+    /// Whether all keys were looked at; else all figures but `seen` are estimates, or lack what a server that failed didn't show.
     exact: bool,
     /// Keys that the servers named.
     seen: u64,
@@ -98,9 +98,9 @@ async fn count_all(session: &Session, arguments: &Namespaces) -> Result<Report, 
     for mut walk in walks {
         let mut one = OneServer::default();
         let error = one.walk(&mut walk, enough, &bar).await.err().map(|error| error.to_string());
-        // Of what wasn't looked at nothing is known.
-        report.exact &= one.is_whole || error.is_some();
+        report.exact &= one.is_whole;
         report.seen += one.seen;
+        // What a server that failed didn't show isn't estimated.
         one.add_to(&mut report, &mut namespaces, walk.total().filter(|_| error.is_none()));
         report.servers.push(Server { endpoint: walk.endpoint(), total_keys: walk.total(), error });
     }
@@ -250,8 +250,12 @@ fn text(report: &Report, limit: usize) -> String {
     }
     let totals = report.servers.iter().map(|server| server.total_keys).sum::<Option<u64>>();
     let seen = count(report.seen);
+    let failed = report.servers.iter().filter(|server| server.error.is_some()).count();
     lines.push(match (report.exact, totals) {
         (true, _) => "all keys were looked at".to_owned(),
+        _ if failed > 0 => {
+            format!("{seen} keys were looked at: {failed} of {} servers failed before the end", report.servers.len())
+        }
         (false, Some(total)) => {
             format!("estimated from {seen} of {} keys: --exact looks at all", count(total))
         }
@@ -287,6 +291,37 @@ mod tests {
         assert_eq!(counted(one(false), None), Some(tally(10)));
         // Keys that went meanwhile.
         assert_eq!(counted(one(false), Some(30)), Some(tally(10)));
+    }
+
+    #[test]
+    fn what_was_looked_at_is_said() {
+        let server = |total_keys, error: Option<&str>| Server {
+            endpoint: "r:1".into(),
+            total_keys,
+            error: error.map(str::to_owned),
+        };
+        let whole = || server(Some(400), None);
+        let said = |exact, servers| {
+            let text = text(&Report { exact, seen: 40, servers, ..Report::default() }, 50);
+            text.lines().rev().nth(1).map(str::to_owned)
+        };
+        for (exact, servers, expected) in [
+            (true, vec![whole()], "all keys were looked at"),
+            (false, vec![whole(), whole()], "estimated from 40 of 800 keys: --exact looks at all"),
+            (
+                false,
+                vec![server(None, None)],
+                "of the first 40 keys alone: how many there are the user may not ask (INFO)",
+            ),
+            (
+                false,
+                vec![whole(), server(Some(400), Some("NOPERM"))],
+                "40 keys were looked at: 1 of 2 servers failed before the end",
+            ),
+            (false, vec![server(None, Some("gone"))], "40 keys were looked at: 1 of 1 servers failed before the end"),
+        ] {
+            assert_eq!(said(exact, servers).as_deref(), Some(expected));
+        }
     }
 
     #[test]

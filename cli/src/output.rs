@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
@@ -9,15 +10,35 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
+/// Whether the reader of stdout has gone.
+static IS_UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure: the rest is discarded, and the command goes on,
+/// so that its exit code is that of all it does.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     print_bytes(format!("{text}\n").as_bytes())
 }
 
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    if is_unread() {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+    unless_unread(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// Whether what is printed is discarded. A command that does nothing but print ends then.
+pub(crate) fn is_unread() -> bool {
+    IS_UNREAD.load(Ordering::Relaxed)
+}
+
+/// What came of writing to stdout, where a reader that has gone is no failure.
+pub(crate) fn unless_unread(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            IS_UNREAD.store(true, Ordering::Relaxed);
+            Ok(())
+        }
         written => Ok(written?),
     }
 }

@@ -47,12 +47,13 @@ pub(crate) fn run(top: &Top, json: bool) -> Result<(), Failure> {
 /// A line of JSON for each interval, until the reader or the operator ends it.
 fn stream(target: &Target, interval: Duration) -> Result<(), Failure> {
     let mut before = look(target)?;
-    loop {
+    while !output::is_unread() {
         thread::sleep(interval);
         let now = look(target)?;
         output::print_json_line(&Figures::between(&before, &now))?;
         before = now;
     }
+    Ok(())
 }
 
 fn look(target: &Target) -> Result<Look, Failure> {

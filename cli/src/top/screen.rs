@@ -56,8 +56,7 @@ pub(super) fn run(target: &Target, interval: Duration) -> Result<(), Failure> {
             }
         }
     };
-    ratatui::try_restore()?;
-    Ok(ended?)
+    output::unless_unread(ended.and(ratatui::try_restore()))
 }
 
 /// Looks on a thread of its own, so that a service that hangs doesn't hold up the keys. It waits for each look to be taken.

@@ -86,6 +86,38 @@ fn without_a_server_each_command_says_so() {
 }
 
 #[test]
+fn a_reader_that_has_gone_changes_no_exit_code() {
+    let program = Program::on(&Server::absent().endpoint());
+    let run = program.run_unread(&["check"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("the server can't be used"), "{run:?}");
+    assert_eq!(program.run_unread(&["check", "--json"]).code, 1);
+    let memory = Program::new().file("cachehouse.toml", "[memory]\n");
+    for arguments in [&["check"][..], &["key", "f"], &["--help"]] {
+        let run = memory.run_unread(arguments);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_password_in_place_of_its_file_is_not_shown() {
+    let server = Server::absent();
+    let misplaced =
+        |password: &str| Program::on(&server.endpoint()).with("CACHEHOUSE_CONNECTION__PASSWORD_FILE", password);
+    for password in ["hunter2", "hunter2/+x="] {
+        for arguments in [&[&["check"][..], &["check", "--json"], &["key", "f"]], &OTHERS[..]].concat() {
+            let run = misplaced(password).run(arguments);
+            assert_eq!(run.code, 1, "{run:?}");
+            let all = run.out + &run.err;
+            assert!(all.contains("CACHEHOUSE_CONNECTION__PASSWORD_FILE") && !all.contains("hunter2"), "{all}");
+            assert!(all.contains("accepts the path of a file"), "{all}");
+        }
+    }
+    // It's a path, and likelier mistyped.
+    assert!(misplaced("/no/such/file").fails(1, &["check"]).contains("\"/no/such/file\" can't be read"));
+}
+
+#[test]
 fn what_the_user_may_not_run_is_listed() {
     let server = Server::start();
     server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-pttl"]);
@@ -99,4 +131,8 @@ fn what_the_user_may_not_run_is_listed() {
     let run = program.run(&["namespaces"]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.err.contains("what is shown lacks keys") && run.err.contains("NOPERM"), "{run:?}");
+    assert!(run.out.contains("1 of 1 servers failed before the end"), "{run:?}");
+    let run = program.run(&["namespaces", "--exact", "--json"]);
+    let report: Value = serde_json::from_str(&run.out).expect("it's JSON");
+    assert_eq!((run.code, &report["exact"]), (1, &Value::Bool(false)), "{report}");
 }

@@ -62,6 +62,12 @@ fn a_service_that_tells_nothing_is_a_finding() {
 }
 
 #[test]
+fn a_stream_ends_by_itself_once_its_reader_has_gone() {
+    let run = Program::new().run_unread(&["top", &service("200 OK", METRICS), "--json", "--interval", "0.1"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+}
+
+#[test]
 fn a_screen_needs_a_terminal_and_a_url_that_can_be_asked() {
     let program = Program::new();
     assert!(program.fails(2, &["top", &service("200 OK", METRICS)]).contains("--once"));

@@ -79,4 +79,7 @@ fn what_the_server_refuses_is_told() {
     let run = program.run(&["remove", "cachehouse:main:x", "cachehouse:other:x", "cachehouse:main:y", "--yes"]);
     assert_eq!((run.code, run.out.as_str()), (1, "removed 1 key\n"), "{run:?}");
     assert!(run.err.contains("NOPERM") && run.err.contains("2 of the keys may still be there"), "{run:?}");
+    let run = program.run_unread(&["remove", "cachehouse:other:x", "--yes"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("NOPERM"), "{run:?}");
 }

@@ -1,7 +1,7 @@
 //! Runs the program, and what it's run against.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,14 @@ pub(crate) struct Run {
     pub(crate) err: String,
 }
 
+impl Run {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("it's UTF-8");
+        let code = output.status.code().expect("it ends by itself");
+        Self { code, out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
 impl Program {
     /// Without a configuration.
     pub(crate) fn new() -> Self {
@@ -88,6 +96,28 @@ impl Program {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).output().expect("the program runs"))
+    }
+
+    /// The same with an output whose reader has gone before the first line.
+    #[track_caller]
+    pub(crate) fn run_unread(&self, arguments: &[&str]) -> Run {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut child =
+            self.command(arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("the program runs");
+        let begin = Instant::now();
+        while child.try_wait().expect("it can be waited for").is_none() {
+            if begin.elapsed() > DEADLINE {
+                child.kill().expect("it can be ended");
+                panic!("not within {DEADLINE:?}: {arguments:?} ends");
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Run::of(child.wait_with_output().expect("it has ended"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_cachehouse")));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("CACHEHOUSE_") {
@@ -96,11 +126,8 @@ impl Program {
         }
         // The width of help.
         command.env("COLUMNS", "100").envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).output();
-        let output = output.expect("the program runs");
-        let text = |bytes| String::from_utf8(bytes).expect("it's UTF-8");
-        let code = output.status.code().expect("it ends by itself");
-        Run { code, out: text(output.stdout), err: text(output.stderr) }
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
     }
 
     /// What it prints where all is well.
