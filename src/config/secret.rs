@@ -68,32 +68,33 @@ impl Password {
 }
 
 impl fmt::Debug for Password {
-    /// Of a path what an error may show, too; whether it leads to a file isn't looked up here.
+    /// A path that doesn't begin at the root may be a secret; whether it leads to a file isn't looked up here.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(secret) => f.debug_tuple("Given").field(secret).finish(),
-            Self::File(path) if path.is_relative() => f.write_str("File(hidden)"),
+            Self::File(path) if !path.has_root() => f.write_str("File(hidden)"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
         }
     }
 }
 
 /// What is wrong with a path that may be a secret, given in its file's place.
-const NO_FILE: &str = "isn't there (it isn't shown, it may be the secret itself); accepts the path of a file";
+pub(crate) const NO_FILE: &str =
+    "isn't there (it isn't shown, it may be the secret itself); accepts the path of a file";
 
 fn in_file(path: &Path, read: Result<impl AsRef<[u8]>, String>) -> Result<Secret, String> {
     read.and_then(|bytes| password_of(bytes.as_ref())).map_err(|problem| {
         // A file system that doesn't answer isn't asked again.
         let is_unreadable = problem.starts_with("can't be read");
-        if is_unreadable && may_be_secret(path) { NO_FILE.into() } else { format!("{path:?} {problem}") }
+        if is_unreadable && may_be_secret(path, path) { NO_FILE.into() } else { format!("{path:?} {problem}") }
     })
 }
 
-/// Whether a path leads to no file, and isn't written as one that was meant to: it's a bare name, or begins with a folder that isn't
-/// there, as base64 with a slash does.
-fn may_be_secret(path: &Path) -> bool {
-    // The folder of a bare name is the empty path, which is none.
-    path.is_relative() && !path.exists() && !path.parent().is_some_and(Path::is_dir)
+/// Whether a path that was given, and leads to `found`, may be a secret: there is no file, and it's a bare name, or its folder isn't
+/// there, as of base64 with a slash.
+pub(crate) fn may_be_secret(given: &Path, found: &Path) -> bool {
+    let is_bare = given.parent().is_none_or(|folder| folder.as_os_str().is_empty());
+    !given.has_root() && !found.exists() && (is_bare || !found.parent().is_some_and(Path::is_dir))
 }
 
 fn password_of(bytes: &[u8]) -> Result<Secret, String> {

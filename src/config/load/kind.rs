@@ -70,10 +70,13 @@ impl Kind {
                 return Err(format!("is a text (it isn't shown, it may hold a password); accepts {}", self.accepts()));
             }
             (Self::Text, Seen::Text(text)) => Some(text).filter(|text| !text.is_empty()).cloned().map(Typed::Text),
-            (Self::File, seen) => file(seen, base).map(Typed::File),
+            // What isn't a path may be the secret that its file was to hold.
+            (Self::File, Seen::Text(_)) => file(seen, base).map(Typed::File),
+            (Self::File, _) => return Err(format!("isn't a text (it isn't shown); accepts {}", self.accepts())),
             (Self::Files, Seen::List(list)) => {
                 list.iter().map(|seen| file(seen, base)).collect::<Option<_>>().map(Typed::Files)
             }
+            (Self::Files, _) => return Err(format!("isn't a list (it isn't shown); accepts {}", self.accepts())),
             (Self::Flag, Seen::Flag(flag)) => Some(Typed::Flag(*flag)),
             (Self::Codec, Seen::Text(text)) => return codec(text).map(Typed::Codec),
             (Self::Time(range), seen) => time(seen).filter(|time| range.contains(time)).map(Typed::Time),

@@ -1,7 +1,7 @@
 //! Reads the merged settings, key by key, and collects all problems.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::value::{Dict, Value};
@@ -14,9 +14,12 @@ use super::layer::{self, Sealed};
 use super::problems::{Problem, Problems};
 use super::schema::{self, Key, VARIABLE_PREFIX};
 use crate::codec::SharedCodec;
+use crate::config::secret::{NO_FILE, may_be_secret};
 
 /// The source of what nothing has set.
 pub(super) const DEFAULT: &str = "default";
+
+const PASSWORD_FILE: &str = "connection.password_file";
 
 /// A value, and where it was written.
 #[derive(Debug, Clone)]
@@ -35,6 +38,11 @@ pub(super) struct Settings {
     /// Where each table was written; of the tables that may decide the topology, those that were.
     pub(super) tables: BTreeMap<Vec<String>, String>,
     pub(super) problems: Problems,
+}
+
+/// Whether a text in the place of a path, which leads to `found`, may be a secret.
+fn is_secret(seen: &Seen, found: &Path) -> bool {
+    matches!(seen, Seen::Text(text) if may_be_secret(Path::new(text), found))
 }
 
 impl Settings {
@@ -139,6 +147,10 @@ impl Settings {
     fn read(&mut self, key: &Key, path: &[String], seen: &Seen, origin: Origin) {
         self.given.insert(path.to_vec());
         match key.kind.read(seen, origin.base.as_deref()) {
+            // With the folder of the configuration's file in front, a later error would quote it.
+            Ok(Typed::File(found)) if key.path == PASSWORD_FILE && is_secret(seen, &found) => {
+                self.problems.push(Problem::new(schema::written(path), NO_FILE, origin.place));
+            }
             Ok(value) => {
                 self.found.insert(path.to_vec(), Found { value, source: origin.place });
             }

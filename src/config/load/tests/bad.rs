@@ -296,6 +296,16 @@ message!(
     @"connection.password: is given, and so is `connection.password_file`; keep one (cachehouse.toml:2, cachehouse.toml:3)"
 );
 message!(
+    a_password_in_place_of_its_file,
+    file("[connection]\npassword_file = \"hunter2\""),
+    @"connection.password_file: isn't there (it isn't shown, it may be the secret itself); accepts the path of a file (cachehouse.toml:2)"
+);
+message!(
+    a_number_in_place_of_the_passwords_file,
+    file("[connection]\npassword_file = 1234567"),
+    @"connection.password_file: isn't a text (it isn't shown); accepts the path of a file (cachehouse.toml:2)"
+);
+message!(
     a_missing_password_file,
     file("[connection]\npassword_file = \"/no/such/file\""),
     @r#"connection.password_file: "/no/such/file" can't be read: No such file or directory (os error 2) (cachehouse.toml:2)"#

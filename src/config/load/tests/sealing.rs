@@ -164,7 +164,7 @@ message!(
     with_key("\n", "key_file = \"key\"\nprevious_key_files = \"key\""),
     @r#"
     2 problems in the configuration:
-    encryption.previous_key_files: is "key"; accepts a list of paths of files, such as ["old.key"] (cachehouse.toml:3)
+    encryption.previous_key_files: isn't a list (it isn't shown); accepts a list of paths of files, such as ["old.key"] (cachehouse.toml:3)
     encryption.key_file: "key" is empty (cachehouse.toml:2)
     "#
 );
