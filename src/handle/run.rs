@@ -13,9 +13,9 @@ use super::freshness::{Fetched, Old, Verdict, computed};
 use super::joint::{JOINT_WAIT, Seat};
 use super::read_through::Turn;
 use super::want::{Want, Work};
-use crate::backend::lease::{Fill, Lease};
+use crate::backend::lease::{Fill, Lease, Stored};
 use crate::backend::server::Server;
-use crate::backend::tiers::{Read, ResolvedCall, Route};
+use crate::backend::tiers::{NotStored, Read, ResolvedCall, Route};
 use crate::codec::ValueCodec;
 use crate::error::Error;
 use crate::key::CallKey;
@@ -244,10 +244,17 @@ impl<S: Server> Engine<S> {
             Fill::Unfenced { .. } => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),
         }
-        if let Err(error) = tiers.store(call, leader, &value, ttl, fill).await {
-            self.log_not_stored(options, &error.into());
-        }
-        let remaining = (!ttl.is_zero()).then_some(ttl);
+        let is_stored = match tiers.store(call, leader, &value, ttl, fill).await {
+            Ok(stored) => stored == Stored::Kept && !ttl.is_zero(),
+            Err(not_stored) => {
+                let is_foreign = matches!(not_stored, NotStored::Foreign);
+                let error = not_stored.into();
+                self.log_not_stored(options, &error);
+                // What the server doesn't take, memory does.
+                tiers.memory.is_some() && !is_foreign && !error.is_codec() && !error.is_too_large()
+            }
+        };
+        let remaining = is_stored.then_some(ttl);
         Ok(Ran::Value(Fetched { remaining, ..computed(value) }))
     }
 

@@ -186,6 +186,36 @@ async fn an_old_value_isnt_served_to_a_call_from_after_another_process_removed_i
 }
 
 #[tokio::test]
+async fn a_value_that_is_stored_nowhere_has_no_remaining_ttl() {
+    for (fails, has_memory, remaining) in [
+        (None, true, Some(MINUTE)),
+        // Memory has it.
+        (Some(out_of_memory()), true, Some(MINUTE)),
+        (Some(ServerError::Unavailable(Unavailable::TimedOut)), true, Some(MINUTE)),
+        (Some(out_of_memory()), false, None),
+        (Some(ServerError::WrongType), true, None),
+    ] {
+        let server = Fake::default();
+        let engine = engine_with(&server, has_memory);
+        let case = format!("{fails:?} {has_memory}");
+        if let Some(error) = fails {
+            server.fail("set", error);
+        }
+        let found = engine.fetched(call().expire(MINUTE), gives(1)).await.expect("it's computed");
+        assert_eq!(found.remaining, remaining, "{case}");
+    }
+    let engine = engine_within(&Fake::default(), true, 0);
+    let too_large = engine.fetched(call().expire(MINUTE), gives(1)).await.expect("it's computed");
+    assert_eq!(too_large.remaining, None);
+    let (engine, server) = super::engine();
+    let removed = engine.fetched(call().expire(MINUTE), async {
+        server.remove(&engine.key().server_key()).await.expect("the server is there");
+        Ok(1)
+    });
+    assert_eq!(removed.await.expect("it's computed").remaining, None, "another process has removed it meanwhile");
+}
+
+#[tokio::test]
 async fn an_old_value_isnt_served_once_the_server_has_said_that_it_is_gone() {
     let (engine, server) = engine();
     let options = || if_error().lease(MINUTE);
