@@ -199,7 +199,7 @@ impl Cached {
         Some(quote! {
             #attributes
             #[doc(hidden)]
-            #[allow(dead_code, clippy::missing_const_for_fn)]
+            #[allow(dead_code, non_snake_case, clippy::missing_const_for_fn)]
             fn #name() {}
         })
     }
