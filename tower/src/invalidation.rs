@@ -13,12 +13,16 @@ use crate::state::State;
 
 /// Removes what is stored of the URI of a request that has succeeded, and of those on the same host that its response names.
 pub(crate) async fn invalidate(settings: &Arc<Settings>, state: &State, head: &request::Parts, response: &HeaderMap) {
-    let Some(target) = Target::of(settings, head) else { return };
-    let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
-        let uri: Uri = response.get(name)?.to_str().ok()?.parse().ok()?;
-        target.named(&uri)
-    });
-    let targets: Vec<_> = std::iter::once(target.clone()).chain(named).collect();
+    let uris =
+        [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| response.get(name)?.to_str().ok()?.parse().ok());
+    let uris: Vec<Uri> = uris.collect();
+    let targets: Vec<_> = Target::all_of(settings, head)
+        .into_iter()
+        .flat_map(|target| {
+            let named: Vec<_> = uris.iter().filter_map(|uri| target.named(uri)).collect();
+            std::iter::once(target).chain(named)
+        })
+        .collect();
     let mut removed = BTreeSet::new();
     let mut removals = Vec::new();
     for slot in targets.iter().flat_map(|target| target.slots(settings, head)) {

@@ -13,6 +13,9 @@ use http::{HeaderMap, Method, Uri, request};
 use crate::layer::Settings;
 use crate::stored::{Kept, VERSION};
 
+/// How many of the hosts that a request names are looked at.
+const MOST_HOSTS: usize = 4;
+
 /// What a request is for.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
@@ -62,6 +65,18 @@ impl Target {
         let uri = settings.uri.as_ref().map_or_else(|| head.uri.clone(), |uri| uri(head));
         let host = host(&uri, head).or_else(|| settings.ignores_host.then(String::new))?;
         Some(Self { uri, host })
+    }
+
+    /// What a request may be for that changes something: of one whose host isn't clear, its URI under each host that it names.
+    pub(crate) fn all_of(settings: &Settings, head: &request::Parts) -> Vec<Self> {
+        if let Some(target) = Self::of(settings, head) {
+            return vec![target];
+        }
+        let uri = settings.uri.as_ref().map_or_else(|| head.uri.clone(), |uri| uri(head));
+        let lines = head.headers.get_all(HOST).iter().take(MOST_HOSTS);
+        let of_headers = lines.filter_map(|line| Authority::try_from(line.as_bytes()).ok());
+        let hosts = head.uri.authority().cloned().into_iter().chain(of_headers);
+        hosts.map(|host| Self { uri: uri.clone(), host: bare(&host).to_ascii_lowercase() }).collect()
     }
 
     /// A URI that the response to a request for this one names, if it's on the same host: another can't be spoken for. A path
@@ -182,13 +197,14 @@ impl fmt::Display for Key {
 /// has user information; or the client's own URI names another host or port than `Host`. A default port may be left out.
 /// hyper checks none of this.
 fn host(uri: &Uri, head: &request::Parts) -> Option<String> {
-    let of_uri = uri.authority().map(bare);
-    if let Some(host) = of_uri
+    if let Some(host) = uri.authority()
         && uri.authority() != head.uri.authority()
     {
         // The program has put it there, whatever the client says.
-        return Some(host.to_ascii_lowercase());
+        return Some(bare(host).to_ascii_lowercase());
     }
+    // A program may leave it out of its own URI.
+    let of_uri = head.uri.authority().map(bare);
     let mut lines = head.headers.get_all(HOST).iter();
     let of_header = match lines.next() {
         Some(line) if !line.is_empty() => {
@@ -199,7 +215,7 @@ fn host(uri: &Uri, head: &request::Parts) -> Option<String> {
     if lines.next().is_some() {
         return None;
     }
-    let default_port = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    let default_port = if head.uri.scheme_str() == Some("https") { ":443" } else { ":80" };
     let without_default = |host: &str| host.strip_suffix(default_port).unwrap_or(host).to_ascii_lowercase();
     match (of_uri, of_header.as_ref().map(Authority::as_str)) {
         (Some(one), Some(other)) if without_default(one) != without_default(other) => None,

@@ -142,7 +142,7 @@ impl CacheLayer {
     /// Sets which URI a request is for; the request's own by default. The key is its scheme, authority, path and query; without
     /// an authority, the header `Host` has it. The function of [`tags`](Self::tags) gets this URI.
     ///
-    /// If it isn't clear which host a request is for, it's passed on, and nothing is stored or removed: it has several `Host`, or
+    /// If it isn't clear which host a request is for, it's passed on, and nothing is stored: it has several `Host`, or
     /// one that is no host, has user information, or differs from the authority of the request's own URI. A default port may be
     /// left out. An authority that the function puts in place of the request's own isn't compared with `Host`.
     ///

@@ -46,7 +46,7 @@ async fn a_host_does_not_pass_for_a_part_of_a_path() {
 }
 
 #[tokio::test]
-async fn a_request_whose_host_is_not_clear_is_passed_on_and_removes_nothing() {
+async fn a_request_whose_host_is_not_clear_is_passed_on() {
     let site = Site::new(&Time::default().layer(), &Origin::of(200, &[MINUTE, ("location", "/named")]));
     let stored = ["/a", "/named", "http://example.com/a", "https://example.com/a"];
     for uri in stored {
@@ -69,11 +69,29 @@ async fn a_request_whose_host_is_not_clear_is_passed_on_and_removes_nothing() {
         for _ in 0..2 {
             assert_eq!(ask(&site, Method::GET, uri, hosts).await, "fwd=bypass", "{uri} {hosts:?}");
         }
-        assert_eq!(ask(&site, Method::POST, uri, hosts).await, "fwd=method");
     }
     for uri in stored {
         assert_eq!(ask(&site, Method::GET, uri, &["example.com"]).await, "hit; ttl=60", "{uri}");
     }
+    // What it changes may be of any host that it names.
+    for hosts in [&["example.com", "other.com"], &["other.com", "user@example.com"]] {
+        assert_eq!(ask(&site, Method::POST, "/a", hosts).await, "fwd=method");
+        for uri in stored {
+            assert_eq!(ask(&site, Method::GET, uri, &["example.com"]).await, "fwd=uri-miss; stored", "{uri}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_uri_without_a_host_of_its_own_has_the_requests() {
+    let layer = Time::default().layer().uri(|parts| parts.uri.path().parse().expect("it's a path"));
+    let site = Site::new(&layer, &Origin::of(200, &[MINUTE]));
+    // As of HTTP/2, whose requests have their host in the URI.
+    for uri in ["https://one.com/a", "https://two.com/a?q"] {
+        assert_eq!(ask(&site, Method::GET, uri, &[]).await, "fwd=uri-miss; stored", "{uri}");
+    }
+    assert_eq!(ask(&site, Method::GET, "https://one.com/a?q", &[]).await, "hit; ttl=60");
+    assert_eq!(ask(&site, Method::GET, "https://one.com/a", &["two.com"]).await, "fwd=bypass");
 }
 
 #[tokio::test]
