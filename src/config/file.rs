@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::apart::{Apart, Running};
 
+/// How long a file may take to be read while a configuration is loaded, before it's known whether `connect_timeout` is right.
+pub(crate) const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The most that is read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Size {

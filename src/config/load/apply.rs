@@ -12,7 +12,7 @@ use super::sources::{Sources, path_of, translated};
 use super::walk::{DEFAULT, Found, Settings};
 use crate::config::builder::CacheHouseBuilder;
 use crate::config::endpoint::Endpoint;
-use crate::config::file::{self, Size};
+use crate::config::file::{self, LOAD_PATIENCE, Size};
 use crate::config::freshness::{are_crossed, not_below};
 use crate::config::namespace::NamespaceOptions;
 use crate::config::reconnect::Reconnect;
@@ -303,14 +303,11 @@ fn connection<S: Connects>(settings: &mut Settings, mut builder: CacheHouseBuild
     builder
 }
 
-/// How long a file may take to be opened, before it's known whether `connect_timeout` is right.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 fn tls(settings: &mut Settings) -> Option<Tls> {
     let path = |name: &str| format!("connection.tls.{name}");
     let mut file = |name: &str| {
         let Some(Typed::File(file)) = settings.value(&path(name)) else { return None };
-        if let Err(problem) = file::read(&file, Size::Nothing, Instant::now() + PATIENCE, PATIENCE) {
+        if let Err(problem) = file::read(&file, Size::Nothing, Instant::now() + LOAD_PATIENCE, LOAD_PATIENCE) {
             let problem = Problem::new(path(name), format!("{file:?} {problem}"), settings.source(&path(name)));
             settings.problems.push(problem);
         }

@@ -79,17 +79,14 @@ fn encryption(settings: &mut Settings, _: &mut Sealing, place: String) {
 #[cfg(feature = "encryption")]
 mod keys {
     use std::path::{Path, PathBuf};
-    use std::time::Duration;
 
     use crate::codec::EncryptionKey;
+    use crate::config::file::LOAD_PATIENCE;
     use crate::config::load::kind::Typed;
     use crate::config::load::problems::Problem;
     use crate::config::load::walk::Settings;
     use crate::config::secret::{Password, Secret};
     use crate::error::Error;
-
-    /// How long a file may take to be read.
-    const PATIENCE: Duration = Duration::from_secs(5);
 
     /// The keys at this path that are right; each that isn't is added to the problems of the settings.
     pub(super) fn of(settings: &mut Settings, path: &str) -> Vec<EncryptionKey> {
@@ -119,7 +116,7 @@ mod keys {
     }
 
     fn in_file(path: PathBuf) -> Result<EncryptionKey, String> {
-        let text = Password::File(path.clone()).read(PATIENCE).map_err(|problem| match is_key(&path) {
+        let text = Password::File(path.clone()).read(LOAD_PATIENCE).map_err(|problem| match is_key(&path) {
             true => "is a key itself (it isn't shown); accepts the path of a file".to_owned(),
             false => problem,
         })?;

@@ -14,7 +14,8 @@ use super::layer::{self, Sealed};
 use super::problems::{Problem, Problems};
 use super::schema::{self, Key, VARIABLE_PREFIX};
 use crate::codec::SharedCodec;
-use crate::config::secret::{NO_FILE, may_be_secret};
+use crate::config::file::LOAD_PATIENCE;
+use crate::config::secret::{NO_FILE, is_secret_for_path};
 
 /// The source of what nothing has set.
 pub(super) const DEFAULT: &str = "default";
@@ -42,7 +43,7 @@ pub(super) struct Settings {
 
 /// Whether a text in the place of a path, which leads to `found`, may be a secret.
 fn is_secret(seen: &Seen, found: &Path) -> bool {
-    matches!(seen, Seen::Text(text) if may_be_secret(Path::new(text), found))
+    matches!(seen, Seen::Text(text) if is_secret_for_path(Path::new(text), found, LOAD_PATIENCE))
 }
 
 impl Settings {
