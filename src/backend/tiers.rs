@@ -376,8 +376,13 @@ impl<S: Server> Tiers<S> {
                 match server.check_type(&call.key.server_key()).await {
                     Err(ServerError::WrongType) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
                     Err(ServerError::Unavailable(why)) => (Fill::Withheld, Some(why)),
+                    // A primary that was demoted.
+                    Err(error) if error.is_read_only() => (Fill::Withheld, Some(Unavailable::NotReady)),
                     // The user may be allowed to set it all the same; `set` finds out.
-                    checked => (Fill::Unfenced { is_checked: checked.is_ok() }, None),
+                    Err(error) if error.is_not_permitted() => (Fill::Unfenced { is_checked: false }, None),
+                    // The lease may still be there, by which older work would be stored behind this value.
+                    Err(error) => return Err(NotReplaced::Failed(error.into())),
+                    Ok(()) => (Fill::Unfenced { is_checked: true }, None),
                 }
             }
             Some(_) => (Fill::Withheld, Some(Unavailable::NotConnected)),

@@ -423,9 +423,11 @@ impl Leader {
         Some(flight.left(deadline).await)
     }
 
-    /// Whether another caller leads the key although this one goes on: that may have read what this one replaces.
+    /// Whether another caller leads the key although this one goes on: that may have read what this one replaces. An insert that has taken
+    /// the key over since answers for that itself.
     pub(crate) fn is_superseded(&self) -> bool {
-        self.flight.state.lock().superseded
+        let state = self.flight.state.lock();
+        state.superseded && state.replaced_by.is_none()
     }
 
     /// Keeps others from taking over because the work takes too long; `false` where one has, or the key was invalidated.

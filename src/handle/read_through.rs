@@ -332,9 +332,11 @@ impl<S: Server> Engine<S> {
             return Storable::Unavailable;
         };
         match server.check_type(&call.key.server_key()).await {
-            Ok(()) | Err(ServerError::Refused { .. }) => Storable::Yes,
+            Ok(()) => Storable::Yes,
+            Err(error) if error.is_not_permitted() => Storable::Yes,
             Err(ServerError::WrongType) => Storable::Foreign,
-            Err(ServerError::Unavailable(_)) => Storable::Unavailable,
+            // Or an older fill would be stored behind this value.
+            Err(ServerError::Unavailable(_) | ServerError::Refused { .. }) => Storable::Unavailable,
         }
     }
 

@@ -87,6 +87,11 @@ impl Engine<Fake> {
         self.compute_as(call(), work).await
     }
 
+    async fn refresh_as(&self, options: CacheOptions, work: impl Future<Output = i32>) -> i32 {
+        let (work, want) = (Work::plain(|_| async { Ok(work.await) }), Want { forced: true, ..Want::VALUE });
+        infallible(self.read_through(&options, Caller::asynchronous, want, work).await).value
+    }
+
     async fn compute_as(&self, options: CacheOptions, work: impl Future<Output = i32>) -> i32 {
         let work = Work::plain(|_| async { Ok(work.await) });
         infallible(self.read_through(&options, Caller::asynchronous, Want::VALUE, work).await).value
@@ -292,6 +297,26 @@ async fn a_value_that_a_call_read_while_an_insert_took_long_is_not_kept() {
         let applied = inserting.await.expect("the server is there, or it's journalled");
         assert_eq!((applied.entries, applied.journalled), (0, fails));
         assert!(!engine.in_memory(), "what was replaced");
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_not_stored_where_a_lease_may_be_left_by_which_an_older_one_would_be() {
+    let refused = |code: &str| ServerError::Refused { code: code.into(), message: "not now".into() };
+    for (code, is_stored) in [("NOPERM", true), ("NOREPLICAS", false), ("READONLY", false)] {
+        let (engine, server) = engine();
+        server.fail("check_type", refused(code));
+        let refreshed = engine.refresh_as(call(), async { 1 }).await;
+        assert_eq!((refreshed, server.has(&engine.key()).is_some()), (1, is_stored), "{code}");
+        let inserted = engine.put(2).await.map(|applied| applied.journalled);
+        let expected = match code {
+            "NOPERM" => Ok(false),
+            // As any write of a server that was demoted: the new primary is sent the removal.
+            "READONLY" => Ok(true),
+            _ => Err(()),
+        };
+        assert_eq!(inserted.map_err(drop), expected, "{code}");
+        assert_eq!(engine.inner.tiers.journal.blocks(&engine.key()), !is_stored, "{code}");
     }
 }
 

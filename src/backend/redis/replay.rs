@@ -54,13 +54,15 @@ impl Invalidate for OverPool<'_> {
     const HAS_PARTS: bool = false;
 
     async fn remove_all(&self, keys: &[ServerKey]) -> Vec<Result<(), ServerError>> {
-        let all = match check_deadline(self.until) {
-            Ok(()) => match drop_leases(self.node, self.pool, keys).await {
-                Ok(()) => unlink(self.node, self.pool, keys).await.map(|_| ()),
-                unavailable => unavailable,
-            },
+        let dropped = match check_deadline(self.until) {
+            Ok(()) => drop_leases(self.node, self.pool, keys).await,
             overdue => overdue,
         };
+        if let Err(error) = dropped {
+            // A key may not go before its lease, by which older work would store it again.
+            return vec![Err(error); keys.len()];
+        }
+        let all = unlink(self.node, self.pool, keys).await.map(|_| ());
         match &all {
             // Only some of the keys may be the reason.
             Err(error @ ServerError::Refused { .. }) if !error.is_read_only() => {}

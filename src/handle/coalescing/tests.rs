@@ -219,6 +219,20 @@ async fn a_leader_that_an_insert_has_overtaken_waits_until_that_has_ended() {
 }
 
 #[test]
+fn an_insert_is_superseded_by_who_leads_meanwhile_unless_another_insert_answers_for_that() {
+    let flights = flights();
+    let (one, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
+    one.publish(&1_u32, Duration::ZERO, true);
+    let storing = one.begin_store().expect("nothing was invalidated");
+    assert!(!one.is_superseded());
+    drop(lead(&flights, &key("n", "a")));
+    assert!(one.is_superseded(), "its value isn't handed on any more");
+    let (other, _) = flights.take_over(&key("n", "a"), Caller::asynchronous(), &Arc::default());
+    assert!(!one.is_superseded() && !other.is_superseded());
+    drop(storing);
+}
+
+#[test]
 fn a_store_that_ends_after_its_invalidation_is_blocked_and_then_journalled() {
     let journal = Arc::new(Journal::default());
     let flights = flights();
