@@ -373,7 +373,9 @@ impl<S: Server> Tiers<S> {
         let (fill, unavailable) = match &self.server {
             None => (Fill::Withheld, None),
             Some(server) if self.route(call.key) == Route::Server => {
-                match server.check_type(&call.key.server_key()).await {
+                let checked = server.check_type(&call.key.server_key()).await;
+                self.count_refusal(&checked);
+                match checked {
                     Err(ServerError::WrongType) => return Err(NotReplaced::Foreign(ServerError::WrongType.into())),
                     Err(ServerError::Unavailable(why)) => (Fill::Withheld, Some(why)),
                     // A primary that was demoted.
@@ -399,6 +401,13 @@ impl<S: Server> Tiers<S> {
             server.replaced(&call.key.server_key(), sent);
         }
         Ok(())
+    }
+
+    /// Counts a write that isn't sent because what has to come before it is refused.
+    pub(crate) fn count_refusal(&self, checked: &Result<(), ServerError>) {
+        if matches!(checked, Err(error @ ServerError::Refused { .. }) if !error.is_not_permitted()) {
+            self.counters.failed_writes.add_one();
+        }
     }
 
     /// Whether the bytes of a call are sealed: not those of tags' tokens, which are random anyway.

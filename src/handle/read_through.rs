@@ -331,7 +331,9 @@ impl<S: Server> Engine<S> {
         let (Route::Server, Some(server), true) = (tiers.route(call.key), &tiers.server, in_order) else {
             return Storable::Unavailable;
         };
-        match server.check_type(&call.key.server_key()).await {
+        let checked = server.check_type(&call.key.server_key()).await;
+        tiers.count_refusal(&checked);
+        match checked {
             Ok(()) => Storable::Yes,
             Err(error) if error.is_not_permitted() => Storable::Yes,
             Err(ServerError::WrongType) => Storable::Foreign,

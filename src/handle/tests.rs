@@ -317,6 +317,7 @@ async fn a_value_is_not_stored_where_a_lease_may_be_left_by_which_an_older_one_w
         };
         assert_eq!(inserted.map_err(drop), expected, "{code}");
         assert_eq!(engine.inner.tiers.journal.blocks(&engine.key()), !is_stored, "{code}");
+        assert_eq!(engine.inner.tiers.stats().failed_writes, if is_stored { 0 } else { 2 }, "{code}");
     }
 }
 
