@@ -90,6 +90,8 @@ pub(crate) enum Read<T> {
     /// With what remains of its TTL, where that is known.
     Hit(T, Option<Duration>),
     Miss,
+    /// A miss, because the codec doesn't read what is there: another version of the program may have stored it.
+    Undecodable,
     /// The key holds another type, so another program owns it and it isn't overwritten.
     Foreign,
     Unavailable,

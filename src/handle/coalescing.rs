@@ -430,6 +430,11 @@ impl Leader {
         state.superseded && state.replaced_by.is_none()
     }
 
+    /// Whether the key was invalidated after the flight began: nothing of it is kept.
+    pub(crate) fn is_invalidated(&self) -> bool {
+        self.flight.state.lock().invalidated
+    }
+
     /// Keeps others from taking over because the work takes too long; `false` where one has, or the key was invalidated.
     pub(crate) fn holds_on(&self) -> bool {
         let mut state = self.flight.state.lock();

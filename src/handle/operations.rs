@@ -51,7 +51,7 @@ impl<S: Server> Engine<S> {
                 self.answered(options, Answer::ServerHit);
                 Some(found.value)
             }
-            Read::Miss | Read::Foreign => {
+            Read::Miss | Read::Undecodable | Read::Foreign => {
                 self.answered(options, Answer::ServerMiss);
                 None
             }

@@ -360,7 +360,7 @@ impl<S: Server> Engine<S> {
                 let observer = self.inner.flights.observe(call.key, caller);
                 match tiers.read_server(server, call, &observer).await {
                     Read::Hit(value, remaining) => Some(Fetched { value, source: Source::Server, remaining }),
-                    Read::Miss | Read::Foreign => None,
+                    Read::Miss | Read::Undecodable | Read::Foreign => None,
                     Read::Unavailable => self.memory_value(call),
                 }
             }
@@ -493,7 +493,7 @@ impl<S: Server> Engine<S> {
     {
         match read {
             Read::Hit(value, remaining) => Found::Value(Fetched { value, source: Source::Server, remaining }),
-            Read::Miss => Found::Nothing(Storable::Yes, Answer::ServerMiss),
+            Read::Miss | Read::Undecodable => Found::Nothing(Storable::Yes, Answer::ServerMiss),
             Read::Foreign => Found::Nothing(Storable::Foreign, Answer::ServerMiss),
             Read::Unavailable => {
                 self.memory_value(call).map_or(Found::Nothing(Storable::Unavailable, self.memory_miss()), Found::Value)

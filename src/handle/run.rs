@@ -244,14 +244,17 @@ impl<S: Server> Engine<S> {
             Fill::Unfenced { .. } => leader.publish(&value, ttl, true),
             Fill::Fenced(_) => leader.offer(&value, ttl),
         }
-        let is_stored = match tiers.store(call, leader, &value, ttl, fill).await {
-            Ok(stored) => stored == Stored::Kept && !ttl.is_zero(),
+        let is_for_memory = matches!(fill, Fill::Withheld);
+        let result = tiers.store(call, leader, &value, ttl, fill).await;
+        let in_memory = tiers.memory.is_some() && !leader.is_invalidated();
+        let is_stored = match result {
+            Ok(stored) => stored == Stored::Kept && !ttl.is_zero() && (in_memory || !is_for_memory),
             Err(not_stored) => {
                 let is_foreign = matches!(not_stored, NotStored::Foreign);
                 let error = not_stored.into();
                 self.log_not_stored(options, &error);
                 // What the server doesn't take, memory does.
-                tiers.memory.is_some() && !is_foreign && !error.is_codec() && !error.is_too_large()
+                in_memory && !is_foreign && !error.is_codec() && !error.is_too_large()
             }
         };
         let remaining = is_stored.then_some(ttl);
@@ -344,6 +347,7 @@ impl<S: Server> Engine<S> {
                     }
                 }
                 Read::Miss => leader.note_gone(),
+                Read::Undecodable => {}
                 Read::Foreign | Read::Unavailable => break Waited::Run(Fill::Withheld),
             }
             match tiers.begin_fill(call, before_work(seat)).await {
@@ -390,6 +394,7 @@ impl<S: Server> Engine<S> {
                 leader.note_gone();
                 Waited::Run(fill)
             }
+            Read::Undecodable => Waited::Run(fill),
             Read::Foreign | Read::Unavailable => {
                 // Or the next callers would wait for a value that isn't stored.
                 tiers.give_up_fill(fill).await;

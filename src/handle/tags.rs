@@ -159,7 +159,7 @@ impl<S: Server> Engine<S> {
         let (call, observer) = (self.resolve(&key, &options), self.inner.flights.observe(&key, caller()));
         match tiers.read_server(server, &call, &observer).await {
             Read::Hit(token, _) => Some(Some(token.0)),
-            Read::Miss => Some(None),
+            Read::Miss | Read::Undecodable => Some(None),
             Read::Foreign | Read::Unavailable => None,
         }
     }

@@ -241,7 +241,7 @@ impl<S: Server> Tiers<S> {
                         value
                     }
                 };
-                value.map_or(Read::Miss, |value| Read::Hit(value, remaining))
+                value.map_or(Read::Undecodable, |value| Read::Hit(value, remaining))
             }
             Ok(None) => {
                 self.forget_within(fence, call.key);

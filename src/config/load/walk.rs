@@ -20,7 +20,7 @@ use crate::config::secret::{NO_FILE, is_secret_for_path};
 /// The source of what nothing has set.
 pub(super) const DEFAULT: &str = "default";
 
-const PASSWORD_FILE: &str = "connection.password_file";
+const FILES_OF_SECRETS: [&str; 2] = ["connection.password_file", "encryption.key_file"];
 
 /// A value, and where it was written.
 #[derive(Debug, Clone)]
@@ -41,9 +41,10 @@ pub(super) struct Settings {
     pub(super) problems: Problems,
 }
 
-/// Whether a text in the place of a path, which leads to `found`, may be a secret.
-fn is_secret(seen: &Seen, found: &Path) -> bool {
-    matches!(seen, Seen::Text(text) if is_secret_for_path(Path::new(text), found, LOAD_PATIENCE))
+/// Whether a text in the place of a path may be a secret.
+fn is_secret(seen: &Seen, found: &Typed) -> bool {
+    let (Seen::Text(given), Typed::File(found)) = (seen, found) else { return false };
+    is_secret_for_path(Path::new(given), found, LOAD_PATIENCE)
 }
 
 impl Settings {
@@ -149,7 +150,7 @@ impl Settings {
         self.given.insert(path.to_vec());
         match key.kind.read(seen, origin.base.as_deref()) {
             // With the folder of the configuration's file in front, a later error would quote it.
-            Ok(Typed::File(found)) if key.path == PASSWORD_FILE && is_secret(seen, &found) => {
+            Ok(found) if FILES_OF_SECRETS.contains(&key.path) && is_secret(seen, &found) => {
                 self.problems.push(Problem::new(schema::written(path), NO_FILE, origin.place));
             }
             Ok(value) => {

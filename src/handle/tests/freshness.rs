@@ -204,6 +204,17 @@ async fn a_value_that_is_stored_nowhere_has_no_remaining_ttl() {
         let found = engine.fetched(call().expire(MINUTE), gives(1)).await.expect("it's computed");
         assert_eq!(found.remaining, remaining, "{case}");
     }
+    let server = Fake::default();
+    server.fail("lease", out_of_memory());
+    let nowhere = engine_with(&server, false).fetched(call().expire(MINUTE), gives(1)).await.expect("it's computed");
+    assert_eq!(nowhere.remaining, None, "there is no memory");
+    let (engine, server) = engine();
+    server.0.is_away.store(true, Ordering::SeqCst);
+    let removed = engine.fetched(call().expire(MINUTE), async {
+        engine.remove(&call()).await.expect("it's journalled");
+        Ok(1)
+    });
+    assert_eq!(removed.await.expect("it's computed").remaining, None, "it's removed in an outage");
     let engine = engine_within(&Fake::default(), true, 0);
     let too_large = engine.fetched(call().expire(MINUTE), gives(1)).await.expect("it's computed");
     assert_eq!(too_large.remaining, None);
@@ -229,6 +240,19 @@ async fn an_old_value_isnt_served_once_the_server_has_said_that_it_is_gone() {
     server.release();
     // It looks again once it has its lease.
     assert_eq!(failing.await, Err("no route"));
+}
+
+#[tokio::test]
+async fn an_old_value_is_served_where_another_version_of_the_program_has_stored_its_own() {
+    let (engine, server) = engine();
+    let options = || if_error().lease(MINUTE);
+    server.holds(&engine, "1", MINUTE);
+    server.hold("lease");
+    let mut failing = pin!(engine.cached(options(), fails()));
+    assert!(poll!(failing.as_mut()).is_pending(), "it has found the old value");
+    server.0.values.lock().insert(engine.key().server_key(), Bytes::from_static(b"{}"));
+    server.release();
+    assert_eq!(failing.await, Ok(1));
 }
 
 #[tokio::test]

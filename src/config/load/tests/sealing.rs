@@ -173,9 +173,14 @@ message!(
     with_key("", &format!("key_file = \"{KEY}\\n\"\nprevious_key_files = [\"{HEX}\", \"{}\"]", OTHER.trim_end_matches('='))),
     @r#"
     2 problems in the configuration:
-    encryption.key_file: is a key itself (it isn't shown); accepts the path of a file (cachehouse.toml:2)
+    encryption.key_file: isn't there (it isn't shown, it may be the secret itself); accepts the path of a file (cachehouse.toml:2)
     encryption.previous_key_files: is a key itself (it isn't shown); accepts the path of a file (cachehouse.toml:3)
     "#
+);
+message!(
+    a_key_that_looks_like_a_path_in_place_of_its_file,
+    with_key("", &format!("key_file = \"/{}\"", &KEY[1..])),
+    @"encryption.key_file: is a key itself (it isn't shown); accepts the path of a file (cachehouse.toml:2)"
 );
 message!(
     a_key_file_that_is_too_long,
