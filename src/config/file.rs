@@ -11,6 +11,8 @@ use crate::apart::{Apart, Running};
 /// How long a file may take to be read while a configuration is loaded, before it's known whether `connect_timeout` is right.
 pub(crate) const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 
+const UNREADABLE: &str = "can't be read";
+
 /// The most that is read of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Size {
@@ -41,7 +43,7 @@ fn begin(path: &Path, size: Size) -> Result<Arc<Running<Outcome>>, String> {
     // Of the process: handles that share a file which hangs share the thread that hangs with it.
     static READING: LazyLock<Arc<Apart<(PathBuf, Size), Outcome>>> = LazyLock::new(Arc::default);
     let begun = READING.begin((path.to_owned(), size), |(path, size)| all_of(path, *size));
-    begun.map_err(|error| format!("can't be read: no thread can be started: {error}"))
+    begun.map_err(|error| format!("{UNREADABLE}: no thread can be started: {error}"))
 }
 
 fn all_of(path: &Path, size: Size) -> Outcome {
@@ -50,13 +52,18 @@ fn all_of(path: &Path, size: Size) -> Outcome {
         Size::Certificates => (1 << 20, "1 MiB"),
         Size::Nothing => (0, ""),
     };
-    let unreadable = |error| format!("can't be read: {error}");
+    let unreadable = |error| format!("{UNREADABLE}: {error}");
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     if size != Size::Nothing {
         file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     }
     if bytes.len() as u64 > most { Err(format!("is longer than {shown}")) } else { Ok(bytes.into()) }
+}
+
+/// Whether this is why a file couldn't be read at all, such as that there is none; not that its file system doesn't answer.
+pub(crate) fn is_unreadable(problem: &str) -> bool {
+    problem.starts_with(UNREADABLE)
 }
 
 fn too_slow(patience: Duration) -> String {

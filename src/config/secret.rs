@@ -84,7 +84,7 @@ pub(crate) const NO_FILE: &str =
 
 fn in_file(path: &Path, read: Result<impl AsRef<[u8]>, String>) -> Result<Secret, String> {
     read.and_then(|bytes| password_of(bytes.as_ref())).map_err(|problem| {
-        if is_unreadable(&problem) && may_be_secret(path, path) {
+        if file::is_unreadable(&problem) && may_be_secret(path, path) {
             NO_FILE.into()
         } else {
             format!("{path:?} {problem}")
@@ -95,12 +95,7 @@ fn in_file(path: &Path, read: Result<impl AsRef<[u8]>, String>) -> Result<Secret
 /// Whether a path that was given, and leads to `found`, can't be read and may be a secret. Waits for `patience` at most.
 pub(crate) fn is_secret_for_path(given: &Path, found: &Path, patience: Duration) -> bool {
     let read = || file::read(found, Size::Password, Instant::now() + patience, patience);
-    !given.has_root() && read().is_err_and(|problem| is_unreadable(&problem)) && may_be_secret(given, found)
-}
-
-/// Whether a problem with a file is that there is none, say. A file system that doesn't answer isn't asked again.
-fn is_unreadable(problem: &str) -> bool {
-    problem.starts_with("can't be read")
+    !given.has_root() && read().is_err_and(|problem| file::is_unreadable(&problem)) && may_be_secret(given, found)
 }
 
 /// Whether a path that was given, and leads to `found`, may be a secret: there is no file, and it's a bare name, or its folder isn't

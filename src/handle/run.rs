@@ -246,15 +246,15 @@ impl<S: Server> Engine<S> {
         }
         let is_for_memory = matches!(fill, Fill::Withheld);
         let result = tiers.store(call, leader, &value, ttl, fill).await;
-        let in_memory = tiers.memory.is_some() && !leader.is_invalidated();
+        let in_memory = || tiers.memory.is_some() && !leader.is_invalidated();
         let is_stored = match result {
-            Ok(stored) => stored == Stored::Kept && !ttl.is_zero() && (in_memory || !is_for_memory),
+            Ok(stored) => stored == Stored::Kept && !ttl.is_zero() && (!is_for_memory || in_memory()),
             Err(not_stored) => {
                 let is_foreign = matches!(not_stored, NotStored::Foreign);
                 let error = not_stored.into();
                 self.log_not_stored(options, &error);
                 // What the server doesn't take, memory does.
-                in_memory && !is_foreign && !error.is_codec() && !error.is_too_large()
+                in_memory() && !is_foreign && !error.is_codec() && !error.is_too_large()
             }
         };
         let remaining = is_stored.then_some(ttl);

@@ -115,8 +115,8 @@ impl<S, Q> Exchange<S, Q> {
 
     /// Whether what comes isn't stored anyway, so that the request needn't wait for others.
     fn is_unstorable(&self, slot: &Slot) -> bool {
-        let is_noted = |uri: &str| self.state.is_unstorable(uri);
-        is_noted(&slot.text()) || self.is_authorized() && is_noted(&with_authorization(slot))
+        let is_noted = |is_authorized: bool| self.state.is_unstorable((&slot.key, is_authorized));
+        is_noted(false) || self.is_authorized() && is_noted(true)
     }
 
     /// Notes that what comes for a URI isn't stored. Not for one of its variants: others may be stored, and answer.
@@ -124,17 +124,14 @@ impl<S, Q> Exchange<S, Q> {
         if slot.variant.is_some() {
             return;
         }
-        match why {
-            Unstorable::ByResponse => self.state.note_unstorable(&slot.text()),
-            // It has `Authorization`: a response to one without may be stored.
-            Unstorable::ByRequest => self.state.note_unstorable(&with_authorization(slot)),
-        }
+        // By the request: it has `Authorization`, and a response to one without may be stored.
+        self.state.note_unstorable((&slot.key, why == Unstorable::ByRequest));
     }
 
     fn note_storable(&self, slot: &Slot) {
-        self.state.note_storable(&slot.text());
+        self.state.note_storable((&slot.key, false));
         if self.is_authorized() {
-            self.state.note_storable(&with_authorization(slot));
+            self.state.note_storable((&slot.key, true));
         }
     }
 }
@@ -518,11 +515,6 @@ const ONCE: &str = "a request goes to the inner service once at most";
 
 fn miss(slot: &Slot) -> Why {
     if slot.variant.is_some() { Why::VaryMiss } else { Why::UriMiss }
-}
-
-/// What a URI counts as where requests with `Authorization` are concerned.
-fn with_authorization(slot: &Slot) -> String {
-    format!("authorization {}", slot.text())
 }
 
 fn is_success(status: StatusCode) -> bool {

@@ -26,7 +26,7 @@ pub(crate) struct Target {
 }
 
 /// A URI in the keys of the cache. The parts stay apart, so that no text of one passes for another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     scheme: String,
     host: String,

@@ -1,6 +1,7 @@
 //! What the services of a layer know in common, beside what is cached.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,8 +26,10 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     renewals: Mutex<HashMap<String, Running>>,
-    /// URIs whose last response couldn't be stored, and until when that counts.
-    unstorable: Mutex<HashMap<String, Instant>>,
+    /// What the last response of couldn't be stored, by its hash, and until when that counts. Of two with one hash, which is next to
+    /// impossible, the other isn't stored as long.
+    unstorable: Mutex<HashMap<u64, Instant>>,
+    hasher: RandomState,
     /// When a removal that failed was last a warning.
     warned: Mutex<Option<Instant>>,
 }
@@ -84,24 +87,29 @@ impl State {
         renewal
     }
 
-    /// Whether requests for this URI needn't wait for each other, because what comes isn't stored anyway.
-    pub(crate) fn is_unstorable(&self, key: &str) -> bool {
-        lock(&self.unstorable).get(key).is_some_and(|until| Instant::now() < *until)
+    /// Whether requests for this needn't wait for each other, because what comes isn't stored anyway.
+    pub(crate) fn is_unstorable(&self, what: impl Hash) -> bool {
+        let unstorable = lock(&self.unstorable);
+        // As on a site where all is stored.
+        !unstorable.is_empty()
+            && unstorable.get(&self.hasher.hash_one(what)).is_some_and(|until| Instant::now() < *until)
     }
 
-    pub(crate) fn note_unstorable(&self, key: &str) {
+    pub(crate) fn note_unstorable(&self, what: impl Hash) {
+        let what = self.hasher.hash_one(what);
         let mut unstorable = lock(&self.unstorable);
         let now = Instant::now();
         if unstorable.len() >= MOST_UNSTORABLE {
             unstorable.retain(|_, until| now < *until);
         }
         if unstorable.len() < MOST_UNSTORABLE {
-            unstorable.insert(key.to_owned(), now + UNSTORABLE_FOR);
+            unstorable.insert(what, now + UNSTORABLE_FOR);
         }
     }
 
-    pub(crate) fn note_storable(&self, key: &str) {
-        lock(&self.unstorable).remove(key);
+    pub(crate) fn note_storable(&self, what: impl Hash) {
+        let what = self.hasher.hash_one(what);
+        lock(&self.unstorable).remove(&what);
     }
 
     /// Logs that a stored response isn't removed: as a warning once a minute, else for debugging.
@@ -169,10 +177,10 @@ mod tests {
     #[test]
     fn unstorable_uris_are_bounded() {
         let state = State::default();
-        (0..=MOST_UNSTORABLE).for_each(|n| state.note_unstorable(&n.to_string()));
-        assert!(state.is_unstorable("0") && !state.is_unstorable(&MOST_UNSTORABLE.to_string()));
-        state.note_storable("0");
-        assert!(!state.is_unstorable("0"));
+        (0..=MOST_UNSTORABLE).for_each(|n| state.note_unstorable(n));
+        assert!(state.is_unstorable(0_usize) && !state.is_unstorable(MOST_UNSTORABLE));
+        state.note_storable(0_usize);
+        assert!(!state.is_unstorable(0_usize));
     }
 
     #[test]

@@ -188,12 +188,15 @@ impl Server for Redis {
     }
 
     async fn get(&self, key: &ServerKey) -> Result<Option<Bytes>, ServerError> {
-        let (sent, begun) = (self.inner.begin_read(key)?, Instant::now());
+        let sent = self.inner.begin_read(key)?;
         let node = self.inner.reader(key)?;
+        // A standalone server redirects nothing.
+        let begun = (node.role != Role::Standalone).then(Instant::now);
         let found = async {
             let pool = node.pool()?;
             let frame = match node.get(&pool, key).await {
                 Err(Failed::Redirected(redirect)) => {
+                    let begun = begun.unwrap_or_else(Instant::now);
                     self.inner.follow(redirect, key, Command::Get(key.clone()), begun).await?
                 }
                 reply => reply?,

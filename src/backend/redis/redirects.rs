@@ -29,10 +29,12 @@ impl Inner {
 
     /// Sends one command about `key` to `node`, and follows redirects from there.
     pub(super) async fn send_to(&self, node: &Arc<Node>, key: &Bytes, command: Command) -> Result<Frame, ServerError> {
-        let (pool, begun) = (node.pool()?, Instant::now());
-        let again = (node.role != Role::Standalone).then(|| command.clone());
+        let pool = node.pool()?;
+        let again = (node.role != Role::Standalone).then(|| (command.clone(), Instant::now()));
         match (node.send(&pool, key, command).await, again) {
-            (Err(Failed::Redirected(redirect)), Some(command)) => self.follow(redirect, key, command, begun).await,
+            (Err(Failed::Redirected(redirect)), Some((command, begun))) => {
+                self.follow(redirect, key, command, begun).await
+            }
             (reply, _) => Ok(reply?),
         }
     }
