@@ -96,9 +96,9 @@ pub struct Stats {
     pub runs: u64,
     /// Runs of the work that renewed a value which was there: in a stale window, early, or by a forced refresh.
     pub refreshes: u64,
-    /// Error replies of the server and connections lost in the middle of an operation.
+    /// Error replies of the server, redirects of a cluster that couldn't be followed, and connections lost in the middle of an operation.
     pub server_errors: u64,
-    /// Operations that the server didn't answer within `command_timeout`.
+    /// Operations that the server didn't answer within `command_timeout`, or that a cluster redirected when it was over.
     pub server_timeouts: u64,
     /// Operations that went to memory or to the work because too many others were in flight.
     pub shed: u64,

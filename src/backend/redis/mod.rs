@@ -280,6 +280,7 @@ impl Server for Redis {
         mut under_way: impl UnderWay,
     ) -> Result<Stored, ServerError> {
         let Some(permit) = self.inner.waiting.enter() else {
+            self.inner.context.counters.shed.add_one();
             return Err(ServerError::Unavailable(Unavailable::Shed));
         };
         let (answer, answered) = oneshot::channel();

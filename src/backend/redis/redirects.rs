@@ -61,7 +61,7 @@ impl Inner {
         // Each hop is an operation of its own, with its own deadline; none begins after that of the first.
         let in_time = || match begun.elapsed() <= self.context.command_timeout {
             true => Ok(()),
-            false => Err(ServerError::Unavailable(Unavailable::TimedOut)),
+            false => Err(self.not_followed(ServerError::Unavailable(Unavailable::TimedOut))),
         };
         for _ in 0..MAX_HOPS {
             in_time()?;
@@ -78,7 +78,8 @@ impl Inner {
                     }
                 }
             }
-            let (node, pool) = self.reach(&redirect.address).await?;
+            let reached = self.reach(&redirect.address).await;
+            let (node, pool) = reached.map_err(|error| self.not_followed(error))?;
             // It may have taken long to connect.
             in_time()?;
             let operation = match redirect.asking {
@@ -90,7 +91,18 @@ impl Inner {
                 reply => return Ok(reply?),
             }
         }
-        Err(ServerError::Unavailable(Unavailable::NotReady))
+        Err(self.not_followed(ServerError::Unavailable(Unavailable::NotReady)))
+    }
+
+    /// Counts an operation that ends here, because its redirect isn't followed. For its caller the server is away, and no circuit shows it.
+    fn not_followed(&self, error: ServerError) -> ServerError {
+        let counters = &self.context.counters;
+        match error {
+            ServerError::Unavailable(Unavailable::TimedOut) => counters.server_timeouts.add_one(),
+            ServerError::Unavailable(Unavailable::Shed) => counters.shed.add_one(),
+            _ => counters.server_errors.add_one(),
+        }
+        error
     }
 
     /// The primary at `address`. One that isn't known yet is connected to, and waited for.

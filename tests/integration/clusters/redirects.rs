@@ -16,16 +16,16 @@ fn names_a_key(words: &[String]) -> bool {
     matches!(words[0].to_ascii_uppercase().as_str(), "GET" | "MGET" | "SET" | "UNLINK")
 }
 
-/// A cluster of one node, which answers commands about a key as `answer` does.
-fn cluster_of_one(answer: impl Fn() -> String + Send + Sync + 'static) -> Fake {
+/// A cluster of one node, which answers commands about a key as `answer` does, which is given the node's port.
+fn cluster_of_one(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Fake {
     let port = Arc::new(OnceLock::new());
     let own_port = Arc::clone(&port);
     let node = Fake::answering(move |words| {
+        let port = own_port.get().map_or("0", String::as_str);
         let reply = match words[0].to_ascii_uppercase().as_str() {
-            _ if names_a_key(words) => answer(),
+            _ if names_a_key(words) => answer(port),
             "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n".to_owned(),
             "CLUSTER" if words[1] == "SLOTS" => {
-                let port = own_port.get().map_or("0", String::as_str);
                 format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n")
             }
             _ => return healthy(words),
@@ -60,7 +60,7 @@ fn is_wrong_topology(cache: &CacheHandle) -> bool {
 fn a_redirect_to_a_slot_that_no_cluster_has_is_refused() {
     for slot in ["16384", "65535", "65536", "-1"] {
         for kind in ["MOVED", "ASK"] {
-            let node = cluster_of_one(move || format!("-{kind} {slot} 127.0.0.1:1\r\n"));
+            let node = cluster_of_one(move |_| format!("-{kind} {slot} 127.0.0.1:1\r\n"));
             let cache = clustered(node.endpoint()).fallback_to_memory(false).build().expect("the builder is right");
             until_connected(&cache);
             for n in 0..3 {
@@ -69,6 +69,33 @@ fn a_redirect_to_a_slot_that_no_cluster_has_is_refused() {
             assert!(cache.insert(call(1), &1).is_err(), "{kind} {slot}");
             assert!(cache.remove(call(1)).is_err(), "{kind} {slot}");
         }
+    }
+}
+
+#[test]
+fn a_redirect_that_is_not_followed_is_counted() {
+    const TIMEOUT: Duration = Duration::from_millis(400);
+    // In circles, to where no node is, and the second time when the first deadline is over.
+    for (to, is_late) in [(None, false), (Some("1"), false), (None, true)] {
+        let sleeps = Arc::new(AtomicBool::new(false));
+        let sleeping = Arc::clone(&sleeps);
+        let node = cluster_of_one(move |own_port| {
+            if sleeping.load(Ordering::SeqCst) {
+                thread::sleep(TIMEOUT.mul_f64(0.7));
+            }
+            format!("-ASK 7 127.0.0.1:{}\r\n", to.unwrap_or(own_port))
+        });
+        let cache = clustered(node.endpoint()).command_timeout(TIMEOUT).build().expect("the builder is right");
+        until_connected(&cache);
+        sleeps.store(is_late, Ordering::SeqCst);
+        let before = cache.stats();
+        assert_eq!(cache.get::<u32>(call(7)), None);
+        let after = cache.stats();
+        let late = after.server_timeouts - before.server_timeouts;
+        // On a busy machine the others may be late too.
+        assert_eq!(late + after.server_errors - before.server_errors, 1, "{to:?}");
+        assert!(late == 1 || !is_late, "{after:?}");
+        assert!(cache.health().is_connected(), "no circuit shows it");
     }
 }
 
@@ -128,7 +155,7 @@ fn redirects_to_ever_new_nodes_neither_grow_nor_hold_calls_up() {
         const CALLS: u64 = 1_000;
         logs::capture();
         let next = AtomicU64::new(0);
-        let node = cluster_of_one(move || {
+        let node = cluster_of_one(move |_| {
             let number = next.fetch_add(1, Ordering::SeqCst);
             format!("-MOVED {} 127.1.{}.{}:1\r\n", number % 16_384, number / 250 % 250, 1 + number % 250)
         });
