@@ -37,7 +37,7 @@ pub(super) struct Recipe {
     pool_size: usize,
     /// How many reports of changed keys may wait to be taken in.
     most_reports: usize,
-    connect_timeout: Duration,
+    pub(super) connect_timeout: Duration,
     database: u8,
     /// Read at each connect.
     login: Option<Login>,

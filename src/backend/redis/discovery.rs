@@ -40,7 +40,8 @@ const MAP_AGE: Duration = Duration::from_secs(10);
 const WHILE_AWAY: Duration = Duration::from_millis(200);
 /// The least time between two refreshes, however many redirects there are.
 const REFRESH_GAP: Duration = Duration::from_millis(20);
-/// How long one node may take to report the map.
+/// How long one node may take to report the map: at first, and twice as long after each look that finds nothing, up to `connect_timeout`.
+/// A machine that is busy may take longer to read a large map, and would never read one otherwise.
 const MAP_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a supervisor that panicked is left alone: a second time soon after would only be the same again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
@@ -136,15 +137,20 @@ impl Nodes<'_> {
             return self.tend(pending()).await;
         }
         let mut backoff = Backoff::new(self.inner.reconnect);
+        let mut map_timeout = MAP_TIMEOUT;
         while self.inner.stage() == Stage::Running {
             let inner = Arc::clone(self.inner);
             let found = tokio::select! {
                 biased;
                 () = inner.reached(Stage::Closing) => return,
-                found = look(&inner) => found,
+                found = look(&inner, map_timeout) => found,
             };
             let asked = Instant::now();
             let is_known = !matches!(found, Found::Nothing(_));
+            map_timeout = match is_known {
+                true => MAP_TIMEOUT,
+                false => (2 * map_timeout).min(inner.recipe.connect_timeout.max(MAP_TIMEOUT)),
+            };
             let pause = match &found {
                 Found::Nothing(reason) if reason.kind().may_end_at_any_time() => backoff.wait(&inner.wanted).boxed(),
                 Found::Nothing(_) => sleep(backoff.next_delay()).boxed(),
@@ -335,7 +341,7 @@ async fn after(time: Option<Duration>) {
 }
 
 /// Reads the map from a known node, else from the seeds, all at once.
-async fn look(inner: &Inner) -> Found {
+async fn look(inner: &Inner, map_timeout: Duration) -> Found {
     let layout = inner.layout.load_full();
     if let Layout::Cluster(_) = &*layout {
         let mut nodes = layout.nodes();
@@ -344,7 +350,7 @@ async fn look(inner: &Inner) -> Found {
         for node in nodes {
             // Nodes report it also while the cluster is down and no call goes to them.
             if let Some(pool) = node.standing()
-                && let Ok(Ok(slots)) = timeout(MAP_TIMEOUT, pool.cluster_slots()).await
+                && let Ok(Ok(slots)) = timeout(map_timeout, pool.cluster_slots()).await
                 && let Ok(ranges) = reply::cluster_slots(slots, &node.address)
                 && !ranges.is_empty()
             {
@@ -354,9 +360,9 @@ async fn look(inner: &Inner) -> Found {
     }
     let mut last = Reason::new(ReasonKind::Unreachable, "no node answers");
     // All at once: one that is frozen mustn't hold up the others.
-    let mut answers: FuturesUnordered<_> = inner.seeds.iter().map(|seed| ask_seed(inner, seed)).collect();
+    let mut answers: FuturesUnordered<_> = inner.seeds.iter().map(|seed| ask_seed(inner, seed, map_timeout)).collect();
     // If nodes are known, the map may come from them before long.
-    let patience = if layout.map().is_some() { 2 * MAP_TIMEOUT } else { Duration::MAX };
+    let patience = if layout.map().is_some() { 2 * map_timeout } else { Duration::MAX };
     let mut over = pin!(sleep(patience));
     loop {
         let answer = tokio::select! {
@@ -375,7 +381,7 @@ async fn look(inner: &Inner) -> Found {
     Found::Nothing(last)
 }
 
-async fn ask_seed(inner: &Inner, seed: &Address) -> Found {
+async fn ask_seed(inner: &Inner, seed: &Address, map_timeout: Duration) -> Found {
     let (pool, ended) =
         match Connector::new(&inner.recipe, seed, Role::Any, inner.probe_key.clone().into()).connect().await {
             Ok(connected) => connected,
@@ -387,7 +393,7 @@ async fn ask_seed(inner: &Inner, seed: &Address) -> Found {
             Found::Nothing(Reason::new(ReasonKind::WrongTopology, problem))
         }
         (Mode::Standalone, _) => Found::Standalone(seed.clone()),
-        (Mode::Cluster, _) => match timeout(MAP_TIMEOUT, pool.cluster_slots()).await {
+        (Mode::Cluster, _) => match timeout(map_timeout, pool.cluster_slots()).await {
             Ok(Ok(slots)) => match reply::cluster_slots(slots, seed) {
                 Ok(ranges) if !ranges.is_empty() => Found::Cluster(ranges),
                 Ok(_) => Found::Nothing(Reason::new(ReasonKind::NotReady, "the cluster has no slots yet")),

@@ -14,10 +14,18 @@ use crate::support::{DEADLINE, multi_thread, until_connected, wait_until};
 
 /// A node of a cluster that gives this map.
 fn node_of(map: String) -> Fake {
+    slow_node_of(map, Duration::ZERO)
+}
+
+/// The same, which takes as long for it.
+fn slow_node_of(map: String, takes: Duration) -> Fake {
     Fake::answering(move |words| {
         let reply = match words[0].to_ascii_uppercase().as_str() {
             "HELLO" => "%1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n",
-            "CLUSTER" if words[1] == "SLOTS" => &map,
+            "CLUSTER" if words[1] == "SLOTS" => {
+                thread::sleep(takes);
+                &map
+            }
             _ => return healthy(words),
         };
         Answer::Reply(reply.as_bytes().to_vec())
@@ -44,8 +52,7 @@ fn handle(node: &Fake) -> CacheHandle {
 }
 
 #[track_caller]
-fn until_refused(map: String, words: &str) {
-    let node = node_of(map);
+fn until_refused(node: Fake, words: &str) {
     let cache = handle(&node);
     wait_until(&format!("it's told that {words}"), DEADLINE, || match cache.health() {
         Health::Degraded { reason, .. } => reason.to_string().contains(words),
@@ -56,14 +63,21 @@ fn until_refused(map: String, words: &str) {
 
 #[test]
 fn a_map_of_more_primaries_than_a_cluster_may_have_is_refused() {
-    until_refused(map_of(&(0..1_001).map(|slot| (slot, slot, slot)).collect::<Vec<_>>()), "more than 1000 primaries");
+    let map = map_of(&(0..1_001).map(|slot| (slot, slot, slot)).collect::<Vec<_>>());
+    until_refused(node_of(map), "more than 1000 primaries");
+}
+
+#[test]
+fn a_map_that_takes_longer_than_half_a_second_is_read_all_the_same() {
+    let node = slow_node_of(map_of(&[(7, 6, 0)]), Duration::from_millis(700));
+    until_refused(node, "makes no sense");
 }
 
 #[test]
 fn a_map_that_names_a_slot_twice_or_backwards_is_refused() {
-    until_refused(map_of(&[(0, 16_383, 0), (16_383, 16_383, 1)]), "makes no sense");
-    until_refused(map_of(&[(7, 6, 0)]), "makes no sense");
-    until_refused(map_of(&[(0, 16_384, 0)]), "makes no sense");
+    until_refused(node_of(map_of(&[(0, 16_383, 0), (16_383, 16_383, 1)])), "makes no sense");
+    until_refused(node_of(map_of(&[(7, 6, 0)])), "makes no sense");
+    until_refused(node_of(map_of(&[(0, 16_384, 0)])), "makes no sense");
 }
 
 #[test]
