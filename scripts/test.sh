@@ -185,8 +185,7 @@ run cargo test --manifest-path tests/feature_unification/Cargo.toml
 
 heading "Tests: schedules of a model"
 # As many as tests/model/mutants.sh explores, which puts bugs back: the checker finds each by then.
-export CACHEHOUSE_SCHEDULES="${CACHEHOUSE_SCHEDULES:-20000}"
-run cargo test --manifest-path tests/model/Cargo.toml -- --nocapture
+CACHEHOUSE_SCHEDULES="${CACHEHOUSE_SCHEDULES:-20000}" run cargo test --manifest-path tests/model/Cargo.toml -- --nocapture
 if has git; then
     run git apply --check tests/model/mutants.patch
 else
