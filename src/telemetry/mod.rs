@@ -98,7 +98,7 @@ pub struct Stats {
     pub refreshes: u64,
     /// Error replies of the server, redirects of a cluster that couldn't be followed, and connections lost in the middle of an operation.
     pub server_errors: u64,
-    /// Operations that the server didn't answer within `command_timeout`, or that a cluster redirected when it was over.
+    /// Operations that the server didn't answer within `command_timeout`, or that a cluster redirected when that was over.
     pub server_timeouts: u64,
     /// Operations that went to memory or to the work because too many others were in flight.
     pub shed: u64,
