@@ -139,7 +139,8 @@ impl<S: Server> Engine<S> {
             }
             Fill::Fenced(lease) if lease.is_shared => {
                 let soft = old.and(call.freshness.soft_timeout).and_then(|soft| surroundings::now().checked_add(soft));
-                let mut waiting = pin!(self.wait_for_another(call, options, leader, old, lease, seat));
+                // Boxed: the futures of all misses would contain it, beside all that comes after.
+                let mut waiting = Box::pin(self.wait_for_another(call, options, leader, old, lease, seat));
                 match until(soft, waiting.as_mut()).await {
                     Some(waited) => waited,
                     None if leader.is_gone() => waiting.await,
